@@ -1,0 +1,128 @@
+"""What a child tells while it works: one JSON object a line, told apart by `kind`.
+
+The last event of a request is one of `ENDINGS`; a child whose output ends without one has died.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from engine.records import Batch, Experiment, Interval, ModelCard, Record, Run
+
+
+class Step(Record):
+    """A new stage of the work, in words for people."""
+
+    kind: Literal["step"] = "step"
+    name: Literal["load", "tokenize", "prepare", "check", "warm-up", "measure", "profile"]
+    text: str
+
+
+class Download(Record):
+    """Bytes of a file that is being fetched."""
+
+    kind: Literal["download"] = "download"
+    file: str
+    received_mb: float
+    total_mb: float | None
+
+
+class Round(Record):
+    """A round is done: every path has run once more."""
+
+    kind: Literal["round"] = "round"
+    done: int
+    at_most: int
+    speedups: dict[str, Interval]
+    """95 % interval of each path's speedup so far; empty while there are too few rounds."""
+
+
+class Loaded(Record):
+    """A model is in memory."""
+
+    kind: Literal["loaded"] = "loaded"
+    card: ModelCard
+
+
+class Tokenized(Record):
+    """A batch with its lengths, padding ratio and shape."""
+
+    kind: Literal["tokenized"] = "tokenized"
+    batch: Batch
+
+
+class Finished(Record):
+    """The run is complete."""
+
+    kind: Literal["finished"] = "finished"
+    run: Run
+
+
+class Refused(Record):
+    """The request cannot be met; the message is for people."""
+
+    kind: Literal["refused"] = "refused"
+    message: str
+
+
+class Failed(Record):
+    """A defect of ours; the message is short, the traceback went to standard error."""
+
+    kind: Literal["failed"] = "failed"
+    message: str
+
+
+Event = Annotated[
+    Step | Download | Round | Loaded | Tokenized | Finished | Refused | Failed, Field(discriminator="kind")
+]
+ENDINGS = (Loaded, Tokenized, Finished, Refused, Failed)
+
+
+class LoadRequest(Record):
+    """Load a model and tell its card."""
+
+    do: Literal["load"] = "load"
+    model: str
+    dtype: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str = "cpu"
+
+
+class TokenizeRequest(Record):
+    """Turn texts into tokens with a model's tokenizer and tell the lengths."""
+
+    do: Literal["tokenize"] = "tokenize"
+    model: str
+    batch: Batch
+
+
+class RunRequest(Record):
+    """Measure an experiment."""
+
+    do: Literal["run"] = "run"
+    experiment: Experiment
+    trace_dir: str | None = None
+    """Folder for Chrome traces, one file a path; None writes none."""
+
+
+Request = Annotated[LoadRequest | TokenizeRequest | RunRequest, Field(discriminator="do")]
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+_REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+
+
+def read_event(line: str) -> Event:
+    """Parse one line of a child's output.
+
+    Raises:
+        pydantic.ValidationError: the line is no event.
+    """
+    return _EVENT.validate_json(line)
+
+
+def read_request(line: str) -> Request:
+    """Parse one line of a child's input.
+
+    Raises:
+        pydantic.ValidationError: the line is no request.
+    """
+    return _REQUEST.validate_json(line)

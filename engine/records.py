@@ -1,0 +1,302 @@
+"""The nouns of the lab: models, batches, experiments and runs; frozen, validated, versioned JSON.
+
+Raw samples are stored in a run, and everything concluded from them can be recomputed by a newer rule.
+Names carry their unit (`_ms`, `_mb`, `_s`). The JSON's names are a contract (docs/architecture.md).
+"""
+
+from datetime import datetime
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from engine.errors import Refusal
+
+SCHEMA_VERSION = 1
+
+DType = Literal["fp32", "bf16", "fp16"]
+Status = Literal["ok", "failed", "unavailable"]
+VerdictWord = Literal["faster", "slower", "same", "not sure"]
+SourceKind = Literal["embedded", "torchtext", "random", "folder", "hub"]
+Interval = tuple[float, float]
+R = TypeVar("R", bound=BaseModel)
+
+BYTES_PER_VALUE: dict[DType, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
+MEGABYTE = 1_000_000
+
+
+class Record(BaseModel):
+    """A frozen value with strict names: an unknown field is an error, not a silent loss."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EncoderShape(Record):
+    """The sizes that fix an encoder of the RoBERTa family: torchtext's `RobertaEncoderConf` plus the norm's eps."""
+
+    vocab_size: int = Field(gt=0)
+    embedding_dim: int = Field(gt=0)
+    ffn_dimension: int = Field(gt=0)
+    num_attention_heads: int = Field(gt=0)
+    num_encoder_layers: int = Field(gt=0)
+    padding_idx: int = Field(ge=0)
+    max_seq_len: int = Field(gt=2)
+    layer_norm_eps: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _heads_divide_the_width(self) -> Self:
+        if self.embedding_dim % self.num_attention_heads:
+            raise ValueError(f"{self.num_attention_heads} heads do not divide a width of {self.embedding_dim}")
+        return self
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text in tokens, special tokens included: rows of the position table behind the padding row."""
+        return self.max_seq_len - self.padding_idx - 1
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the encoder, without a head."""
+        d, ffn = self.embedding_dim, self.ffn_dimension
+        attention = 4 * d * d + 4 * d
+        feed_forward = 2 * d * ffn + ffn + d
+        layer = attention + feed_forward + 4 * d
+        return (self.vocab_size + self.max_seq_len) * d + 2 * d + self.num_encoder_layers * layer
+
+    def weights_mb(self, dtype: DType) -> float:
+        """Size of the encoder's weights in MB at this precision."""
+        return self.parameters * BYTES_PER_VALUE[dtype] / MEGABYTE
+
+
+class ModelSpec(Record):
+    """A model on offer: what it is and where it comes from, before anything is loaded."""
+
+    name: str
+    title: str
+    source: SourceKind
+    shape: EncoderShape | None = None
+    """None where only the files tell: a local folder or a hub id."""
+    note: str = ""
+    download_mb: int = 0
+
+
+class ModelCard(Record):
+    """What was really loaded: shown on the Model page and kept with every run."""
+
+    name: str
+    title: str
+    source: str
+    checksum: str
+    """SHA-256 of the weights' file, or the seed that made them."""
+    real_weights: bool
+    tokenizer: str
+    shape: EncoderShape
+    parameters: int
+    memory_mb: float
+    dtype: DType
+    device: str
+    load_ms: float
+    notes: tuple[str, ...] = ()
+
+
+class Batch(Record):
+    """Texts that go through the encoder together; the measured half is filled in once they are tokens."""
+
+    name: str = Field(min_length=1, max_length=80)
+    texts: tuple[str, ...] = Field(min_length=1)
+    lengths: tuple[int, ...] = ()
+    """Real tokens of each text after truncation, special tokens included."""
+    padding_ratio: float | None = None
+    """Padding tokens / all tokens of the right-padded batch."""
+    shape: tuple[int, int] | None = None
+    """(texts, longest length) of the token tensor."""
+    truncated: tuple[int, ...] = ()
+    """Indices of the texts that were cut at the longest length the model or the settings allow."""
+
+    @model_validator(mode="after")
+    def _one_length_a_text(self) -> Self:
+        if self.lengths and len(self.lengths) != len(self.texts):
+            raise ValueError(f"{len(self.lengths)} lengths for {len(self.texts)} texts")
+        return self
+
+    @property
+    def real_tokens(self) -> int:
+        """Tokens that are not padding."""
+        return sum(self.lengths)
+
+
+class Experiment(Record):
+    """What is to be measured; complete, so that the same experiment can be run again elsewhere."""
+
+    model: str
+    batch: Batch
+    device: str = "cpu"
+    dtype: DType = "fp32"
+    threads: int | None = Field(None, gt=0)
+    """Threads of torch's intra-op pool; None leaves torch's own choice, which the run records."""
+    paths: tuple[str, ...] = Field(min_length=1)
+    baseline: str = "slow"
+    seed: int = Field(0, ge=0)
+    budget_s: float = Field(60.0, gt=0)
+    iterations: int | None = Field(None, ge=1, le=1000)
+    """A fixed number of rounds, as in the tutorial (10); None measures until the answer is precise enough."""
+
+    @model_validator(mode="after")
+    def _baseline_is_measured_once(self) -> Self:
+        if len(set(self.paths)) != len(self.paths):
+            raise ValueError("a path is named twice")
+        if self.baseline not in self.paths:
+            raise ValueError(f"the baseline {self.baseline!r} is not among the paths {', '.join(self.paths)}")
+        return self
+
+
+class Environment(Record):
+    """The machine, the libraries and how busy it was."""
+
+    torch: str
+    torchtext: str
+    bridge: Literal["native", "bridged"]
+    python: str
+    platform: str
+    cpu: str
+    cpu_capability: str
+    cores: int
+    threads: int
+    memory_mb: float
+    device_name: str
+    cuda: str | None = None
+    load_before: float | None = None
+    load_after: float | None = None
+    quiet: bool = True
+    notes: tuple[str, ...] = ()
+
+
+class Agreement(Record):
+    """How far a path's hidden states are from the baseline's, on real tokens only."""
+
+    max_abs_error: float
+    tolerance: float
+    ok: bool
+
+
+class Evidence(Record):
+    """What a path claims of its own execution, and the operator counts per forward that prove or refute it."""
+
+    claim: str
+    ops: dict[str, float]
+    ok: bool
+
+
+class OperatorTime(Record):
+    """One operator in a profile: calls and times per forward, in profiler time."""
+
+    name: str
+    calls: float
+    self_ms: float
+    total_ms: float
+    share: float
+    """Self time / sum of all self times."""
+
+
+class Profile(Record):
+    """Per-operator table of a separate, profiled pass; never mixed with timing."""
+
+    iterations: int
+    overhead: float
+    """Profiled time of a forward / its measured median."""
+    ops: tuple[OperatorTime, ...]
+
+
+class PathResult(Record):
+    """One execution path in one run."""
+
+    name: str
+    dtype: DType
+    status: Status
+    reason: str = ""
+    first_call_ms: float | None = None
+    samples_ms: tuple[float, ...] = ()
+    median_ms: float | None = None
+    ci95_ms: Interval | None = None
+    speedup: float | None = None
+    """Baseline time / this path's time, median over rounds; above 1 is faster than the baseline."""
+    speedup_ci95: Interval | None = None
+    verdict: VerdictWord | None = None
+    verdict_reason: str = ""
+    next_step: str = ""
+    agreement: Agreement | None = None
+    real_tokens_per_s: float | None = None
+    peak_memory_mb: float | None = None
+    evidence: Evidence | None = None
+    profile: Profile | None = None
+
+
+class NoiseFloor(Record):
+    """The baseline against itself: what this machine cannot resolve."""
+
+    ci95: Interval | None = None
+
+
+class Run(Record):
+    """A finished experiment: what was asked, on what machine, what was seen and what follows."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    id: str
+    created_at: datetime
+    title: str
+    experiment: Experiment
+    model_card: ModelCard | None = None
+    environment: Environment
+    paths: tuple[PathResult, ...]
+    noise_floor: NoiseFloor = NoiseFloor()
+    rounds: int
+    stop_reason: str
+    order: tuple[tuple[str, ...], ...] = ()
+
+    def path(self, name: str) -> PathResult:
+        """The result of the path of this name.
+
+        Raises:
+            KeyError: the run has no such path.
+        """
+        for result in self.paths:
+            if result.name == name:
+                return result
+        raise KeyError(name)
+
+    @property
+    def baseline(self) -> PathResult:
+        """The result that speedups are against."""
+        return self.path(self.experiment.baseline)
+
+
+def read_run(text: str | bytes) -> Run:
+    """Read a run from its JSON.
+
+    Raises:
+        Refusal: not JSON, of another schema version, or with a field that does not fit.
+    """
+    return _read(Run, text, "run")
+
+
+def read_experiment(text: str | bytes) -> Experiment:
+    """Read an experiment from its JSON.
+
+    Raises:
+        Refusal: not JSON, or with a field that does not fit.
+    """
+    return _read(Experiment, text, "experiment")
+
+
+def refusal_of(error: ValidationError, what: str) -> Refusal:
+    """One sentence for the first thing that is wrong in a record."""
+    first: Any = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return Refusal(f"This {what} cannot be used: {f'{place}: ' if place else ''}{message}.")
+
+
+def _read(kind: type[R], text: str | bytes, what: str) -> R:
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise refusal_of(error, what) from None
