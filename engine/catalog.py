@@ -96,8 +96,10 @@ def find_model(name: str) -> ModelSpec:
         return CATALOG[name]
     if (Path(name) / "config.json").is_file():
         return ModelSpec(name=name, title=Path(name).resolve().name, source="folder")
-    if Path(name).is_dir():
-        raise Refusal(f"The folder {name} holds no config.json; a model folder has config.json and model.safetensors.")
+    if name and Path(name).is_dir():
+        raise Refusal(
+            f"The folder {name} holds no config.json; a model folder has config.json and model.safetensors."
+        )
     if name.count("/") == 1 and not name.startswith((".", "/")) and not name.endswith("/"):
         return ModelSpec(name=name, title=name.split("/")[1], source="hub")
     raise Refusal(
@@ -150,6 +152,12 @@ PATHS: dict[str, PathSpec] = {
             kind="fast",
             title="Fastpath, native MHA + sparsity",
             explanation="One fused operator a layer on nested tensors: padding costs nothing.",
+        ),
+        PathSpec(
+            name="tutorial-mha",
+            kind="fast",
+            title="The tutorial's 'MHA only'",
+            explanation="The tutorial's own switch, enable_nested_tensor = False: a no-op, sparsity stays on.",
         ),
     )
 }

@@ -92,5 +92,7 @@ def find_preset(name: str) -> Batch:
         Refusal: no such preset.
     """
     if name not in PRESETS:
-        raise Refusal(f"There is no batch {name!r}. Choose one of {', '.join(PRESETS)}, or give your own texts.")
+        raise Refusal(
+            f"There is no batch {name!r}. Choose one of {', '.join(PRESETS)}, or give your own texts."
+        )
     return PRESETS[name]

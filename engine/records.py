@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from engine.errors import Refusal
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 DType = Literal["fp32", "bf16", "fp16"]
 Status = Literal["ok", "failed", "unavailable"]
@@ -45,7 +45,9 @@ class EncoderShape(Record):
     @model_validator(mode="after")
     def _heads_divide_the_width(self) -> Self:
         if self.embedding_dim % self.num_attention_heads:
-            raise ValueError(f"{self.num_attention_heads} heads do not divide a width of {self.embedding_dim}")
+            raise ValueError(
+                f"{self.num_attention_heads} heads do not divide a width of {self.embedding_dim}"
+            )
         return self
 
     @property
@@ -173,7 +175,8 @@ class Environment(Record):
 class Agreement(Record):
     """How far a path's hidden states are from the baseline's, on real tokens only."""
 
-    max_abs_error: float
+    max_abs_error: float | None
+    """None where an output is not a number."""
     tolerance: float
     ok: bool
 
@@ -231,8 +234,9 @@ class PathResult(Record):
 
 
 class NoiseFloor(Record):
-    """The baseline against itself: what this machine cannot resolve."""
+    """The baseline against itself, run a second time in every round: what this machine cannot resolve."""
 
+    samples_ms: tuple[float, ...] = ()
     ci95: Interval | None = None
 
 

@@ -31,13 +31,18 @@ class Settings(BaseSettings):
     max_texts: PositiveInt = Field(256, description="Most texts in a batch.")
     max_characters: PositiveInt = Field(20_000, description="Most characters in one text.")
     max_tokens: PositiveInt = Field(
-        512, description="Longest text in tokens, special tokens included; longer ones are truncated, and told."
+        512,
+        description="Longest text in tokens, special tokens included; longer ones are truncated, and told.",
     )
-    model_cache_mb: PositiveInt = Field(6_000, description="Bytes budget of the cache of loaded models, in MB.")
+    model_cache_mb: PositiveInt = Field(
+        6_000, description="Bytes budget of the cache of loaded models, in MB."
+    )
     memory_reserve_mb: PositiveInt = Field(
         500, description="Memory in MB that loading a model must leave to everything else."
     )
-    max_budget_s: PositiveInt = Field(600, description="Longest time in seconds that one experiment may measure.")
+    max_budget_s: PositiveInt = Field(
+        600, description="Longest time in seconds that one experiment may measure."
+    )
 
 
 def load_settings() -> Settings:

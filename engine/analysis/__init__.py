@@ -1,0 +1,1 @@
+"""From raw rounds to conclusions: pure functions over plain numbers."""

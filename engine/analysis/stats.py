@@ -1,0 +1,55 @@
+"""Medians and their intervals, by order statistics: no assumption on the shape of the noise, no seed, no scipy."""
+
+from collections.abc import Sequence
+from math import comb, exp, log
+from statistics import median
+
+from engine.records import Interval
+
+CONFIDENCE = 0.95
+MIN_SAMPLES = 6
+"""Fewest samples for which the full range reaches 95 % confidence: 2 * 0.5**6 < 0.05."""
+
+
+def interval_rank(count: int, confidence: float = CONFIDENCE) -> int | None:
+    """Largest k with P(the median lies outside the k-th smallest to k-th largest of `count` samples) <= 1 - confidence.
+
+    The number of samples below the median is binomial(count, 1/2). None where even the full range is too narrow.
+    """
+    tail, rank = 0.0, 0
+    for below in range(count // 2):
+        tail += comb(count, below) / 2**count
+        if 2 * tail > 1 - confidence:
+            break
+        rank = below + 1
+    return rank or None
+
+
+def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """Interval that holds the true median with at least this confidence; None with too few samples."""
+    rank = interval_rank(len(samples), confidence)
+    if rank is None:
+        return None
+    ordered = sorted(samples)
+    return ordered[rank - 1], ordered[-rank]
+
+
+def paired_log_ratios(baseline: Sequence[float], other: Sequence[float]) -> list[float]:
+    """log(baseline / other) of each round: above 0 where the other is faster."""
+    return [log(a / b) for a, b in zip(baseline, other, strict=True)]
+
+
+def speedup(log_ratios: Sequence[float]) -> float:
+    """Median paired speedup."""
+    return exp(median(log_ratios))
+
+
+def speedup_interval(log_ratios: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
+    """Interval of the median paired speedup; None with too few rounds."""
+    interval = median_interval(log_ratios, confidence)
+    return (exp(interval[0]), exp(interval[1])) if interval else None
+
+
+def half_width(interval: Interval) -> float:
+    """Half the width of a speedup's interval, relative to its middle on the log scale."""
+    return exp(log(interval[1] / interval[0]) / 2) - 1

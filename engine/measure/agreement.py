@@ -1,0 +1,52 @@
+"""Whether two paths give the same answer: compared on real tokens, before anything is timed."""
+
+from math import isnan
+
+from torch import Tensor
+
+from engine.measure.inputs import TokenBatch
+from engine.measure.paths import PreparedPath
+from engine.records import Agreement, DType
+
+RELATIVE_TOLERANCE: dict[DType, float] = {"fp32": 1e-5, "bf16": 6e-2, "fp16": 8e-3}
+"""Largest difference allowed, relative to the largest hidden state (at least 1).
+
+fp32 differences measured between the paths lie below 1e-5; bf16 and fp16 keep 8 and 11 bits, and an encoder adds
+up the roundings of a dozen layers.
+"""
+
+
+def hidden_states(path: PreparedPath, batch: TokenBatch) -> Tensor:
+    """Hidden states of the real tokens only, (real tokens, width) float32.
+
+    Rows of padding are left out: they are zeros on the nested path and not on the others, by design.
+    """
+    with path.switches():
+        return path.hidden(batch.tokens).detach()[batch.real()].float()
+
+
+def compare(reference: Tensor, other: Tensor, dtype: DType) -> Agreement:
+    """Whether two paths' hidden states agree; a value that is not a number never does.
+
+    Args:
+        reference: (real tokens, width) float32.
+        other: the same shape.
+        dtype: the precision both were computed in.
+    """
+    tolerance = RELATIVE_TOLERANCE[dtype] * max(1.0, float(reference.abs().max()))
+    error = float((reference - other).abs().max())
+    if isnan(error):
+        return Agreement(max_abs_error=None, tolerance=tolerance, ok=False)
+    return Agreement(max_abs_error=error, tolerance=tolerance, ok=error <= tolerance)
+
+
+def disagreement(agreement: Agreement, baseline: str) -> str:
+    """The sentence for outputs that do not agree; empty where they do."""
+    if agreement.ok:
+        return ""
+    if agreement.max_abs_error is None:
+        return "its outputs are not numbers (NaN) on real tokens, so its speed means nothing"
+    return (
+        f"its outputs differ from {baseline}'s by {agreement.max_abs_error:.2g} on real tokens, "
+        f"more than {agreement.tolerance:.2g}, so its speed means nothing"
+    )

@@ -1,0 +1,134 @@
+"""Per-operator tables, evidence, working memory and traces, each from a pass of its own, never while timing."""
+
+import gzip
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity
+
+from engine.measure.paths import ExecutionPath, PreparedPath
+from engine.records import MEGABYTE, Evidence, OperatorTime, Profile
+
+PROFILED_FORWARDS = 10
+"""The tutorial's ITERATIONS."""
+_OWN_EVENTS = ("ProfilerStep", "[memory]")
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What a profiled pass gives: the table per forward and the wall time of a profiled forward in ms."""
+
+    ops: tuple[OperatorTime, ...]
+    iterations: int
+    forward_ms: float
+
+    def calls(self, op: str) -> float:
+        """Calls of an operator per forward; 0 where it was not seen."""
+        return next((row.calls for row in self.ops if row.name == op), 0.0)
+
+    def table(self, median_ms: float) -> Profile:
+        """The record of this pass, with what profiling cost against the measured median."""
+        return Profile(iterations=self.iterations, overhead=self.forward_ms / median_ms, ops=self.ops)
+
+
+def profile(
+    path: PreparedPath,
+    tokens: Tensor,
+    clock: Callable[[], float],
+    forwards: int = PROFILED_FORWARDS,
+    trace: Path | None = None,
+) -> Profiled:
+    """Profile some forwards of a path.
+
+    Args:
+        tokens: (batch, length) int64 on the path's device.
+        trace: file for a gzipped Chrome trace (chrome://tracing, Perfetto); None writes none.
+    """
+    with path.switches():
+        path.forward(tokens)
+        with _profiler(tokens.device) as profiler:
+            start = clock()
+            for _ in range(forwards):
+                path.forward(tokens)
+            synchronize(tokens.device)
+            forward_ms = (clock() - start) / forwards * 1000
+    if trace is not None:
+        _write_trace(profiler, trace)
+    return Profiled(_operators(profiler, forwards, tokens.device.type == "cuda"), forwards, forward_ms)
+
+
+def evidence(path: ExecutionPath, layers: int, profiled: Profiled) -> Evidence:
+    """Hold a path's promise for an encoder of so many layers against its own profile."""
+    expectations = path.expectations(layers)
+    counts = {expectation.op: profiled.calls(expectation.op) for expectation in expectations}
+    kept = all(expectation.met(counts[expectation.op]) for expectation in expectations)
+    return Evidence(claim=path.claim(layers), ops=counts, ok=kept)
+
+
+def peak_memory_mb(path: PreparedPath, tokens: Tensor) -> float:
+    """Most memory in MB that one forward holds beyond what was held before it, as torch's allocator counts it."""
+    with path.switches():
+        if tokens.device.type == "cuda":
+            return _cuda_peak_mb(path, tokens)
+        with _profiler(tokens.device, memory=True) as profiler:
+            path.forward(tokens)
+    results: Any = profiler.profiler
+    events = results.kineto_results.events()
+    allocations = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
+    return max(accumulate(size for _, size in allocations), default=0) / MEGABYTE
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done what it was given; nothing to do on a CPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _cuda_peak_mb(path: PreparedPath, tokens: Tensor) -> float:
+    torch.cuda.reset_peak_memory_stats(tokens.device)
+    before = torch.cuda.memory_allocated(tokens.device)
+    path.forward(tokens)
+    synchronize(tokens.device)
+    return (torch.cuda.max_memory_allocated(tokens.device) - before) / MEGABYTE
+
+
+def _profiler(device: torch.device, memory: bool = False) -> AbstractContextManager[torch.profiler.profile]:
+    activities = [ProfilerActivity.CPU]
+    if device.type == "cuda":
+        activities.append(ProfilerActivity.CUDA)
+    return torch.profiler.profile(activities=activities, profile_memory=memory)
+
+
+def _operators(profiler: Any, forwards: int, on_cuda: bool) -> tuple[OperatorTime, ...]:
+    events = [event for event in profiler.key_averages() if not event.key.startswith(_OWN_EVENTS)]
+    self_us, total_us = (
+        ("self_device_time_total", "device_time_total")
+        if on_cuda
+        else ("self_cpu_time_total", "cpu_time_total")
+    )
+    all_self_us = sum(getattr(event, self_us) for event in events) or 1.0
+    rows = (
+        OperatorTime(
+            name=event.key,
+            calls=event.count / forwards,
+            self_ms=getattr(event, self_us) / forwards / 1000,
+            total_ms=getattr(event, total_us) / forwards / 1000,
+            share=getattr(event, self_us) / all_self_us,
+        )
+        for event in events
+    )
+    return tuple(sorted(rows, key=lambda row: row.self_ms, reverse=True))
+
+
+def _write_trace(profiler: Any, trace: Path) -> None:
+    trace.parent.mkdir(parents=True, exist_ok=True)
+    plain = trace.with_suffix("")
+    profiler.export_chrome_trace(str(plain))
+    trace.write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()

@@ -1,0 +1,152 @@
+"""Paired, randomised rounds: every path once a round, in a fresh random order, the baseline twice.
+
+The clock, the order and the wish to stop are arguments, so that a test can replay a recorded run exactly.
+Why rounds and not path after path: on a shared machine the order matters more than the test that follows
+(docs/architecture.md).
+"""
+
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from random import Random
+from statistics import median
+
+from engine.analysis.stats import half_width, paired_log_ratios, speedup_interval
+from engine.records import Interval
+
+BASELINE_AGAIN = "baseline-again"
+"""Name of the hidden second baseline in `order`: its interval is the machine's noise floor."""
+
+Clock = Callable[[], float]
+
+MIN_ROUNDS, MAX_ROUNDS = 8, 60
+PRECISION = 0.03
+SHORT_CALL_S, BLOCK_S = 0.005, 0.020
+WARM_UP_WINDOW, WARM_UP_TOLERANCE, WARM_UP_CAP_S = 3, 0.05, 2.0
+
+
+@dataclass(frozen=True)
+class Timed:
+    """Something to time: `switches` are held around every block of calls and stay out of the timed region."""
+
+    call: Callable[[], None]
+    switches: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """When rounds end: at a fixed number, at precision, at the budget; never at significance."""
+
+    budget_s: float
+    iterations: int | None = None
+    min_rounds: int = MIN_ROUNDS
+    max_rounds: int = MAX_ROUNDS
+    precision: float = PRECISION
+
+    @property
+    def at_most(self) -> int:
+        """Most rounds that will be run."""
+        return self.iterations or self.max_rounds
+
+    def reason(self, done: int, elapsed_s: float, speedups: Mapping[str, Interval]) -> str | None:
+        """Why to stop now, or None to go on."""
+        if done >= self.at_most:
+            return f"the {done} rounds asked for" if self.iterations else f"the most rounds, {done}"
+        if self.iterations is None and done >= self.min_rounds and self._precise(speedups):
+            return f"precise to {self.precision:.0%} after {done} rounds"
+        if elapsed_s >= self.budget_s:
+            return f"the budget of {self.budget_s:g} s is used up after {done} rounds"
+        return None
+
+    def _precise(self, speedups: Mapping[str, Interval]) -> bool:
+        return all(half_width(interval) <= self.precision for interval in speedups.values())
+
+
+@dataclass
+class Rounds:
+    """What was seen, round by round; samples are milliseconds per call."""
+
+    samples_ms: dict[str, list[float]]
+    order: list[tuple[str, ...]] = field(default_factory=list)
+    stop_reason: str = ""
+
+    def speedups(self, baseline: str) -> dict[str, Interval]:
+        """Interval of each arm's speedup over the baseline; empty while rounds are too few."""
+        found = {
+            name: speedup_interval(paired_log_ratios(self.samples_ms[baseline], samples))
+            for name, samples in self.samples_ms.items()
+            if name != baseline
+        }
+        return {name: interval for name, interval in found.items() if interval}
+
+
+def run_rounds(
+    calls: Mapping[str, Timed],
+    baseline: str,
+    rule: StopRule,
+    clock: Clock,
+    random: Random,
+    on_round: Callable[[Rounds], None] = lambda _rounds: None,
+) -> Rounds:
+    """Run rounds until the rule says stop.
+
+    Args:
+        calls: one call of each path, ready to run; short calls are repeated in blocks and averaged.
+        baseline: the path that also runs a second time in every round.
+        on_round: told after every round.
+    """
+    arms = {**calls, BASELINE_AGAIN: calls[baseline]}
+    block = {name: block_size(call, clock) for name, call in calls.items()}
+    block[BASELINE_AGAIN] = block[baseline]
+    rounds = Rounds({name: [] for name in arms})
+    start = clock()
+    while not rounds.stop_reason:
+        order = tuple(random.sample(list(arms), len(arms)))
+        for name in order:
+            rounds.samples_ms[name].append(timed_ms(arms[name], block[name], clock))
+        rounds.order.append(order)
+        on_round(rounds)
+        rounds.stop_reason = rule.reason(len(rounds.order), clock() - start, rounds.speedups(baseline)) or ""
+    return rounds
+
+
+def timed_ms(timed: Timed, block: int, clock: Clock) -> float:
+    """Milliseconds per call over a block of calls, garbage collection held off."""
+    with timed.switches(), _no_garbage_collection():
+        start = clock()
+        for _ in range(block):
+            timed.call()
+        return (clock() - start) / block * 1000
+
+
+def block_size(timed: Timed, clock: Clock) -> int:
+    """Calls per timed block: one, unless a call is so short that the clock would weigh in."""
+    call_s = timed_ms(timed, 1, clock) / 1000
+    return 1 if call_s >= SHORT_CALL_S else max(1, round(BLOCK_S / max(call_s, 1e-6)))
+
+
+def warm_up(timed: Timed, clock: Clock) -> int:
+    """Call until two consecutive windows of calls agree, or the cap in seconds is reached; returns the calls made."""
+    start, times_ms = clock(), list[float]()
+    while not _windows_agree(times_ms) and clock() - start < WARM_UP_CAP_S:
+        times_ms.append(timed_ms(timed, 1, clock))
+    return len(times_ms)
+
+
+def _windows_agree(times_ms: list[float]) -> bool:
+    if len(times_ms) < 2 * WARM_UP_WINDOW:
+        return False
+    previous = median(times_ms[-2 * WARM_UP_WINDOW : -WARM_UP_WINDOW])
+    return abs(median(times_ms[-WARM_UP_WINDOW:]) - previous) <= WARM_UP_TOLERANCE * previous
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

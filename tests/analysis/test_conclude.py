@@ -1,0 +1,29 @@
+"""Conclusions come from raw samples alone, so a stored run can be concluded again."""
+
+import pytest
+
+from engine.analysis.conclude import concluded
+from engine.records import read_run
+from tests.samples import sample_run
+
+
+def test_medians_speedups_and_verdicts_follow_from_the_samples() -> None:
+    run = concluded(sample_run())
+    fast = run.path("fast-nested")
+    assert (fast.median_ms, fast.speedup, fast.verdict) == (5.0, pytest.approx(2.0), "faster")
+    assert run.baseline.speedup == 1.0
+    assert run.baseline.verdict is None
+    assert run.noise_floor.ci95 == (1.0, 1.0)
+    assert fast.real_tokens_per_s == pytest.approx(10 / 0.005)
+
+
+def test_a_stored_run_is_concluded_again_to_the_very_same_bits() -> None:
+    run = concluded(sample_run(fast_ms=(5.0, 6.0, 5.5, 5.2, 5.1, 5.9, 6.1, 5.3)))
+    assert concluded(read_run(run.model_dump_json())) == run
+
+
+def test_a_failed_path_keeps_its_reason_and_gets_no_figures() -> None:
+    run = sample_run()
+    failed = run.paths[1].model_copy(update={"status": "failed", "reason": "why", "samples_ms": ()})
+    result = concluded(run.model_copy(update={"paths": (run.paths[0], failed)})).paths[1]
+    assert (result.reason, result.speedup, result.verdict) == ("why", None, None)

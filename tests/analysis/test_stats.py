@@ -1,0 +1,65 @@
+"""The statistics: exact ranks, and intervals that hold the truth as often as they say (Monte Carlo, seeded)."""
+
+from math import comb
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.analysis.stats import (
+    MIN_SAMPLES,
+    half_width,
+    interval_rank,
+    median_interval,
+    paired_log_ratios,
+    speedup,
+    speedup_interval,
+)
+
+
+def test_ranks_of_the_95_percent_interval_are_the_tabled_ones() -> None:
+    # Conover, Practical Nonparametric Statistics, binomial quantiles: n = 10 -> 2nd to 9th, n = 20 -> 6th to 15th.
+    assert [interval_rank(n) for n in (5, 6, 8, 10, 20)] == [None, 1, 1, 2, 6]
+
+
+@given(st.integers(MIN_SAMPLES, 80))
+def test_the_rank_is_the_largest_that_keeps_the_confidence(count: int) -> None:
+    rank = interval_rank(count)
+    assert rank is not None
+
+    def outside(k: int) -> float:
+        return float(2 * sum(comb(count, i) for i in range(k)) / 2**count)
+
+    assert outside(rank) <= 0.05 < outside(rank + 1)
+
+
+def test_too_few_samples_have_no_interval() -> None:
+    assert median_interval([1.0] * (MIN_SAMPLES - 1)) is None
+    assert speedup_interval([0.0] * (MIN_SAMPLES - 1)) is None
+
+
+@pytest.mark.parametrize("count", [8, 12, 20, 40])
+def test_the_interval_holds_the_true_median_93_to_98_percent_of_the_time(count: int) -> None:
+    random = Random(count)
+    trials, held = 4000, 0
+    for _ in range(trials):
+        samples = [random.expovariate(1.0) for _ in range(count)]
+        interval = median_interval(samples)
+        assert interval is not None
+        held += interval[0] <= 0.6931471805599453 <= interval[1]
+    assert 0.93 <= held / trials <= 0.995
+
+
+def test_a_speedup_is_the_median_of_paired_ratios_not_the_ratio_of_medians() -> None:
+    ratios = paired_log_ratios([10.0, 20.0, 90.0], [5.0, 10.0, 30.0])
+    assert speedup(ratios) == pytest.approx(2.0)
+
+
+def test_half_width_is_symmetric_on_the_log_scale() -> None:
+    assert half_width((1 / 1.03, 1.03)) == pytest.approx(0.03)
+
+
+def test_pairs_of_unequal_length_are_a_defect() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        paired_log_ratios([1.0], [1.0, 2.0])
