@@ -110,7 +110,10 @@ def tutorial(
     )
     _check_writable(json_file)
     finished = _measure(experiment, settings, None)
-    Console(width=terminal.width()).print(terminal.tutorial_report(finished))
+    on_cpu = finished
+    if device != "cpu":
+        on_cpu = _measure(experiment.model_copy(update={"device": "cpu"}), settings, None)
+    Console(width=terminal.width()).print(terminal.tutorial_report(finished, on_cpu))
     _write(finished, json_file)
 
 

@@ -40,13 +40,13 @@ def compare(reference: Tensor, other: Tensor, dtype: DType) -> Agreement:
     return Agreement(max_abs_error=error, tolerance=tolerance, ok=error <= tolerance)
 
 
-def disagreement(agreement: Agreement, baseline: str) -> str:
+def disagreement(agreement: Agreement) -> str:
     """The sentence for outputs that do not agree; empty where they do."""
     if agreement.ok:
         return ""
     if agreement.max_abs_error is None:
         return "its outputs are not numbers (NaN) on real tokens, so its speed means nothing"
     return (
-        f"its outputs differ from {baseline}'s by {agreement.max_abs_error:.2g} on real tokens, "
+        f"its outputs differ from the slow path's by {agreement.max_abs_error:.2g} on real tokens, "
         f"more than {agreement.tolerance:.2g}, so its speed means nothing"
     )

@@ -22,7 +22,7 @@ from engine.measure.agreement import compare, disagreement, hidden_states
 from engine.measure.environment import listen, read_environment
 from engine.measure.inputs import TokenBatch, tokenize
 from engine.measure.models import LoadedModel
-from engine.measure.paths import EXECUTION_PATHS, ExecutionPath, PreparedPath
+from engine.measure.paths import EXECUTION_PATHS, ExecutionPath, PreparedPath, slow
 from engine.measure.profiling import (
     PROFILED_FORWARDS,
     evidence,
@@ -131,10 +131,15 @@ def _checked(bench: Bench) -> tuple[Candidate, ...]:
             f"The baseline {baseline.path.name} cannot run this batch, so nothing can be compared: "
             f"{baseline.result.reason}"
         )
-    reference = hidden_states(baseline.prepared, bench.batch)
+    reference = hidden_states(_reference(bench, baseline), bench.batch)
     others = (_first_call(bench, name) for name in bench.experiment.paths if name != baseline.path.name)
     checked = {c.path.name: _compared(bench, c, reference) for c in (baseline, *others)}
     return tuple(checked[name] for name in bench.experiment.paths)
+
+
+def _reference(bench: Bench, baseline: Candidate) -> PreparedPath:
+    """What outputs are compared with: the baseline, or the fair slow path where the baseline draws dropout."""
+    return slow.PATH.prepare(bench.loaded.model) if baseline.path.stochastic else baseline.prepared
 
 
 def _first_call(bench: Bench, name: str) -> Candidate:
@@ -160,7 +165,7 @@ def _compared(bench: Bench, candidate: Candidate, reference: torch.Tensor) -> Ca
     states = hidden_states(candidate.prepared, bench.batch)
     agreement = compare(reference, states, bench.experiment.dtype)
     candidate = candidate.with_(agreement=agreement)
-    reason = disagreement(agreement, bench.experiment.baseline)
+    reason = disagreement(agreement)
     return candidate.failed(reason) if reason else candidate
 
 

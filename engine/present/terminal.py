@@ -46,7 +46,7 @@ def width() -> int:
 
 def models_table(models: Iterable[ModelSpec]) -> Table:
     """The models on offer."""
-    table = _table("model", "what it is", "layers", "width", "parameters", "fp32 weights", "download")
+    table = _table("model", "what it is", "layers", "width", "params", "fp32 MB", "to fetch")
     for model in models:
         shape = model.shape
         sizes = (
@@ -54,12 +54,12 @@ def models_table(models: Iterable[ModelSpec]) -> Table:
                 str(shape.num_encoder_layers),
                 str(shape.embedding_dim),
                 f"{shape.parameters / 1e6:.0f} M",
-                f"{shape.weights_mb('fp32'):,.0f} MB",
+                f"{shape.weights_mb('fp32'):,.0f}",
             )
             if shape
             else ("", "", "", "")
         )
-        download = f"{model.download_mb:,} MB" if model.download_mb else "none"
+        download = f"{model.download_mb:,} MB" if model.download_mb else ""
         table.add_row(model.name, model.title, *sizes, download)
     return table
 
@@ -107,12 +107,17 @@ def operators_table(paths: Iterable[PathResult], title: str = "") -> Table:
     return table
 
 
-def tutorial_report(run: Run) -> RenderableType:
-    """The six runs in the tutorial's order with their tables, then the three traps."""
+def tutorial_report(run: Run, on_cpu: Run) -> RenderableType:
+    """The six runs in the tutorial's order with their tables, then the three traps.
+
+    Args:
+        run: all of `TUTORIAL_PATHS` on DEVICE.
+        on_cpu: the same on the CPU, for section 2.1; the same run where DEVICE is the CPU.
+    """
     return Group(
         Text(run.title, style="bold"),
         Text(_batch_words(run)),
-        *(_tutorial_run(run, *entry) for entry in TUTORIAL_RUNS),
+        *(_tutorial_run(on_cpu if entry[0].endswith("CPU") else run, *entry) for entry in TUTORIAL_RUNS),
         Text("What the tutorial's three traps do to these runs", style="bold"),
         *(Text(f"{number}. {trap}\n") for number, trap in enumerate(tutorial_traps(run), start=1)),
         paths_table(run),
@@ -176,7 +181,7 @@ def _conditions(run: Run) -> str:
 
 def _table(first: str, *numbers: str) -> Table:
     table = Table(title_justify="left", title_style="bold", expand=False)
-    table.add_column(first, overflow="fold")
+    table.add_column(first, no_wrap=True)
     for name in numbers:
         table.add_column(name, justify="right" if name not in ("what it is", "evidence") else "left")
     return table

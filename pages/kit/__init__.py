@@ -1,0 +1,1 @@
+"""What pages share: navigation, the session's state, job panels, results and upload reading."""

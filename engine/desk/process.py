@@ -1,0 +1,124 @@
+"""One child process that speaks the protocol of `engine.events`: a request a line in, events a line out.
+
+The child leads its own process group, so that killing the group leaves nothing behind.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from engine.events import ENDINGS, Event, Request, read_event
+
+PROJECT = Path(__file__).parents[2]
+CHILD_COMMAND = (sys.executable, "-m", "engine", "child")
+LOG_TAIL_BYTES = 4_000
+
+
+class ChildDied(Exception):  # noqa: N818  (a fact about a process, not an error of the caller)
+    """The child's output ended, or stopped making sense, before it answered; the message is for people."""
+
+
+class ChildProcess:
+    """A running child; not thread-safe but for `kill`, which any thread may call at any time."""
+
+    def __init__(self, command: Sequence[str] = CHILD_COMMAND, cwd: Path = PROJECT) -> None:
+        # A file and not a pipe: nobody reads it while the child works, and a full pipe would stop the child.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the child)
+        self._process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        threading.Thread(target=self._end_together, name="child-watch", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Process id, which is the process group's id too."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child can take another request."""
+        return self._process.poll() is None
+
+    def ask(self, request: Request) -> Iterator[Event]:
+        """Send a request and give its events as they come; the last one is one of `ENDINGS`.
+
+        Raises:
+            ChildDied: the child ended, or sent what is no event, before it answered.
+        """
+        self._send(request)
+        assert self._process.stdout is not None  # noqa: S101  (asked for above)
+        for line in self._process.stdout:
+            event = _read(line)
+            yield event
+            if isinstance(event, ENDINGS):
+                return
+        raise ChildDied(_death_sentence(self._process.wait()))
+
+    def log_tail(self) -> str:
+        """The end of what the child wrote to standard error, for the server's log."""
+        with suppress(ValueError):
+            self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+            return self._log.read().decode(errors="replace")
+        return ""
+
+    def kill(self) -> None:
+        """End the whole process group now; harmless if it has ended."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the group, reap the child and give its files back."""
+        self.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._log):
+            with suppress(OSError):
+                pipe.close()  # type: ignore[union-attr]
+
+    def _end_together(self) -> None:
+        # A grandchild that outlives the child would hold the output open, and the desk would read for ever.
+        self._process.wait()
+        self.kill()
+
+    def _send(self, request: Request) -> None:
+        assert self._process.stdin is not None  # noqa: S101  (asked for above)
+        # A child that is gone already is told by the end of its output.
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(request.model_dump_json() + "\n")
+            self._process.stdin.flush()
+
+
+def _read(line: str) -> Event:
+    try:
+        return read_event(line)
+    except ValidationError:
+        raise ChildDied(
+            "The measuring process sent something that is no event, so it was stopped; nothing was kept. "
+            "Try again, and look at the server's log if it happens again."
+        ) from None
+
+
+def _death_sentence(return_code: int) -> str:
+    if return_code == -signal.SIGKILL:
+        return (
+            "The measuring process was killed by the system, which is most often a lack of memory; "
+            "your settings are kept: try a smaller model or batch."
+        )
+    return (
+        f"The measuring process ended (exit code {return_code}) before it answered; your settings are kept: "
+        "try again, and look at the server's log if it happens again."
+    )

@@ -1,0 +1,107 @@
+"""Whether a model fits: the memory that loading takes, and the memory that this process may still use.
+
+Decided before anything is downloaded or loaded, so that a machine too small says so at once instead of swapping or
+being ended by the system half way.
+"""
+
+from pathlib import Path, PurePosixPath
+
+import psutil
+
+from engine.errors import Refusal
+from engine.records import BYTES_PER_VALUE, MEGABYTE, DType, EncoderShape, SourceKind
+
+# Tensors are read one at a time in the precision of the file, and joined or rounded on the way.
+WORKING_COPIES = 2
+CGROUP_ROOT = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
+
+
+class NotEnoughMemory(Refusal):
+    """The model does not fit into the memory that is free now; less in memory may make it fit."""
+
+
+def memory_needed_mb(shape: EncoderShape, dtype: DType, source: SourceKind) -> float:
+    """Peak memory in MB of loading a model: its weights with the 2-class head, and what is being copied into them.
+
+    Random weights are drawn in place in fp32; files are read tensor by tensor, the largest of which is an embedding.
+    """
+    head = (shape.embedding_dim + 3) * shape.embedding_dim + 2
+    weights = (shape.parameters + head) * BYTES_PER_VALUE[dtype]
+    rows = max(shape.vocab_size, shape.max_seq_len, shape.ffn_dimension, 3 * shape.embedding_dim)
+    if source == "random" and dtype == "fp32":
+        return weights / MEGABYTE
+    return (weights + WORKING_COPIES * rows * shape.embedding_dim * BYTES_PER_VALUE["fp32"]) / MEGABYTE
+
+
+def memory_available_mb() -> float:
+    """Memory in MB that this process can still take: the machine's, and what its container allows if that is less."""
+    machine = float(psutil.virtual_memory().available)
+    container = container_available_bytes(CGROUP_ROOT, MEMBERSHIP)
+    return min([machine, *container]) / MEGABYTE
+
+
+def container_available_bytes(root: Path, membership: Path) -> list[float]:
+    """What every control group around this process leaves it, in bytes; empty where none sets a limit.
+
+    Args:
+        root: where the groups are mounted; version 2 lies there itself, version 1 under `memory/`.
+        membership: lines `number:controllers:path` of the process (man 7 cgroups).
+    """
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []
+    available = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            available += _available_in(root, path, "memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            usage = "memory.usage_in_bytes"
+            available += _available_in(
+                root / "memory", path, "memory.limit_in_bytes", usage, "total_inactive_file"
+            )
+    return available
+
+
+def check_memory(title: str, needed_mb: float, available_mb: float, reserve_mb: float) -> None:
+    """Refuse what does not fit beside the reserve.
+
+    Raises:
+        NotEnoughMemory: with the figures.
+    """
+    if needed_mb + reserve_mb > available_mb:
+        raise NotEnoughMemory(
+            f"{title} needs {needed_mb:,.0f} MB to load and {reserve_mb:,.0f} MB must stay free, but only "
+            f"{available_mb:,.0f} MB are available; nothing was loaded or fetched. Choose a smaller model or precision."
+        )
+
+
+def _available_in(root: Path, path: str, limit: str, usage: str, reclaimable: str) -> list[float]:
+    # Inside a container the path may be the host's, which is not mounted here; the root then is the own group.
+    inner = PurePosixPath(path.lstrip("/"))
+    folders = [root / inner, *((root / parent) for parent in inner.parents), root]
+    return [
+        _number(folder / limit) - _number(folder / usage) + _stat(folder / "memory.stat", reclaimable)
+        for folder in dict.fromkeys(folders)
+        if _is_limited(folder / limit)
+    ]
+
+
+def _is_limited(limit: Path) -> bool:
+    # Version 2 writes "max" for no limit, version 1 a number beyond any machine.
+    return limit.is_file() and limit.read_text(encoding="ascii").strip() != "max" and _number(limit) < 1 << 60
+
+
+def _number(file: Path) -> float:
+    return float(file.read_text(encoding="ascii"))
+
+
+def _stat(file: Path, name: str) -> float:
+    for line in file.read_text(encoding="ascii").splitlines():
+        key, value = line.split()
+        if key == name:
+            # Pages of files are given back when memory is short, so they are not taken.
+            return float(value)
+    return 0.0

@@ -1,0 +1,1 @@
+"""The pages of the app, a flat script each; what they share stands in `pages.kit`."""

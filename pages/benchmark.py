@@ -1,0 +1,107 @@
+"""Measure the chosen model and batch on the chosen paths, watch it live, and read what follows."""
+
+import os
+
+import streamlit as st
+
+from pages.kit import nav
+
+nav.guard()
+
+from engine.catalog import PATHS
+from engine.events import RunRequest
+from engine.present.wording import path_title
+from pages.kit.choosing import chosen_model
+from pages.kit.job_panel import job_panel, show_trouble
+from pages.kit.results import (
+    show_downloads,
+    show_operators,
+    show_proof,
+    show_rounds,
+    show_speedups,
+    show_verdict,
+)
+from pages.kit.state import (
+    DEFAULT_PATHS,
+    RUN_SLOT,
+    TUTORIAL_ITERATIONS,
+    UNTIL_PRECISE,
+    experiment_of_session,
+    refusals_shown,
+    submit,
+    the_lab,
+    view_of,
+)
+
+lab = the_lab()
+
+st.title("Benchmark")
+with st.container(horizontal=True, vertical_alignment="center"):
+    texts = "1 text" if len(lab.batch.texts) == 1 else f"{len(lab.batch.texts)} texts"
+    st.page_link(nav.MODEL, label=chosen_model().title, icon=":material/deployed_code:")
+    st.page_link(nav.BATCH, label=f"{lab.batch.name}, {texts}", icon=":material/format_list_bulleted:")
+
+st.pills(
+    "Paths",
+    list(PATHS),
+    selection_mode="multi",
+    default=DEFAULT_PATHS,
+    format_func=path_title,
+    key="bench_paths",
+    bind="query-params",
+    help="The slow path is always measured too: it is the baseline.",
+    wrap=True,
+)
+with st.container(horizontal=True, vertical_alignment="bottom"):
+    st.segmented_control(
+        "Rounds",
+        [UNTIL_PRECISE, TUTORIAL_ITERATIONS],
+        default=UNTIL_PRECISE,
+        required=True,
+        key="bench_rounds",
+        bind="query-params",
+    )
+    st.segmented_control(
+        "Precision",
+        ["fp32", "bf16", "fp16"],
+        default="fp32",
+        required=True,
+        key="bench_dtype",
+        bind="query-params",
+    )
+    st.selectbox(
+        "Threads",
+        [None, *range(1, (os.cpu_count() or 1) + 1)],
+        format_func=lambda threads: "as torch chooses" if threads is None else str(threads),
+        key="bench_threads",
+        persist_state="session",
+        width=180,
+    )
+
+before = view_of(RUN_SLOT)
+live = before is not None and not before.ended
+if st.button(
+    "Run",
+    key="bench_run",
+    type="primary",
+    icon=":material/play_arrow:",
+    shortcut="Ctrl+Enter",
+    disabled=live,
+):
+    with refusals_shown():
+        submit(RUN_SLOT, RunRequest(experiment=experiment_of_session()))
+
+view = job_panel(RUN_SLOT)
+show_trouble(view)
+if view is None:
+    st.caption("Press Run, or Ctrl+Enter. Every path is checked for the same answer before it is timed.")
+elif view.run is not None:
+    show_verdict(view.run)
+    show_speedups(view.run, key="bench")
+    st.subheader("Is the fastpath really taken?")
+    show_proof(view.run)
+    st.subheader("Where the time goes")
+    show_operators(view.run, key="bench")
+    show_rounds(view.run, key="bench")
+    st.subheader("Take it away")
+    show_downloads(view.run, key="bench")

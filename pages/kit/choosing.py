@@ -1,0 +1,95 @@
+"""Choosing and loading a model, shared by the Overview and the Model page."""
+
+import streamlit as st
+
+from engine.catalog import CATALOG, DEFAULT_MODEL, find_model
+from engine.desk.tickets import TicketView
+from engine.errors import Refusal
+from engine.events import LoadRequest
+from engine.records import ModelCard, ModelSpec
+from pages.kit.state import refusals_shown, submit, the_lab
+
+LOAD_SLOT = "load"
+SOURCES = {
+    "embedded": "Included",
+    "torchtext": "Pretrained",
+    "random": "Random weights",
+    "own": "Own folder or hub id",
+}
+
+
+def chosen_model() -> ModelSpec:
+    """What is known of the chosen model before it is loaded; the default one where its folder has gone."""
+    lab = the_lab()
+    try:
+        return find_model(lab.model)
+    except Refusal as refusal:
+        st.warning(str(refusal))
+        lab.model = DEFAULT_MODEL
+        return CATALOG[DEFAULT_MODEL]
+
+
+def model_label(name: str) -> str:
+    """A model in a list: its title, and its download if it needs one."""
+    spec = CATALOG.get(name)
+    if spec is None:
+        return name
+    return f"{spec.title} ({spec.download_mb:,} MB download)" if spec.download_mb else spec.title
+
+
+def needs_sentence(spec: ModelSpec) -> str:
+    """What loading takes, told before it is asked for."""
+    if spec.shape is None:
+        return "Its files tell how much memory it takes; that is checked before they are loaded."
+    memory = f"Takes about {spec.shape.weights_mb('fp32'):,.0f} MB of memory in fp32"
+    return (
+        f"{memory} and a download of {spec.download_mb:,} MB."
+        if spec.download_mb
+        else f"{memory}, no download."
+    )
+
+
+def start_loading(name: str) -> None:
+    """Choose a model and have the assistant load it; a name that cannot be is refused on the page."""
+    with refusals_shown():
+        find_model(name)
+        the_lab().model = name
+        submit(LOAD_SLOT, LoadRequest(model=name))
+
+
+def keep_card(view: TicketView | None) -> None:
+    """Remember what was loaded."""
+    if view is not None and view.card is not None:
+        the_lab().cards[view.card.name] = view.card
+
+
+def show_card(card: ModelCard) -> None:
+    """What was loaded, in numbers and sources."""
+    shape = card.shape
+    with st.grid(3):
+        st.metric("Parameters", f"{card.parameters / 1e6:,.1f} M", border=True)
+        st.metric("Layers", shape.num_encoder_layers, border=True)
+        st.metric("Width", shape.embedding_dim, border=True)
+        st.metric("Heads", shape.num_attention_heads, border=True)
+        st.metric("Memory", f"{card.memory_mb:,.0f} MB", border=True)
+        st.metric("Load time", _duration(card.load_ms), border=True)
+    weights = (
+        "real pretrained weights" if card.real_weights else "random weights: speed is real, answers are not"
+    )
+    st.table(
+        {
+            "Weights": f"{weights}, {card.dtype} on {card.device}",
+            "Source": card.source,
+            "Checksum": f"`{card.checksum}`",
+            "Tokenizer": card.tokenizer,
+            "Longest text": f"{shape.max_tokens} tokens",
+        },
+        border="horizontal",
+        alt="Where the model comes from",
+    )
+    for note in card.notes:
+        st.caption(note)
+
+
+def _duration(ms: float) -> str:
+    return f"{ms:,.0f} ms" if ms < 1000 else f"{ms / 1000:,.1f} s"

@@ -1,0 +1,42 @@
+"""The list of pages, and the guard that keeps cold deep links inside the frame.
+
+Streamlit takes a `pages` folder beside the entrypoint for its older way of navigation until some session has
+called `st.navigation`: the first visitor of `/benchmark` after a start would get the bare page without a frame.
+"""
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+_IN_FRAME = "_in_frame"
+
+OVERVIEW, MODEL, BATCH = "pages/overview.py", "pages/model.py", "pages/batch.py"
+BENCHMARK, WALKTHROUGH = "pages/benchmark.py", "pages/walkthrough.py"
+
+
+def page_list() -> dict[str, list[StreamlitPage]]:
+    """The pages by section. A page's address is its file's name: `url_path` must stay unset for cold links."""
+    return {
+        "": [st.Page(OVERVIEW, title="Overview", icon=":material/home:", default=True)],
+        "Measure": [
+            st.Page(MODEL, title="Model", icon=":material/deployed_code:"),
+            st.Page(BATCH, title="Batch", icon=":material/format_list_bulleted:"),
+            st.Page(BENCHMARK, title="Benchmark", icon=":material/speed:"),
+        ],
+        "Learn": [st.Page(WALKTHROUGH, title="Walkthrough", icon=":material/school:")],
+    }
+
+
+def run_in_frame(page: StreamlitPage) -> None:
+    """Run the chosen page; called once, by the entrypoint."""
+    st.session_state[_IN_FRAME] = True
+    try:
+        page.run()
+    finally:
+        st.session_state[_IN_FRAME] = False
+
+
+def guard() -> None:
+    """First statement of every page: reached without its frame, it starts over through the entrypoint."""
+    if not st.session_state.get(_IN_FRAME):
+        st.navigation(page_list())
+        st.rerun()

@@ -1,0 +1,155 @@
+"""A finished run on a page: verdict, bars, proof, operators, rounds and downloads, each a piece of its own."""
+
+from typing import Literal, get_args
+
+import pandas as pd
+import streamlit as st
+
+from engine.catalog import PATHS
+from engine.present.charts import (
+    OperatorTimeKind,
+    operator_alt,
+    operator_chart,
+    samples_alt,
+    samples_chart,
+    speedup_alt,
+    speedup_chart,
+)
+from engine.present.report import operators_csv, report_markdown
+from engine.present.wording import (
+    agreement_sentence,
+    evidence_sentence,
+    machine_sentence,
+    path_title,
+    verdict_label,
+    verdict_sentence,
+)
+from engine.records import PathResult, Run
+
+Colour = Literal["green", "red", "gray", "orange"]
+_VERDICT_LOOKS: dict[str, tuple[Colour, str]] = {
+    "faster": ("green", ":material/trending_up:"),
+    "slower": ("red", ":material/trending_down:"),
+    "same": ("gray", ":material/trending_flat:"),
+    "baseline": ("gray", ":material/flag:"),
+}
+
+
+def show_verdict(run: Run) -> None:
+    """The answer in one sentence, and where it was measured."""
+    st.success(verdict_sentence(run), title="Verdict", icon=":material/gavel:")
+    st.caption(machine_sentence(run))
+    for note in run.environment.notes:
+        st.caption(f":material/warning: {note[0].upper()}{note[1:]}.")
+
+
+def show_speedups(run: Run, key: str) -> None:
+    """Bars with intervals, and what they mean."""
+    st.altair_chart(speedup_chart(run), key=f"{key}_speedups", alt=speedup_alt(run))
+    st.caption(
+        "Bars: median speedup over the slow path, with the 95 % interval. Grey band: the slow path measured "
+        "against itself, which is what this machine cannot tell apart."
+    )
+
+
+def show_proof(run: Run) -> None:
+    """A card a path: verdict, what its profile proves, whether its answer agrees, or why there is none."""
+    with st.grid("auto", min_column_width=280):
+        for path in run.paths:
+            with st.container(border=True, height="stretch"):
+                _proof_card(run, path)
+
+
+def _proof_card(run: Run, path: PathResult) -> None:
+    st.markdown(f"**{path_title(path.name)}**")
+    with st.container(horizontal=True, gap="small"):
+        _badges(path)
+    st.caption(PATHS[path.name].explanation if path.name in PATHS else "")
+    if path.status != "ok":
+        st.markdown(path.reason)
+        return
+    layers = run.model_card.shape.num_encoder_layers if run.model_card else None
+    st.markdown(evidence_sentence(path, layers))
+    st.caption(agreement_sentence(path))
+    if path.next_step:
+        st.caption(path.next_step)
+
+
+def _badges(path: PathResult) -> None:
+    label = verdict_label(path)
+    colour, icon = _VERDICT_LOOKS.get(label, ("orange", ":material/help:"))
+    st.badge(label, color=colour, icon=icon)
+    if path.evidence is not None:
+        kept = path.evidence.ok
+        st.badge(
+            "as claimed" if kept else "not as claimed",
+            color="green" if kept else "orange",
+            icon=":material/verified:" if kept else ":material/report:",
+        )
+    if path.agreement is not None and not path.agreement.ok:
+        st.badge("different answer", color="red", icon=":material/error:")
+
+
+def show_operators(run: Run, key: str) -> None:
+    """Operators of the profiled paths side by side, by self or total time, and the whole table."""
+    profiled = tuple(path.name for path in run.paths if path.profile)
+    if not profiled:
+        st.caption("No path was profiled.")
+        return
+    kind: OperatorTimeKind = st.segmented_control(
+        "Time",
+        get_args(OperatorTimeKind),
+        default="self",
+        required=True,
+        format_func=lambda kind: f"{kind.capitalize()} time",
+        key=f"{key}_kind",
+        persist_state="session",
+    )
+    st.altair_chart(
+        operator_chart(run, profiled, kind),
+        key=f"{key}_operators",
+        alt=operator_alt(run, profiled, kind),
+    )
+    st.caption(
+        "Self time is what an operator spends itself; total time counts all it calls. The fused layer "
+        "`_transformer_encoder_layer_fwd` hands its work to addmm and bmm, so it stands out in total time only."
+    )
+    with st.expander("Table of all operators", icon=":material/table_chart:"):
+        st.dataframe(operator_table(run), hide_index=True, alt="Operators of every profiled path")
+
+
+def operator_table(run: Run) -> pd.DataFrame:
+    """Rows of every profiled path: path, operator, calls, self_ms, total_ms, share, in profiler time per forward."""
+    return pd.DataFrame(
+        [
+            {"path": path_title(path.name), "operator": op.name, **op.model_dump(exclude={"name"})}
+            for path in run.paths
+            for op in (path.profile.ops if path.profile else ())
+        ]
+    )
+
+
+def show_rounds(run: Run, key: str) -> None:
+    """Every round's time of every path."""
+    with st.expander("Every round", icon=":material/ssid_chart:"):
+        st.altair_chart(samples_chart(run), key=f"{key}_rounds", alt=samples_alt(run))
+
+
+def show_downloads(run: Run, key: str) -> None:
+    """The run as JSON, its operators as CSV, its report as Markdown."""
+    files = (
+        ("Run", "json", "application/json", run.model_dump_json(indent=1)),
+        ("Operators", "csv", "text/csv", operators_csv(run)),
+        ("Report", "md", "text/markdown", report_markdown(run)),
+    )
+    with st.container(horizontal=True):
+        for label, kind, mime, data in files:
+            st.download_button(
+                f"{label} (.{kind})",
+                data,
+                file_name=f"fastpath-{run.id}.{kind}",
+                mime=mime,
+                key=f"{key}_download_{kind}",
+                icon=":material/download:",
+                on_click="ignore",
+            )

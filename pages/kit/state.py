@@ -1,0 +1,133 @@
+"""One typed object a session: what is chosen, what is typed, and the tickets of the work that runs for it.
+
+Widgets own their own values under their keys; whatever more than one page needs stands here.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import streamlit as st
+from pydantic import ValidationError
+
+from engine.catalog import DEFAULT_MODEL
+from engine.desk.desk import the_desk
+from engine.desk.tickets import Ticket, TicketView
+from engine.errors import Refusal
+from engine.events import Request
+from engine.presets import DEFAULT_PRESET, PRESETS
+from engine.records import Batch, Experiment, ModelCard, refusal_of
+
+OWN_TEXTS = "own texts"
+RUN_SLOT = "run"
+DEFAULT_PATHS = ("slow", "fast-mha", "fast-nested")
+UNTIL_PRECISE, TUTORIAL_ITERATIONS = "Until precise", "10, as in the tutorial"
+BUDGET_S = 30.0
+
+
+@dataclass
+class Lab:
+    """The state of one session; plain data, so that a reloaded module finds nothing it does not know.
+
+    Attributes:
+        model: name of the chosen model, loaded or not.
+        cards: what was loaded in this session, by the model's name.
+        batch: the last texts that were accepted.
+        draft: the texts as typed, accepted or not.
+        draft_revision: part of the editors' keys; a new one is the only sure way to show other texts in them.
+        grid_base: the texts that the grid's edits are counted from; must not change while it is edited.
+        tokenized_for: the model and the texts that the tokenize slot is about.
+        tickets, ended: work by the slot that shows it, and the last views of what has ended.
+    """
+
+    model: str = DEFAULT_MODEL
+    cards: dict[str, ModelCard] = field(default_factory=dict)
+    batch: Batch = PRESETS[DEFAULT_PRESET]
+    draft: tuple[str, ...] = PRESETS[DEFAULT_PRESET].texts
+    draft_revision: int = 0
+    grid_base: tuple[str, ...] = ()
+    tokenized_for: tuple[str, tuple[str, ...]] | None = None
+    tickets: dict[str, Ticket] = field(default_factory=dict)
+    ended: dict[str, TicketView] = field(default_factory=dict)
+
+
+def the_lab() -> Lab:
+    """The state of this session."""
+    lab: Lab = st.session_state.setdefault("lab", Lab())
+    return lab
+
+
+def submit(slot: str, request: Request) -> None:
+    """Hand work to the desk; what stood in the slot before is forgotten."""
+    lab = the_lab()
+    lab.ended.pop(slot, None)
+    lab.tickets[slot] = the_desk().submit(request)
+
+
+def view_of(slot: str) -> TicketView | None:
+    """The work in this slot now; None where there is none, or the desk has forgotten it."""
+    lab = the_lab()
+    if slot in lab.ended:
+        return lab.ended[slot]
+    if slot not in lab.tickets:
+        return None
+    try:
+        view = the_desk().snapshot(lab.tickets[slot].id)
+    except Refusal:
+        return None
+    if view.ended:
+        lab.ended[slot] = view
+    return view
+
+
+def cancel(slot: str) -> None:
+    """Stop the work in this slot."""
+    ticket = the_lab().tickets.get(slot)
+    if ticket is not None:
+        the_desk().cancel(ticket)
+
+
+def use_texts(texts: tuple[str, ...]) -> None:
+    """Show other texts in the editors: of a preset or an upload."""
+    lab = the_lab()
+    lab.draft, lab.draft_revision = texts, lab.draft_revision + 1
+
+
+def named_batch(texts: tuple[str, ...]) -> Batch:
+    """These texts as a batch, under the name of the preset they are, if they are one."""
+    for preset in PRESETS.values():
+        if preset.texts == texts:
+            return preset
+    return Batch(name=OWN_TEXTS, texts=texts)
+
+
+def experiment_of_session() -> Experiment:
+    """The chosen model and batch with the settings of the Benchmark page, or its defaults before it was opened.
+
+    Raises:
+        Refusal: the settings do not fit together.
+    """
+    lab, session = the_lab(), st.session_state
+    chosen = session.get("bench_paths") or DEFAULT_PATHS
+    rounds = session.get("bench_rounds", UNTIL_PRECISE)
+    try:
+        return Experiment(
+            model=lab.model,
+            batch=lab.batch,
+            paths=("slow", *(name for name in chosen if name != "slow")),
+            dtype=session.get("bench_dtype") or "fp32",
+            threads=session.get("bench_threads"),
+            iterations=10 if rounds == TUTORIAL_ITERATIONS else None,
+            budget_s=BUDGET_S,
+        )
+    except ValidationError as error:
+        raise refusal_of(error, "experiment") from None
+
+
+@contextmanager
+def refusals_shown() -> Iterator[None]:
+    """Show a refusal raised inside as one sentence, and go on behind the block."""
+    try:
+        yield
+    except Refusal as refusal:
+        st.error(str(refusal), icon=":material/block:")

@@ -1,0 +1,83 @@
+"""Choose a model and load it; its card tells what was really loaded."""
+
+import streamlit as st
+
+from pages.kit import nav
+
+nav.guard()
+
+from engine.catalog import CATALOG
+from engine.desk.tickets import TicketView
+from pages.kit.choosing import (
+    LOAD_SLOT,
+    SOURCES,
+    keep_card,
+    model_label,
+    needs_sentence,
+    show_card,
+    start_loading,
+)
+from pages.kit.job_panel import job_panel, show_trouble
+from pages.kit.state import the_lab
+
+lab = the_lab()
+
+
+def choose_name() -> str:
+    """Draw the choice of a model; give its name, empty while there is none."""
+    source = st.segmented_control(
+        "Where from",
+        list(SOURCES),
+        default="embedded",
+        required=True,
+        format_func=SOURCES.__getitem__,
+        key="model_source",
+        persist_state="session",
+    )
+    if source == "own":
+        return st.text_input(
+            "Folder on the server, or owner/name on the Hugging Face hub",
+            key="model_own",
+            persist_state="session",
+            placeholder="sentence-transformers/all-MiniLM-L12-v2",
+            help="A folder needs config.json and model.safetensors of the BERT or RoBERTa family.",
+        ).strip()
+    names = [spec.name for spec in CATALOG.values() if spec.source == source]
+    return st.radio(
+        "Model",
+        names,
+        format_func=model_label,
+        captions=[needs_sentence(CATALOG[name]) for name in names],
+        key=f"model_{source}",
+        persist_state="session",
+    )
+
+
+def show_loaded(view: TicketView | None) -> None:
+    """The card of the chosen model, once it is loaded."""
+    card = lab.cards.get(lab.model)
+    if card is None:
+        st.info(
+            "No model is loaded yet. Measuring loads it by itself; loading it here first shows what it is."
+        )
+        return
+    st.subheader(card.title)
+    if view is not None and view.card == card and not view.step:
+        st.caption(":material/bolt: Already in memory: loaded at once.")
+    show_card(card)
+    st.page_link(nav.BATCH, label="Go on to the batch", icon=":material/arrow_forward:")
+
+
+st.title("Model")
+st.caption(
+    "What is measured: an encoder of the RoBERTa family as a torchtext model, on the CPU of this machine."
+)
+name = choose_name()
+if name in CATALOG and CATALOG[name].note:
+    st.caption(CATALOG[name].note)
+if st.button("Load", key="model_load", type="primary", icon=":material/download:", disabled=not name):
+    start_loading(name)
+view = job_panel(LOAD_SLOT)
+keep_card(view)
+show_trouble(view)
+show_loaded(view)

@@ -1,0 +1,91 @@
+"""What the lab is, and a measurement in three clicks."""
+
+import streamlit as st
+
+from pages.kit import nav
+
+nav.guard()
+
+from engine.catalog import CATALOG
+from engine.events import RunRequest
+from engine.presets import PRESET_NOTES, PRESETS, find_preset
+from pages.kit.choosing import LOAD_SLOT, chosen_model, keep_card, model_label, needs_sentence, start_loading
+from pages.kit.job_panel import job_panel, show_trouble
+from pages.kit.state import RUN_SLOT, experiment_of_session, refusals_shown, submit, the_lab, use_texts
+
+lab = the_lab()
+
+
+def choose_model() -> None:
+    """Take over the chosen model."""
+    lab.model = st.session_state.overview_model
+
+
+def choose_preset() -> None:
+    """Take over the chosen preset."""
+    lab.batch = find_preset(st.session_state.overview_preset)
+    use_texts(lab.batch.texts)
+
+
+st.title("Fastpath Lab")
+st.markdown(
+    "PyTorch's `nn.TransformerEncoder` has a second, native implementation for inference: the **fastpath**. "
+    "Measure here whether your encoder takes it, how much faster it is on this machine, and where the time goes."
+)
+st.subheader("Measure now")
+model_step, batch_step, run_step = st.columns(3)
+
+with model_step.container(border=True, height="stretch"):
+    st.markdown("**1 · Model**")
+    names = list(CATALOG) if lab.model in CATALOG else [*CATALOG, lab.model]
+    st.selectbox(
+        "Model",
+        names,
+        index=names.index(lab.model),
+        format_func=model_label,
+        key="overview_model",
+        on_change=choose_model,
+    )
+    st.caption(needs_sentence(chosen_model()))
+    if st.button("Load", key="overview_load", icon=":material/download:"):
+        start_loading(lab.model)
+    loading = job_panel(LOAD_SLOT)
+    keep_card(loading)
+    show_trouble(loading)
+    if card := lab.cards.get(lab.model):
+        st.badge(f"{card.title} is loaded", icon=":material/check:", color="green")
+        st.caption(f"{card.parameters / 1e6:,.1f} M parameters, {card.shape.num_encoder_layers} layers")
+
+with batch_step.container(border=True, height="stretch"):
+    st.markdown("**2 · Batch**")
+    st.pills(
+        "Preset",
+        list(PRESETS),
+        default=lab.batch.name if lab.batch.name in PRESETS else None,
+        required=lab.batch.name in PRESETS,
+        key="overview_preset",
+        on_change=choose_preset,
+        wrap=True,
+    )
+    own = f"Your own {len(lab.batch.texts)} texts from the Batch page."
+    st.caption(PRESET_NOTES.get(lab.batch.name, own))
+    st.page_link(nav.BATCH, label=f"See or edit {lab.batch.name}", icon=":material/edit:")
+
+with run_step.container(border=True, height="stretch"):
+    st.markdown("**3 · Run**")
+    st.markdown(
+        "Slow path, native MHA, and native MHA + sparsity, in paired rounds until the answer is precise."
+    )
+    if st.button(
+        "Run", key="overview_run", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter"
+    ):
+        with refusals_shown():
+            submit(RUN_SLOT, RunRequest(experiment=experiment_of_session()))
+            st.switch_page(nav.BENCHMARK)
+    st.caption("Takes about half a minute; the result opens on the Benchmark page.")
+
+st.subheader("Go on")
+st.page_link(nav.MODEL, label="Choose among all models, or bring your own", icon=":material/deployed_code:")
+st.page_link(nav.BATCH, label="Measure your own texts", icon=":material/format_list_bulleted:")
+st.page_link(nav.BENCHMARK, label="Choose paths, precision and threads", icon=":material/speed:")
+st.page_link(nav.WALKTHROUGH, label="Walk through the Better Transformer tutorial", icon=":material/school:")

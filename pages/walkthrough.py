@@ -1,0 +1,123 @@
+"""The Better Transformer tutorial, section by section, run live and corrected where it goes wrong."""
+
+import streamlit as st
+
+from pages.kit import nav
+
+nav.guard()
+
+from engine.events import RunRequest
+from engine.present.charts import padding_alt, padding_map
+from engine.present.wording import unfairness_sentence
+from engine.presets import find_preset
+from engine.records import Experiment, Run
+from pages.kit import lessons
+from pages.kit.batches import show_tokenized
+from pages.kit.choosing import LOAD_SLOT, chosen_model, keep_card, show_card, start_loading
+from pages.kit.job_panel import job_panel, show_trouble
+from pages.kit.results import show_operators, show_proof, show_speedups, show_verdict
+from pages.kit.state import BUDGET_S, submit, the_lab
+
+ITERATIONS = 10
+AS_WRITTEN, CORRECTED = "enable_nested_tensor (as written)", "use_nested_tensor (corrected)"
+lab = the_lab()
+
+
+def show_lesson(lesson: lessons.Lesson) -> None:
+    """The idea, the code then and now, and the trap."""
+    st.subheader(f"{lesson.number} {lesson.title}")
+    st.markdown(lesson.idea)
+    then, now = st.columns(2)
+    then.caption("The tutorial")
+    then.code(lesson.tutorial, language="python")
+    now.caption("Today")
+    now.code(lesson.today, language="python")
+    if lesson.trap:
+        st.warning(lesson.trap, title="Trap", icon=":material/warning:")
+
+
+def measure(number: str, paths: tuple[str, ...]) -> Run | None:
+    """Draw the section's Run button and its live panel; give its run once there is one."""
+    slot = f"walk_{number}"
+    if st.button(f"Run {number}", key=f"{slot}_run", type="primary", icon=":material/play_arrow:"):
+        batch = find_preset(st.session_state.walk_batch)
+        submit(
+            slot,
+            RunRequest(
+                experiment=Experiment(
+                    model=lab.model, batch=batch, paths=paths, iterations=ITERATIONS, budget_s=BUDGET_S
+                )
+            ),
+        )
+    view = job_panel(slot)
+    show_trouble(view)
+    return view.run if view else None
+
+
+def show_result(number: str, run: Run | None) -> None:
+    """The result under its section."""
+    if run is None:
+        return
+    show_verdict(run)
+    show_speedups(run, key=f"walk_{number}")
+    show_proof(run)
+    with st.expander("Where the time goes", icon=":material/bar_chart:"):
+        show_operators(run, key=f"walk_{number}")
+
+
+st.title("Walkthrough")
+st.markdown(
+    "PyTorch's tutorial *Fast Transformer Inference with Better Transformer*, with its own code, a button under "
+    "every measurement, and the three traps where they bite."
+)
+
+show_lesson(lessons.LOAD)
+st.caption(f"The model here is {chosen_model().title}; choose another on the Model page.")
+if st.button("Load", key="walk_load", icon=":material/download:"):
+    start_loading(lab.model)
+loading = job_panel(LOAD_SLOT)
+keep_card(loading)
+show_trouble(loading)
+if card := lab.cards.get(lab.model):
+    show_card(card)
+
+show_lesson(lessons.DATASET)
+st.segmented_control(
+    "Batch of the runs below",
+    ["tutorial-small", "tutorial-big"],
+    default="tutorial-big",
+    required=True,
+    key="walk_batch",
+    persist_state="session",
+)
+tokenized = show_tokenized(find_preset(st.session_state.walk_batch))
+if tokenized is not None:
+    st.altair_chart(padding_map(tokenized), key="walk_padding", alt=padding_alt(tokenized))
+
+show_lesson(lessons.NATIVE_MHA)
+run = measure("2.1", ("slow-train", "slow", "fast-nested"))
+if run is not None and (sentence := unfairness_sentence(run, "slow-train", "fast-nested")):
+    st.info(sentence, icon=":material/balance:")
+show_result("2.1", run)
+
+show_lesson(lessons.DEVICE)
+switch = st.segmented_control(
+    "Switch sparsity off by",
+    [AS_WRITTEN, CORRECTED],
+    default=AS_WRITTEN,
+    required=True,
+    key="walk_switch",
+    persist_state="session",
+)
+mha = "tutorial-mha" if switch == AS_WRITTEN else "fast-mha"
+show_result("2.2", measure("2.2", ("slow", mha, "fast-nested")))
+
+show_lesson(lessons.SPARSITY)
+show_result("2.3", measure("2.3", ("slow", "fast-mha", "fast-nested")))
+
+st.subheader("What it comes to")
+st.markdown(
+    "- **Measure against a fair slow path**: eval mode, no gradients, fastpath off.\n"
+    "- **Do not trust a switch**: look in the profile for the operators that prove it.\n"
+    "- **Sum the profile by operator** before reading it: `key_averages()`, not `print(prof)`."
+)

@@ -1,0 +1,23 @@
+"""What several folders of tests share: the real MiniLM, loaded once a process."""
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+# Two test processes, and the children that they start, must not fight over the cores with a pool of threads each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+if TYPE_CHECKING:
+    from engine.measure.models import LoadedModel
+
+
+@pytest.fixture(scope="session")
+def minilm() -> "LoadedModel":
+    """all-MiniLM-L6-v2 with its real weights on the CPU in fp32."""
+    from engine.catalog import CATALOG
+    from engine.measure.models import load_model
+    from engine.settings import Settings
+
+    return load_model(CATALOG["minilm"], "fp32", "cpu", Settings(), lambda _event: None, time.perf_counter)

@@ -1,0 +1,134 @@
+"""The one door, on real weights: agreement before timing, evidence after it, failures kept with their reason."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import torch
+
+from engine.errors import Refusal
+from engine.events import Event, Round, Step
+from engine.measure import experiment as door
+from engine.measure.experiment import profiled_forwards, run_experiment
+from engine.measure.models import LoadedModel
+from engine.measure.paths import EXECUTION_PATHS
+from engine.measure.rounds import BASELINE_AGAIN
+from engine.presets import PRESETS
+from engine.records import Experiment, Run, read_run
+from engine.settings import Settings
+
+PATHS = ("slow", "fast-mha", "fast-nested")
+
+
+def _run(
+    minilm: LoadedModel, told: list[Event] | None = None, trace_dir: Path | None = None, **fields: object
+) -> Run:
+    defaults = {"model": "minilm", "batch": PRESETS["tutorial-small"], "paths": PATHS, "iterations": 6}
+    return run_experiment(
+        Experiment.model_validate({**defaults, **fields}),
+        minilm,
+        Settings(),
+        (told if told is not None else []).append,
+        time.perf_counter,
+        now=lambda: datetime(2026, 11, 23, tzinfo=UTC),
+        trace_dir=trace_dir,
+    )
+
+
+@pytest.fixture(scope="module")
+def told() -> list[Event]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def run(minilm: LoadedModel, told: list[Event]) -> Run:
+    return _run(minilm, told)
+
+
+def test_every_path_is_measured_proven_and_agrees(run: Run) -> None:
+    assert [path.name for path in run.paths] == list(PATHS)
+    for path in run.paths:
+        assert path.status == "ok"
+        assert path.evidence is not None
+        assert path.evidence.ok
+        assert path.agreement is not None
+        assert path.agreement.max_abs_error is not None
+        assert path.agreement.max_abs_error <= 1e-5
+        assert len(path.samples_ms) == 6
+        assert path.speedup is not None
+        assert (path.peak_memory_mb or 0) > 0
+
+
+def test_the_run_says_what_was_measured_and_where(run: Run, minilm: LoadedModel) -> None:
+    assert run.experiment.batch.lengths == (4, 6)
+    assert run.experiment.threads == run.environment.threads == torch.get_num_threads()
+    assert run.model_card == minilm.card
+    assert run.environment.torchtext == "0.18.0"
+    assert run.stop_reason == "the 6 rounds asked for"
+    assert all(sorted(order) == sorted((*PATHS, BASELINE_AGAIN)) for order in run.order)
+    assert read_run(run.model_dump_json()) == run
+
+
+def test_the_answer_is_checked_before_anything_is_timed(run: Run, told: list[Event]) -> None:
+    steps = [event.name for event in told if isinstance(event, Step)]
+    assert steps == ["tokenize", "check", "warm-up", "warm-up", "warm-up", "measure", *["profile"] * 3]
+    assert [event.done for event in told if isinstance(event, Round)] == list(range(1, run.rounds + 1))
+
+
+def test_a_path_whose_answer_differs_is_not_timed(minilm: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = replace(EXECUTION_PATHS["fast-mha"], name="fast-mha")
+    prepare = wrong.prepare
+
+    class Wrong(type(wrong)):  # type: ignore[misc]
+        def prepare(self, model: object) -> object:
+            prepared = prepare(model)
+            return replace(prepared, hidden=lambda tokens: prepared.hidden(tokens) + 0.01)
+
+    broken = Wrong(**{name: getattr(wrong, name) for name in wrong.__dataclass_fields__})
+    monkeypatch.setitem(door.EXECUTION_PATHS, "fast-mha", broken)
+    path = _run(minilm).path("fast-mha")
+    assert path.status == "failed"
+    assert "differ from the slow path's by 0.01" in path.reason
+    assert path.samples_ms == ()
+    assert path.profile is None
+
+
+def test_a_path_that_raises_is_kept_with_its_reason_and_the_others_go_on(
+    minilm: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_model: object) -> object:
+        raise RuntimeError("no kernel for this\nand a second line")
+
+    monkeypatch.setitem(
+        door.EXECUTION_PATHS, "fast-mha", replace(EXECUTION_PATHS["fast-mha"], switches=broken)
+    )
+    run = _run(minilm)
+    assert run.path("fast-mha").reason == "RuntimeError: no kernel for this"
+    assert run.path("fast-nested").status == "ok"
+
+
+def test_the_same_seed_gives_the_same_order(minilm: LoadedModel) -> None:
+    first, second, other = (_run(minilm, paths=("slow", "fast-nested"), seed=seed) for seed in (1, 1, 2))
+    assert first.order == second.order != other.order
+
+
+def test_any_path_may_be_the_baseline(minilm: LoadedModel) -> None:
+    run = _run(minilm, paths=("slow-train", "fast-nested"), baseline="slow-train")
+    assert run.baseline.name == "slow-train"
+    assert run.path("fast-nested").speedup is not None
+
+
+def test_traces_are_written_on_request(minilm: LoadedModel, tmp_path: Path) -> None:
+    _run(minilm, trace_dir=tmp_path, iterations=1)
+    assert {file.name for file in tmp_path.iterdir()} == {f"{name}.json.gz" for name in PATHS}
+
+
+def test_an_unknown_path_is_refused(minilm: LoadedModel) -> None:
+    with pytest.raises(Refusal, match="no path 'fastest'"):
+        _run(minilm, paths=("slow", "fastest"))
+
+
+def test_fewer_forwards_are_profiled_where_one_is_long() -> None:
+    assert [profiled_forwards(ms) for ms in (1, 100, 500, 60_000)] == [10, 10, 6, 2]
