@@ -302,7 +302,7 @@ def checksum_in_hub_cache(file: Path) -> str | None:
 def _check_reachable(endpoint: str) -> None:
     # The hub's library tries an unreachable address again for half a minute before it says so.
     try:
-        requests.head(endpoint, timeout=CONNECT_TIMEOUT_S)
+        requests.head(endpoint, timeout=CONNECT_TIMEOUT_S).close()
     except requests.RequestException:
         raise DownloadError(f"{urlsplit(endpoint).netloc} could not be reached") from None
 

@@ -1,11 +1,13 @@
 """Models load whole or not at all, from every source, and are what their card says."""
 
+import json
 import os
 import pickle
 import re
 import shutil
 from collections.abc import Callable
 from functools import cache
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +28,20 @@ from engine.measure.memory import (
     memory_available_mb,
     memory_needed_mb,
 )
-from engine.measure.model_sources import EMBEDDED_FOLDER, WEIGHTS_SHA256, sha256_of
+from engine.measure.model_sources import EMBEDDED_FOLDER, EMBEDDED_PACKAGE, WEIGHTS_SHA256, sha256_of
 from engine.measure.models import LoadedModel, ModelCache, load_model
 from engine.measure.paths import EXECUTION_PATHS
+from engine.measure.torchtext_bridge import install
 from engine.records import Batch, DType, EncoderShape, ModelCard, ModelSpec
 from engine.settings import Settings
 
+install()
+
+from torchtext.transforms import GPT2BPETokenizer  # noqa: E402
+from torchtext.vocab import vocab  # noqa: E402
+
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
-PACKAGE = Path(str(model_sources.distribution(model_sources.EMBEDDED_PACKAGE).locate_file(EMBEDDED_FOLDER)))
+PACKAGE = Path(str(distribution(EMBEDDED_PACKAGE).locate_file(EMBEDDED_FOLDER)))
 TINY = EncoderShape(
     vocab_size=2002,
     embedding_dim=32,
@@ -357,6 +365,27 @@ def test_a_bundle_is_fetched_from_torchtexts_address(
     assert load(XLMR, settings=Settings(offline=True)).card.checksum == loaded.card.checksum
 
 
+def test_a_placed_roberta_tokenizes_with_its_three_files(torch_home: Path) -> None:
+    """RoBERTa's ids are fairseq's, which count GPT-2's in the order of roberta.vocab.pt."""
+    text, checkpoints = torch_home / "text", torch_home / "hub" / "checkpoints"
+    text.mkdir(parents=True)
+    checkpoints.mkdir(parents=True)
+    shutil.copy(GOLDEN / "tiny_encoder.json", text / "gpt2_bpe_encoder.json")
+    shutil.copy(GOLDEN / "tiny_vocab.bpe", text / "gpt2_bpe_vocab.bpe")
+    specials = ["<s>", "<pad>", "</s>", "<unk>"]
+    torch.save(
+        vocab({token: 1 for token in (*specials, *map(str, range(1200)))}), checkpoints / "roberta.vocab.pt"
+    )
+    torch.save(encoder_weights(), checkpoints / "roberta.base.encoder.pt")
+    loaded = load(ROBERTA, settings=Settings(offline=True))
+    assert loaded.tokenizer.encode(["Hello world"]) == [[index + 4 for index in gpt2_ids("Hello world")]]
+
+
+def gpt2_ids(text: str) -> list[int]:
+    ids: list[int] = GPT2BPETokenizer(str(GOLDEN / "tiny_encoder.json"), str(GOLDEN / "tiny_vocab.bpe"))(text)
+    return list(map(int, ids))
+
+
 def hub_model(folder: Path, **changes: int) -> XLMRobertaForMaskedLM:
     """A model of the tiny shape as the hub would have it, with XLM-R's tokenizer."""
     config = XLMRobertaConfig(
@@ -487,6 +516,21 @@ def test_a_folder_brings_its_own_tokenizer(tmp_path: Path) -> None:
     loaded = load(folder_spec(tmp_path / "tiny"))
     assert loaded.card.tokenizer == "SentencePiece, XLM-R's ids"
     assert loaded.card.notes == ()
+
+
+def test_a_roberta_folder_brings_its_own_tokenizer(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    hub_model(folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": "roberta"}))
+    words = json.loads((GOLDEN / "tiny_encoder.json").read_text())
+    specials = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3}
+    (folder / "vocab.json").write_text(
+        json.dumps(specials | {word: index + 4 for word, index in words.items()})
+    )
+    shutil.copy(GOLDEN / "tiny_vocab.bpe", folder / "merges.txt")
+    loaded = load(folder_spec(folder))
+    assert loaded.tokenizer.encode(["Hello world"]) == [[index + 4 for index in gpt2_ids("Hello world")]]
 
 
 def test_the_embedded_models_folder_gives_the_embedded_model() -> None:
