@@ -9,10 +9,9 @@ from pages.kit import nav
 nav.guard()
 
 from engine.catalog import PATHS
-from engine.events import RunRequest
 from engine.present.wording import path_title
 from pages.kit.choosing import chosen_model
-from pages.kit.job_panel import job_panel, show_trouble
+from pages.kit.job_panel import job_panel
 from pages.kit.results import (
     show_downloads,
     show_operators,
@@ -26,9 +25,7 @@ from pages.kit.state import (
     RUN_SLOT,
     TUTORIAL_ITERATIONS,
     UNTIL_PRECISE,
-    experiment_of_session,
-    refusals_shown,
-    submit,
+    start_run,
     the_lab,
     view_of,
 )
@@ -71,28 +68,24 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     )
     st.selectbox(
         "Threads",
-        [None, *range(1, (os.cpu_count() or 1) + 1)],
-        format_func=lambda threads: "as torch chooses" if threads is None else str(threads),
+        range((os.cpu_count() or 1) + 1),
+        format_func=lambda threads: str(threads) if threads else "as torch chooses",
         key="bench_threads",
         persist_state="session",
         width=180,
     )
 
 before = view_of(RUN_SLOT)
-live = before is not None and not before.ended
-if st.button(
+st.button(
     "Run",
     key="bench_run",
     type="primary",
     icon=":material/play_arrow:",
     shortcut="Ctrl+Enter",
-    disabled=live,
-):
-    with refusals_shown():
-        submit(RUN_SLOT, RunRequest(experiment=experiment_of_session()))
-
+    on_click=start_run,
+    disabled=before is not None and not before.ended,
+)
 view = job_panel(RUN_SLOT)
-show_trouble(view)
 if view is None:
     st.caption("Press Run, or Ctrl+Enter. Every path is checked for the same answer before it is timed.")
 elif view.run is not None:

@@ -9,22 +9,20 @@ nav.guard()
 from engine.catalog import CATALOG
 from engine.desk.tickets import TicketView
 from pages.kit.choosing import (
-    LOAD_SLOT,
     SOURCES,
-    keep_card,
+    loading_panel,
     model_label,
     needs_sentence,
     show_card,
     start_loading,
 )
-from pages.kit.job_panel import job_panel, show_trouble
 from pages.kit.state import the_lab
 
 lab = the_lab()
 
 
-def choose_name() -> str:
-    """Draw the choice of a model; give its name, empty while there is none."""
+def draw_choice() -> None:
+    """Draw the choice of a model."""
     source = st.segmented_control(
         "Where from",
         list(SOURCES),
@@ -35,15 +33,16 @@ def choose_name() -> str:
         persist_state="session",
     )
     if source == "own":
-        return st.text_input(
+        st.text_input(
             "Folder on the server, or owner/name on the Hugging Face hub",
             key="model_own",
             persist_state="session",
             placeholder="sentence-transformers/all-MiniLM-L12-v2",
             help="A folder needs config.json and model.safetensors of the BERT or RoBERTa family.",
-        ).strip()
+        )
+        return
     names = [spec.name for spec in CATALOG.values() if spec.source == source]
-    return st.radio(
+    name = st.radio(
         "Model",
         names,
         format_func=model_label,
@@ -51,6 +50,12 @@ def choose_name() -> str:
         key=f"model_{source}",
         persist_state="session",
     )
+    st.caption(CATALOG[name].note)
+
+
+def load_choice() -> None:
+    """Load what is chosen now: a callback reads it afresh, since arguments are those of the run before."""
+    start_loading(st.session_state[f"model_{st.session_state.model_source}"].strip())
 
 
 def show_loaded(view: TicketView | None) -> None:
@@ -72,12 +77,6 @@ st.title("Model")
 st.caption(
     "What is measured: an encoder of the RoBERTa family as a torchtext model, on the CPU of this machine."
 )
-name = choose_name()
-if name in CATALOG and CATALOG[name].note:
-    st.caption(CATALOG[name].note)
-if st.button("Load", key="model_load", type="primary", icon=":material/download:", disabled=not name):
-    start_loading(name)
-view = job_panel(LOAD_SLOT)
-keep_card(view)
-show_trouble(view)
-show_loaded(view)
+draw_choice()
+st.button("Load", key="model_load", type="primary", icon=":material/download:", on_click=load_choice)
+show_loaded(loading_panel())

@@ -7,11 +7,9 @@ from pages.kit import nav
 nav.guard()
 
 from engine.catalog import CATALOG
-from engine.events import RunRequest
 from engine.presets import PRESET_NOTES, PRESETS, find_preset
-from pages.kit.choosing import LOAD_SLOT, chosen_model, keep_card, model_label, needs_sentence, start_loading
-from pages.kit.job_panel import job_panel, show_trouble
-from pages.kit.state import RUN_SLOT, experiment_of_session, refusals_shown, submit, the_lab, use_texts
+from pages.kit.choosing import chosen_model, loading_panel, model_label, needs_sentence, start_loading
+from pages.kit.state import start_run, the_lab, use_texts
 
 lab = the_lab()
 
@@ -26,6 +24,16 @@ def choose_preset() -> None:
     lab.batch = find_preset(st.session_state.overview_preset)
     use_texts(lab.batch.texts)
 
+
+def run_and_watch() -> None:
+    """Start the measurement, to be watched on the Benchmark page."""
+    start_run()
+    lab.watch_run = True
+
+
+if lab.watch_run:
+    lab.watch_run = False
+    st.switch_page(nav.BENCHMARK)
 
 st.title("Fastpath Lab")
 st.markdown(
@@ -47,11 +55,10 @@ with model_step.container(border=True, height="stretch"):
         on_change=choose_model,
     )
     st.caption(needs_sentence(chosen_model()))
-    if st.button("Load", key="overview_load", icon=":material/download:"):
-        start_loading(lab.model)
-    loading = job_panel(LOAD_SLOT)
-    keep_card(loading)
-    show_trouble(loading)
+    st.button(
+        "Load", key="overview_load", icon=":material/download:", on_click=start_loading, args=(lab.model,)
+    )
+    loading_panel()
     if card := lab.cards.get(lab.model):
         st.badge(f"{card.title} is loaded", icon=":material/check:", color="green")
         st.caption(f"{card.parameters / 1e6:,.1f} M parameters, {card.shape.num_encoder_layers} layers")
@@ -76,12 +83,14 @@ with run_step.container(border=True, height="stretch"):
     st.markdown(
         "Slow path, native MHA, and native MHA + sparsity, in paired rounds until the answer is precise."
     )
-    if st.button(
-        "Run", key="overview_run", type="primary", icon=":material/play_arrow:", shortcut="Ctrl+Enter"
-    ):
-        with refusals_shown():
-            submit(RUN_SLOT, RunRequest(experiment=experiment_of_session()))
-            st.switch_page(nav.BENCHMARK)
+    st.button(
+        "Run",
+        key="overview_run",
+        type="primary",
+        icon=":material/play_arrow:",
+        shortcut="Ctrl+Enter",
+        on_click=run_and_watch,
+    )
     st.caption("Takes about half a minute; the result opens on the Benchmark page.")
 
 st.subheader("Go on")

@@ -13,8 +13,8 @@ from engine.presets import find_preset
 from engine.records import Experiment, Run
 from pages.kit import lessons
 from pages.kit.batches import show_tokenized
-from pages.kit.choosing import LOAD_SLOT, chosen_model, keep_card, show_card, start_loading
-from pages.kit.job_panel import job_panel, show_trouble
+from pages.kit.choosing import chosen_model, loading_panel, show_card, start_loading
+from pages.kit.job_panel import job_panel
 from pages.kit.results import show_operators, show_proof, show_speedups, show_verdict
 from pages.kit.state import BUDGET_S, submit, the_lab
 
@@ -36,21 +36,27 @@ def show_lesson(lesson: lessons.Lesson) -> None:
         st.warning(lesson.trap, title="Trap", icon=":material/warning:")
 
 
+def start(slot: str, paths: tuple[str, ...]) -> None:
+    """Measure these paths as the tutorial does, ten times; a callback."""
+    batch = find_preset(st.session_state.walk_batch)
+    experiment = Experiment(
+        model=lab.model, batch=batch, paths=paths, iterations=ITERATIONS, budget_s=BUDGET_S
+    )
+    submit(slot, lambda: RunRequest(experiment=experiment))
+
+
 def measure(number: str, paths: tuple[str, ...]) -> Run | None:
     """Draw the section's Run button and its live panel; give its run once there is one."""
     slot = f"walk_{number}"
-    if st.button(f"Run {number}", key=f"{slot}_run", type="primary", icon=":material/play_arrow:"):
-        batch = find_preset(st.session_state.walk_batch)
-        submit(
-            slot,
-            RunRequest(
-                experiment=Experiment(
-                    model=lab.model, batch=batch, paths=paths, iterations=ITERATIONS, budget_s=BUDGET_S
-                )
-            ),
-        )
+    st.button(
+        f"Run {number}",
+        key=f"{slot}_run",
+        type="primary",
+        icon=":material/play_arrow:",
+        on_click=start,
+        args=(slot, paths),
+    )
     view = job_panel(slot)
-    show_trouble(view)
     return view.run if view else None
 
 
@@ -73,11 +79,8 @@ st.markdown(
 
 show_lesson(lessons.LOAD)
 st.caption(f"The model here is {chosen_model().title}; choose another on the Model page.")
-if st.button("Load", key="walk_load", icon=":material/download:"):
-    start_loading(lab.model)
-loading = job_panel(LOAD_SLOT)
-keep_card(loading)
-show_trouble(loading)
+st.button("Load", key="walk_load", icon=":material/download:", on_click=start_loading, args=(lab.model,))
+loading_panel()
 if card := lab.cards.get(lab.model):
     show_card(card)
 

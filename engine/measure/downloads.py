@@ -264,22 +264,22 @@ class HubRepository:
             )
 
     def _progress(self, name: str) -> type[tqdm]:
-        tell, clock = self.tell, self.clock
+        progress = Progress(name, 0, None, self.tell, self.clock)
 
         class HubProgress(tqdm):  # type: ignore[misc]
-            """The hub's own progress bar, drawn nowhere and told as events."""
+            """The library's progress bar, drawn nowhere and told as events.
 
-            def __init__(
-                self, *_args: object, total: int | None = None, initial: int = 0, **_options: object
-            ) -> None:
-                super().__init__(total=total, initial=initial, disable=True)
-                self._progress = Progress(name, initial, total, tell, clock)
+            Xet shows two for one file, bytes on the wire and bytes on the disk; the one that is ahead counts.
+            """
+
+            def __init__(self, *_args: object, total: int | None = None, **_options: object) -> None:
+                super().__init__(disable=True)
+                self.total = progress.total = total
 
             def update(self, n: float | None = 1) -> None:
-                self._progress.add(int(n or 0))
-
-            def update_transfer(self, n: float) -> None:
-                """Bytes on the wire, which Xet counts beside the bytes of the file; only the file's are told."""
+                self.n += int(n or 0)
+                if self.n > progress.received:
+                    progress.add(self.n - progress.received)
 
         return HubProgress
 

@@ -34,6 +34,7 @@ NUM_CLASSES = 2
 SEED = 0
 # RoBERTa's own initializer_range.
 WEIGHT_STD = 0.02
+BLOCK_ROWS = 4096
 
 
 def empty_model(shape: EncoderShape, dtype: DType) -> RobertaModel:
@@ -101,10 +102,9 @@ def _conf(shape: EncoderShape) -> Any:
 
 
 def _draw(parameter: Tensor, generator: torch.Generator) -> None:
-    if parameter.dtype == torch.float32:
-        parameter.normal_(0.0, WEIGHT_STD, generator=generator)
-    else:
-        parameter.copy_(torch.empty(parameter.shape).normal_(0.0, WEIGHT_STD, generator=generator))
+    # Block by block in fp32: every precision gets the same values, and an embedding is not held twice.
+    for rows in torch.split(parameter, BLOCK_ROWS):
+        rows.copy_(torch.empty(rows.shape).normal_(0.0, WEIGHT_STD, generator=generator))
 
 
 def _read_checkpoint(path: Path) -> dict[str, Tensor]:

@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 import psutil
 
 from engine.errors import Refusal
-from engine.records import BYTES_PER_VALUE, MEGABYTE, DType, EncoderShape, SourceKind
+from engine.records import BYTES_PER_VALUE, MEGABYTE, DType, EncoderShape
 
-# Tensors are read one at a time in the precision of the file, and joined or rounded on the way.
+# The parts of a tensor and the whole, where a layer's projections are joined.
 WORKING_COPIES = 2
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
@@ -21,16 +21,14 @@ class NotEnoughMemory(Refusal):
     """The model does not fit into the memory that is free now; less in memory may make it fit."""
 
 
-def memory_needed_mb(shape: EncoderShape, dtype: DType, source: SourceKind) -> float:
-    """Peak memory in MB of loading a model: its weights with the 2-class head, and what is being copied into them.
+def memory_needed_mb(shape: EncoderShape, dtype: DType) -> float:
+    """Peak memory in MB of loading a model: its weights with the 2-class head, and what is joined on the way.
 
-    Random weights are drawn in place in fp32; files are read tensor by tensor, the largest of which is an embedding.
+    Files are mapped, so the system can take their pages back; only a layer's tensors are ever joined or converted.
     """
     head = (shape.embedding_dim + 3) * shape.embedding_dim + 2
     weights = (shape.parameters + head) * BYTES_PER_VALUE[dtype]
-    rows = max(shape.vocab_size, shape.max_seq_len, shape.ffn_dimension, 3 * shape.embedding_dim)
-    if source == "random" and dtype == "fp32":
-        return weights / MEGABYTE
+    rows = max(shape.max_seq_len, shape.ffn_dimension, 3 * shape.embedding_dim)
     return (weights + WORKING_COPIES * rows * shape.embedding_dim * BYTES_PER_VALUE["fp32"]) / MEGABYTE
 
 

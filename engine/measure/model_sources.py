@@ -283,7 +283,7 @@ def _needed(source: str, files: HubFiles, name: str) -> Path:
         return files(name)
     except MissingFileError:
         raise Refusal(
-            f"The {source} has no {name}, and the lab reads no other kind of file, since pickles can run code; "
+            f"{name} is missing in {source}, and the lab reads no other kind of file, since pickles can run code; "
             'write one with transformers: AutoModel.from_pretrained(...).save_pretrained(..., max_shard_size="99GB").'
         ) from None
 

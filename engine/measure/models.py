@@ -65,7 +65,7 @@ def load_model(
     started = clock()
     _check_device(device)
     source = open_source(spec, settings, tell, clock)
-    needed = memory_needed_mb(source.shape, dtype, spec.source)
+    needed = memory_needed_mb(source.shape, dtype)
     check_memory(spec.title, needed, available_mb(), settings.memory_reserve_mb)
     chosen = source.tokenizer()
     tokenizer = _checked_tokenizer(chosen.tokenizer, source.shape)

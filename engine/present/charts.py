@@ -36,18 +36,24 @@ OperatorTimeKind = Literal["self", "total"]
 Drawing = alt.Chart | alt.LayerChart | alt.FacetChart
 
 
+def chart_label(name: str) -> str:
+    """A path's label in a chart: short, for narrow screens."""
+    title = path_title(name).removeprefix("Fastpath, ")
+    return f"{title[0].upper()}{title[1:]}"
+
+
 def speedup_chart(run: Run) -> Drawing:
     """A bar a path from 0 to its speedup, its 95 % interval as a rule, the baseline as a line, noise as a band."""
     data = speedup_data(run)
     order = list(data["path"])
-    height = 44 * len(order) + 30
-    y = alt.Y("path:N", sort=order, title=None, axis=alt.Axis(labelLimit=240))
-    top = max([*data["speedup"], *data["high"]]) * 1.12
+    height = 48 * len(order) + 80
+    y = alt.Y("path:N", sort=order, title=None, axis=alt.Axis(labelLimit=160))
+    top = max([*data["speedup"], *data["high"]]) * 1.15
     x = alt.X("speedup:Q", title="Speedup over the slow path", scale=alt.Scale(domain=[0, max(top, 1.2)]))
     base = alt.Chart(data)
     bars = base.mark_bar(height=22).encode(y=y, x=x, color=_path_colour(run, legend=False), tooltip=_TOOLTIP)
     intervals = base.mark_rule(strokeWidth=3, color=GUIDE_COLOUR).encode(y=y, x="low:Q", x2="high:Q")
-    labels = base.mark_text(align="left", dx=8, fontWeight="bold", color=GUIDE_COLOUR).encode(
+    labels = base.mark_text(align="left", dx=8, fontSize=13, fontWeight="bold", color=GUIDE_COLOUR).encode(
         y=y, x="high:Q", text="label:N"
     )
     one = (
@@ -77,13 +83,13 @@ def _speedup_row(path: PathResult) -> dict[str, object]:
     value = path.speedup or 1.0
     low, high = path.speedup_ci95 or (value, value)
     return {
-        "path": path_title(path.name),
+        "path": chart_label(path.name),
         "name": path.name,
         "speedup": value,
         "low": low,
         "high": high,
         "median_ms": path.median_ms,
-        "label": f"{speedup_text(value)}  ·  {path.median_ms:.1f} ms",
+        "label": speedup_text(value),
     }
 
 
@@ -116,11 +122,9 @@ def operator_chart(
         alt.Chart(data)
         .mark_bar()
         .encode(
-            y=alt.Y("operator:N", sort=order, title=None, axis=alt.Axis(labelLimit=260)),
-            yOffset=alt.YOffset("path:N", sort=[path_title(name) for name in paths]),
-            x=alt.X(
-                "ms:Q", title=f"{kind.capitalize()} time in ms per forward, scaled to the measured median"
-            ),
+            y=alt.Y("operator:N", sort=order, title=None, axis=alt.Axis(labelLimit=170)),
+            yOffset=alt.YOffset("path:N", sort=[chart_label(name) for name in paths]),
+            x=alt.X("ms:Q", title=f"{kind.capitalize()} time, ms per forward"),
             color=_path_colour(run, legend=True, shown=paths),
             tooltip=[
                 "operator:N",
@@ -142,7 +146,7 @@ def operator_data(run: Run, paths: tuple[str, ...], kind: OperatorTimeKind, top:
     rows = [
         {
             "operator": short_name(op.name),
-            "path": path_title(name),
+            "path": chart_label(name),
             "ms": _ms(op, kind) / scale,
             "calls": op.calls,
         }
@@ -184,7 +188,7 @@ def samples_chart(run: Run) -> Drawing:
     """Every round's time of every path, in the order they were measured."""
     data = pd.DataFrame(
         [
-            {"round": number, "ms": ms, "path": path_title(path.name)}
+            {"round": number, "ms": ms, "path": chart_label(path.name)}
             for path in run.paths
             for number, ms in enumerate(path.samples_ms, start=1)
         ],
@@ -266,7 +270,7 @@ def live_data(speedups: dict[str, tuple[float, float]]) -> pd.DataFrame:
     """Intervals while a run goes on: path, low, high, label."""
     return pd.DataFrame(
         [
-            {"path": path_title(name), "low": low, "high": high, "label": interval_words((low, high))}
+            {"path": chart_label(name), "low": low, "high": high, "label": interval_words((low, high))}
             for name, (low, high) in speedups.items()
         ],
         columns=["path", "low", "high", "label"],
@@ -276,7 +280,7 @@ def live_data(speedups: dict[str, tuple[float, float]]) -> pd.DataFrame:
 def live_chart(speedups: dict[str, tuple[float, float]]) -> Drawing:
     """Intervals of the speedups so far, closing in on their values."""
     base = alt.Chart(live_data(speedups))
-    y = alt.Y("path:N", title=None, axis=alt.Axis(labelLimit=240))
+    y = alt.Y("path:N", title=None, axis=alt.Axis(labelLimit=160))
     rules = base.mark_rule(strokeWidth=6, color=REAL_COLOUR).encode(
         y=y, x=alt.X("low:Q", title="Speedup so far, 95 % interval", scale=alt.Scale(zero=True)), x2="high:Q"
     )
@@ -286,7 +290,7 @@ def live_chart(speedups: dict[str, tuple[float, float]]) -> Drawing:
         .mark_rule(strokeDash=[4, 3], color=GUIDE_COLOUR)
         .encode(x="at:Q")
     )
-    return alt.layer(rules, labels, one).properties(height=40 * len(speedups) + 40)
+    return alt.layer(rules, labels, one).properties(height=40 * len(speedups) + 80)
 
 
 def _path_colour(run: Run, *, legend: bool, shown: tuple[str, ...] = ()) -> Any:
@@ -295,8 +299,8 @@ def _path_colour(run: Run, *, legend: bool, shown: tuple[str, ...] = ()) -> Any:
         "path:N",
         title=None,
         scale=alt.Scale(
-            domain=[path_title(name) for name in names],
+            domain=[chart_label(name) for name in names],
             range=[PATH_COLOURS.get(name, OTHER_COLOUR) for name in names],
         ),
-        legend=alt.Legend(orient="top", columns=2, labelLimit=260) if legend else None,
+        legend=alt.Legend(orient="top", columns=1, labelLimit=260) if legend else None,
     )

@@ -70,7 +70,7 @@ def _path_row(path: PathResult) -> tuple[str, ...]:
 def _proof(run: Run) -> str:
     layers = run.model_card.shape.num_encoder_layers if run.model_card else None
     return "\n".join(
-        f"- {path_title(path.name)}: {evidence_sentence(path, layers)} {agreement_sentence(path)}"
+        f"- {path_title(path.name)}: {evidence_sentence(path, layers)} {agreement_sentence(run, path)}"
         for path in run.paths
         if path.status == "ok"
     )

@@ -139,16 +139,18 @@ def agreement_words(path: PathResult) -> str:
     return f"{'within' if path.agreement.ok else 'differs by'} {path.agreement.max_abs_error:.1e}"
 
 
-def agreement_sentence(path: PathResult) -> str:
+def agreement_sentence(run: Run, path: PathResult) -> str:
     """How far a path's outputs are from the baseline's."""
+    if path.name == run.experiment.baseline:
+        return "The other paths' outputs are compared with its outputs."
     if path.agreement is None:
         return "Its outputs were not compared: it draws dropout anew each time."
     if path.agreement.max_abs_error is None:
         return "Its outputs are not all numbers: do not use it on this batch."
-    error = f"{path.agreement.max_abs_error:.1e}"
+    error, allowed = f"{path.agreement.max_abs_error:.1e}", f"{path.agreement.tolerance:.0e}"
     if path.agreement.ok:
-        return f"Same answer: outputs differ by at most {error}, {path.agreement.tolerance:.0e} is allowed."
-    return f"Different answer: outputs differ by {error}, {path.agreement.tolerance:.0e} is allowed; do not use it."
+        return f"Same answer: outputs differ by at most {error}, {allowed} is allowed."
+    return f"Different answer: outputs differ by {error}, {allowed} is allowed; do not use it."
 
 
 def machine_sentence(run: Run) -> str:

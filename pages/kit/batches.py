@@ -6,11 +6,12 @@ import pandas as pd
 import streamlit as st
 
 from engine.desk.desk import the_desk
+from engine.errors import Refusal
 from engine.events import TokenizeRequest
 from engine.records import Batch
 from pages.kit.choosing import chosen_model
-from pages.kit.job_panel import job_panel, show_trouble
-from pages.kit.state import refusals_shown, submit, the_lab
+from pages.kit.job_panel import job_panel
+from pages.kit.state import submit, the_lab
 from pages.kit.uploads import (
     LINE_BREAK_SIGN,
     UPLOAD_KINDS,
@@ -71,8 +72,11 @@ def edit_by_upload() -> tuple[str, ...]:
         key="batch_upload",
     )
     if upload is not None:
-        with refusals_shown():
+        try:
             texts = texts_of_upload(upload.getvalue(), upload.name)
+        except Refusal as refusal:
+            st.error(str(refusal), icon=":material/block:")
+        else:
             st.caption(f"Read {len(texts)} texts from {upload.name}.")
             return texts
     return the_lab().draft
@@ -96,18 +100,24 @@ def lengths_come_free() -> bool:
     return lab.model in lab.cards or chosen_model().source == "embedded"
 
 
+def start_tokenizing(batch: Batch) -> None:
+    """Ask for a batch's lengths, and wait as long as a warm assistant takes."""
+    lab = the_lab()
+    lab.tokenized_for = (lab.model, batch.texts)
+    submit(TOKENIZE_SLOT, lambda: TokenizeRequest(model=lab.model, batch=batch))
+    the_desk().wait(lab.tickets[TOKENIZE_SLOT].id, PATIENCE_S)
+
+
 def show_tokenized(batch: Batch) -> Batch | None:
     """A batch with its lengths under the chosen model; shows the wait and the trouble on the way."""
     lab = the_lab()
-    wanted = (lab.model, batch.texts)
-    if lab.tokenized_for != wanted:
-        if not lengths_come_free() and not st.button(f"Load {lab.model} to see lengths", key="batch_load"):
+    if lab.tokenized_for != (lab.model, batch.texts):
+        if not lengths_come_free():
+            label = f"Load {lab.model} to see lengths"
+            st.button(label, key="batch_load", on_click=start_tokenizing, args=(batch,))
             return None
-        lab.tokenized_for = wanted
-        submit(TOKENIZE_SLOT, TokenizeRequest(model=lab.model, batch=batch))
-        the_desk().wait(lab.tickets[TOKENIZE_SLOT].id, PATIENCE_S)
+        start_tokenizing(batch)
     view = job_panel(TOKENIZE_SLOT)
-    show_trouble(view)
     return view.batch if view else None
 
 

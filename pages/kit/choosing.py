@@ -7,7 +7,8 @@ from engine.desk.tickets import TicketView
 from engine.errors import Refusal
 from engine.events import LoadRequest
 from engine.records import ModelCard, ModelSpec
-from pages.kit.state import refusals_shown, submit, the_lab
+from pages.kit.job_panel import job_panel
+from pages.kit.state import submit, the_lab
 
 LOAD_SLOT = "load"
 SOURCES = {
@@ -50,17 +51,24 @@ def needs_sentence(spec: ModelSpec) -> str:
 
 
 def start_loading(name: str) -> None:
-    """Choose a model and have the assistant load it; a name that cannot be is refused on the page."""
-    with refusals_shown():
+    """Choose a model and have the assistant load it; a callback, so a name that cannot be is refused in the panel."""
+
+    def request() -> LoadRequest:
+        if not name:
+            raise Refusal("No model is named: write a folder on the server, or an owner/name on the hub.")
         find_model(name)
         the_lab().model = name
-        submit(LOAD_SLOT, LoadRequest(model=name))
+        return LoadRequest(model=name)
+
+    submit(LOAD_SLOT, request)
 
 
-def keep_card(view: TicketView | None) -> None:
-    """Remember what was loaded."""
+def loading_panel() -> TicketView | None:
+    """Draw how the loading goes, and remember what was loaded."""
+    view = job_panel(LOAD_SLOT)
     if view is not None and view.card is not None:
         the_lab().cards[view.card.name] = view.card
+    return view
 
 
 def show_card(card: ModelCard) -> None:

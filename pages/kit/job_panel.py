@@ -7,15 +7,16 @@ import streamlit as st
 
 from engine.desk.tickets import TicketView
 from engine.present.charts import live_chart
-from pages.kit.state import cancel, view_of
+from pages.kit.state import cancel, the_lab, view_of
 
 POLL_S = 1.0
 
 
 def job_panel(slot: str) -> TicketView | None:
-    """Draw the panel while the work in this slot is live; give its view."""
+    """Draw the panel while the work in this slot is live, and the trouble it met; give its view."""
     view = view_of(slot)
     if view is None or view.ended:
+        _show_trouble(slot, view)
         return view
 
     @st.fragment(run_every=POLL_S)
@@ -31,11 +32,13 @@ def job_panel(slot: str) -> TicketView | None:
     return view
 
 
-def show_trouble(view: TicketView | None) -> None:
-    """Say why work ended without an answer."""
-    if view is None:
+def _show_trouble(slot: str, view: TicketView | None) -> None:
+    refusal = the_lab().refusals.get(slot)
+    if refusal:
+        st.error(refusal, icon=":material/block:")
+    elif view is None:
         return
-    if view.state == "failed":
+    elif view.state == "failed":
         st.error(view.message, icon=":material/error:")
     elif view.state == "cancelled":
         st.info(view.message, icon=":material/stop_circle:")

@@ -20,6 +20,7 @@ from engine.present.wording import (
     agreement_sentence,
     evidence_sentence,
     machine_sentence,
+    others,
     path_title,
     verdict_label,
     verdict_sentence,
@@ -37,7 +38,9 @@ _VERDICT_LOOKS: dict[str, tuple[Colour, str]] = {
 
 def show_verdict(run: Run) -> None:
     """The answer in one sentence, and where it was measured."""
-    st.success(verdict_sentence(run), title="Verdict", icon=":material/gavel:")
+    best = next(iter(others(run)), None)
+    box = st.success if best is not None and best.verdict == "faster" else st.info
+    box(verdict_sentence(run), title="Verdict", icon=":material/gavel:")
     st.caption(machine_sentence(run))
     for note in run.environment.notes:
         st.caption(f":material/warning: {note[0].upper()}{note[1:]}.")
@@ -54,14 +57,15 @@ def show_speedups(run: Run, key: str) -> None:
 
 def show_proof(run: Run) -> None:
     """A card a path: verdict, what its profile proves, whether its answer agrees, or why there is none."""
-    with st.grid("auto", min_column_width=280):
+    with st.grid("auto", min_column_width=240):
         for path in run.paths:
             with st.container(border=True, height="stretch"):
                 _proof_card(run, path)
 
 
 def _proof_card(run: Run, path: PathResult) -> None:
-    st.markdown(f"**{path_title(path.name)}**")
+    median = f", {path.median_ms:.1f} ms" if path.median_ms is not None else ""
+    st.markdown(f"**{path_title(path.name)}**{median}")
     with st.container(horizontal=True, gap="small"):
         _badges(path)
     st.caption(PATHS[path.name].explanation if path.name in PATHS else "")
@@ -70,7 +74,7 @@ def _proof_card(run: Run, path: PathResult) -> None:
         return
     layers = run.model_card.shape.num_encoder_layers if run.model_card else None
     st.markdown(evidence_sentence(path, layers))
-    st.caption(agreement_sentence(path))
+    st.caption(agreement_sentence(run, path))
     if path.next_step:
         st.caption(path.next_step)
 
@@ -111,8 +115,9 @@ def show_operators(run: Run, key: str) -> None:
         alt=operator_alt(run, profiled, kind),
     )
     st.caption(
-        "Self time is what an operator spends itself; total time counts all it calls. The fused layer "
-        "`_transformer_encoder_layer_fwd` hands its work to addmm and bmm, so it stands out in total time only."
+        "Self time is what an operator spends itself; total time counts all it calls. Both are scaled from profiler "
+        "time to the measured median. The fused layer `_transformer_encoder_layer_fwd` hands its work to addmm and "
+        "bmm, so it stands out in total time only."
     )
     with st.expander("Table of all operators", icon=":material/table_chart:"):
         st.dataframe(operator_table(run), hide_index=True, alt="Operators of every profiled path")

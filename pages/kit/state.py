@@ -3,8 +3,8 @@
 Widgets own their own values under their keys; whatever more than one page needs stands here.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import streamlit as st
@@ -14,7 +14,7 @@ from engine.catalog import DEFAULT_MODEL
 from engine.desk.desk import the_desk
 from engine.desk.tickets import Ticket, TicketView
 from engine.errors import Refusal
-from engine.events import Request
+from engine.events import Request, RunRequest
 from engine.presets import DEFAULT_PRESET, PRESETS
 from engine.records import Batch, Experiment, ModelCard, refusal_of
 
@@ -22,7 +22,8 @@ OWN_TEXTS = "own texts"
 RUN_SLOT = "run"
 DEFAULT_PATHS = ("slow", "fast-mha", "fast-nested")
 UNTIL_PRECISE, TUTORIAL_ITERATIONS = "Until precise", "10, as in the tutorial"
-BUDGET_S = 30.0
+BUDGET_S = 20.0
+"""Seconds of rounds, so that load, warm-up and profile included a verdict takes less than a minute."""
 
 
 @dataclass
@@ -36,8 +37,10 @@ class Lab:
         draft: the texts as typed, accepted or not.
         draft_revision: part of the editors' keys; a new one is the only sure way to show other texts in them.
         grid_base: the texts that the grid's edits are counted from; must not change while it is edited.
+        watch_run: whether the Overview is to go where the run it started is shown.
         tokenized_for: the model and the texts that the tokenize slot is about.
         tickets, ended: work by the slot that shows it, and the last views of what has ended.
+        refusals: why a slot's work could not even be asked for.
     """
 
     model: str = DEFAULT_MODEL
@@ -46,9 +49,11 @@ class Lab:
     draft: tuple[str, ...] = PRESETS[DEFAULT_PRESET].texts
     draft_revision: int = 0
     grid_base: tuple[str, ...] = ()
+    watch_run: bool = False
     tokenized_for: tuple[str, tuple[str, ...]] | None = None
     tickets: dict[str, Ticket] = field(default_factory=dict)
     ended: dict[str, TicketView] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
 
 
 def the_lab() -> Lab:
@@ -57,11 +62,18 @@ def the_lab() -> Lab:
     return lab
 
 
-def submit(slot: str, request: Request) -> None:
-    """Hand work to the desk; what stood in the slot before is forgotten."""
+def submit(slot: str, make_request: Callable[[], Request]) -> None:
+    """Hand work to the desk, or keep why it is refused; what stood in the slot before is forgotten.
+
+    For callbacks, which run before the page is drawn: the slot's panel shows the refusal in its place.
+    """
     lab = the_lab()
-    lab.ended.pop(slot, None)
-    lab.tickets[slot] = the_desk().submit(request)
+    for kept in (lab.tickets, lab.ended, lab.refusals):
+        kept.pop(slot, None)
+    try:
+        lab.tickets[slot] = the_desk().submit(make_request())
+    except Refusal as refusal:
+        lab.refusals[slot] = str(refusal)
 
 
 def view_of(slot: str) -> TicketView | None:
@@ -80,11 +92,19 @@ def view_of(slot: str) -> TicketView | None:
     return view
 
 
+def start_run() -> None:
+    """Measure the chosen model and batch; a callback."""
+    submit(RUN_SLOT, lambda: RunRequest(experiment=experiment_of_session()))
+
+
 def cancel(slot: str) -> None:
     """Stop the work in this slot."""
     ticket = the_lab().tickets.get(slot)
     if ticket is not None:
-        the_desk().cancel(ticket)
+        with suppress(
+            Refusal
+        ):  # our own ticket: refused only where it ended so long ago that it was forgotten
+            the_desk().cancel(ticket)
 
 
 def use_texts(texts: tuple[str, ...]) -> None:
@@ -116,18 +136,9 @@ def experiment_of_session() -> Experiment:
             batch=lab.batch,
             paths=("slow", *(name for name in chosen if name != "slow")),
             dtype=session.get("bench_dtype") or "fp32",
-            threads=session.get("bench_threads"),
+            threads=session.get("bench_threads") or None,
             iterations=10 if rounds == TUTORIAL_ITERATIONS else None,
             budget_s=BUDGET_S,
         )
     except ValidationError as error:
         raise refusal_of(error, "experiment") from None
-
-
-@contextmanager
-def refusals_shown() -> Iterator[None]:
-    """Show a refusal raised inside as one sentence, and go on behind the block."""
-    try:
-        yield
-    except Refusal as refusal:
-        st.error(str(refusal), icon=":material/block:")

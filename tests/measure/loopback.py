@@ -20,6 +20,8 @@ class Served:
     cut_after: int | None = None
     """Close the connection after so many bytes of the body."""
     delay_s: float = 0.0
+    chunked: bool = False
+    """Send one chunk of the whole without saying its length beforehand."""
 
 
 @dataclass
@@ -88,7 +90,11 @@ class _Handler(BaseHTTPRequestHandler):
         if served.etag:
             self.send_header("ETag", served.etag)
         self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("Content-Length", str(len(data)))
+        if served.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+            data = f"{len(data):x}\r\n".encode() + data + b"\r\n0\r\n\r\n"
+        else:
+            self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         if body:
             time.sleep(served.delay_s)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.utils._xet_progress_reporting import XetDownloadProgressReporter
 from loopback import Loopback, Served
 
 from engine.events import Download, Event
@@ -83,6 +84,18 @@ def test_an_interrupted_download_is_no_file_and_is_continued(
     assert loopback.gets("/model.pt") == [None, f"bytes={kept}-"]
     assert isinstance(told[0], Download)
     assert told[0].received_mb > kept / 1e6
+
+
+def test_a_length_that_is_not_announced_is_still_checked(
+    loopback: Loopback, tmp_path: Path, told: list[Event]
+) -> None:
+    loopback.files["/model.pt"] = Served(CONTENT, chunked=True, cut_after=HALF)
+    with pytest.raises(InterruptedDownloadError):
+        fetch(loopback, tmp_path / "model.pt", told)
+    assert not (tmp_path / "model.pt").exists()
+    loopback.files["/model.pt"] = Served(CONTENT[::-1], etag='"version-2"', chunked=True)
+    assert fetch(loopback, tmp_path / "model.pt", told).read_bytes() == CONTENT[::-1]
+    assert {event.total_mb for event in told if isinstance(event, Download)} == {None}
 
 
 @pytest.mark.parametrize(
@@ -198,6 +211,29 @@ def test_a_hub_file_is_fetched_with_progress_and_then_kept(hub: Loopback, told: 
     asked = len(hub.requests)
     assert repository(hub, told)("weights.bin") == first
     assert len(hub.requests) == asked
+
+
+def test_the_two_bars_of_xet_are_told_as_one(hub: Loopback, told: list[Event]) -> None:
+    """The hub's own storage reports bytes on the wire and bytes on the disk, both to the bar that it is given."""
+    bars = XetDownloadProgressReporter(
+        reconstruction_desc="x",
+        total=4_000_000,
+        log_level=0,
+        tqdm_class=repository(hub, told)._progress("weights.bin"),
+    )
+    with bars:
+        for disk, wire in ((0, 1_000_000), (2_000_000, 2_000_000), (4_000_000, 3_000_000)):
+            bars.update_progress(
+                SimpleNamespace(
+                    total_bytes=4_000_000,
+                    total_bytes_completed=disk,
+                    total_bytes_completion_rate=None,
+                    total_transfer_bytes_completed=wire,
+                    total_transfer_bytes_completion_rate=None,
+                )
+            )
+    assert [event.received_mb for event in told if isinstance(event, Download)] == [1, 2, 4]
+    assert {event.total_mb for event in told if isinstance(event, Download)} == {4}
 
 
 def test_a_large_hub_file_says_its_checksum(hub: Loopback, told: list[Event]) -> None:

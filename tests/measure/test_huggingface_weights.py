@@ -212,7 +212,7 @@ def test_quantized_tensors_are_refused(folder: Path) -> None:
 
 def test_pickled_weights_are_refused_with_the_way_to_convert_them(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(Refusal, match=r"has no model\.safetensors.*save_pretrained"):
+    with pytest.raises(Refusal, match=r"model\.safetensors is missing in folder.*save_pretrained"):
         loaded(folder)
 
 

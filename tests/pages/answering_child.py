@@ -1,0 +1,61 @@
+"""A child that answers every request at once with plausible records and no torch.
+
+The models `no-such/model` is refused, `dies/at-once` ends the process, and a run of more than ten texts waits for
+ever, so that it can be cancelled.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from engine.events import (
+    Finished,
+    Loaded,
+    LoadRequest,
+    Refused,
+    Step,
+    Tokenized,
+    TokenizeRequest,
+    read_request,
+)
+from engine.records import Batch, Record, read_run
+
+SAMPLE = read_run((Path(__file__).parents[1] / "data" / "run_minilm_tutorial_big.json").read_bytes())
+
+
+def tell(event: Record) -> None:
+    sys.stdout.write(event.model_dump_json() + "\n")
+    sys.stdout.flush()
+
+
+def tokenized(batch: Batch) -> Batch:
+    lengths = tuple(len(text.split()) + 2 for text in batch.texts)
+    shape = (len(lengths), max(lengths))
+    padding = 1 - sum(lengths) / (shape[0] * shape[1])
+    return batch.model_copy(update={"lengths": lengths, "padding_ratio": padding, "shape": shape})
+
+
+def answer(line: str, loaded: set[str]) -> Record:
+    request = read_request(line)
+    if isinstance(request, TokenizeRequest):
+        return Tokenized(batch=tokenized(request.batch))
+    if isinstance(request, LoadRequest):
+        if request.model == "no-such/model":
+            return Refused(message="There is no model no-such/model on the hub.")
+        if request.model == "dies/at-once":
+            os._exit(7)
+        if request.model not in loaded:
+            tell(Step(name="load", text="Loading"))
+        loaded.add(request.model)
+        assert SAMPLE.model_card is not None
+        return Loaded(card=SAMPLE.model_card.model_copy(update={"name": request.model}))
+    if len(request.experiment.batch.texts) > 10:
+        tell(Step(name="measure", text="Measuring for ever"))
+        time.sleep(60)
+    return Finished(run=SAMPLE.model_copy(update={"experiment": request.experiment}))
+
+
+models: set[str] = set()
+for request_line in sys.stdin:
+    tell(answer(request_line, models))

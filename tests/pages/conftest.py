@@ -1,0 +1,34 @@
+"""The whole app in process, with the real desk in front of a child that answers at once."""
+
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine.desk import desk as desk_module
+from engine.desk.desk import Desk
+from engine.desk.process import ChildProcess
+
+PROJECT = Path(__file__).parents[2]
+CHILD = (sys.executable, "-m", "tests.pages.answering_child")
+LONG_S = 30.0
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    monkeypatch.setitem(sys.__dict__, desk_module._ANCHOR, Desk(partial(ChildProcess, CHILD, PROJECT)))
+    return AppTest.from_file(str(PROJECT / "streamlit_app.py"), default_timeout=LONG_S).run()
+
+
+def run_until(app: AppTest, reached: Callable[[AppTest], object]) -> None:
+    """Run the script again, as a poll would, until something is seen."""
+    deadline = time.monotonic() + LONG_S
+    while not reached(app):
+        assert not app.exception, app.exception
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+        app.run()

@@ -1,0 +1,197 @@
+"""What each page shows and does, through the frame, with the real desk and real child processes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine.present.wording import verdict_sentence
+from engine.presets import PRESETS
+from engine.records import read_run
+from pages.kit import nav
+from pages.kit.state import Lab
+from tests.pages.conftest import PROJECT, run_until
+
+SAMPLE = read_run((PROJECT / "tests" / "data" / "run_minilm_tutorial_big.json").read_bytes())
+MANY_WORDS = " ".join(["word"] * 5000)
+
+
+def lab(app: AppTest) -> Lab:
+    found: Lab = app.session_state["lab"]
+    return found
+
+
+def words(elements: Sequence[Any]) -> str:
+    return "\n".join(str(element.value) for element in elements)
+
+
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [
+        (nav.OVERVIEW, "Fastpath Lab"),
+        (nav.MODEL, "Model"),
+        (nav.BATCH, "Batch"),
+        (nav.BENCHMARK, "Benchmark"),
+        (nav.WALKTHROUGH, "Walkthrough"),
+    ],
+)
+def test_every_page_opens_inside_the_frame(app: AppTest, page: str, title: str) -> None:
+    app.switch_page(page).run()
+    assert not app.exception
+    assert app.title[0].value == title
+    assert "Machine free" in words(app.sidebar.caption)
+
+
+def test_load_preset_and_run_on_the_overview_lead_to_a_verdict(app: AppTest) -> None:
+    app.button(key="overview_load").click().run()
+    run_until(app, lambda app: "is loaded" in words(app.markdown))
+    app.pills(key="overview_preset").select("tutorial-small").run()
+    app.button(key="overview_run").click().run()
+    run_until(app, lambda app: app.success)
+    assert app.title[0].value == "Benchmark"
+    assert app.success[0].value == verdict_sentence(SAMPLE)
+    assert lab(app).ended["run"].run.experiment.batch == PRESETS["tutorial-small"]
+    assert [app.get_by_key(f"bench_download_{kind}").label for kind in ("json", "csv", "md")]
+
+
+def test_a_model_loaded_a_second_time_is_told_to_be_in_memory(app: AppTest) -> None:
+    app.switch_page(nav.MODEL).run()
+    app.button(key="model_load").click().run()
+    run_until(app, lambda app: app.metric)
+    assert "Already in memory" not in words(app.caption)
+    app.button(key="model_load").click().run()
+    run_until(app, lambda app: "Already in memory" in words(app.caption))
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("no-such/model", "There is no model no-such/model on the hub."),
+        ("not a model", "There is no model 'not a model'"),
+        ("dies/at-once", "exit code 7"),
+    ],
+)
+def test_a_model_that_cannot_be_had_is_refused_and_what_was_typed_is_kept(
+    app: AppTest, name: str, sentence: str
+) -> None:
+    app.switch_page(nav.MODEL).run()
+    app.segmented_control(key="model_source").set_value("own").run()
+    app.text_input(key="model_own").set_value(name).run()
+    app.button(key="model_load").click().run()
+    run_until(app, lambda app: app.error)
+    assert sentence in app.error[0].value
+    assert app.text_input(key="model_own").value == name
+
+
+def test_texts_edited_in_the_grid_become_the_batch_and_keep_their_line_breaks(app: AppTest) -> None:
+    app.switch_page(nav.BATCH).run()
+    app.session_state["batch_grid_0"] = {
+        "edited_rows": {"0": {"text": "Good morning"}},
+        "added_rows": [{"text": "One\u23cemore"}, {"text": "  "}],
+        "deleted_rows": [1],
+    }
+    app.run()
+    war_and_peace = PRESETS["tutorial-big"].texts[2]
+    assert lab(app).batch.texts == ("Good morning", war_and_peace, "One\nmore")
+    assert app.pills(key="batch_preset").value is None
+    assert "1 blank text left out" in words(app.caption)
+    run_until(app, lambda app: lab(app).ended["tokenize"].batch.texts == lab(app).batch.texts)
+    assert app.metric[1].value == str(sum(lab(app).ended["tokenize"].batch.lengths))
+
+
+def test_the_lines_door_shows_the_same_texts_and_takes_others(app: AppTest) -> None:
+    app.switch_page(nav.BATCH).run()
+    app.segmented_control(key="batch_door").set_value("Lines").run()
+    assert lab(app).batch == PRESETS["tutorial-big"]
+    app.text_area(key="batch_lines_0").set_value("first\n\nsecond\u23celine").run()
+    assert lab(app).batch.texts == ("first", "second\nline")
+    app.segmented_control(key="batch_door").set_value("Grid").run()
+    assert lab(app).batch.texts == ("first", "second\nline")
+
+
+@pytest.mark.parametrize(
+    ("typed", "sentence"),
+    [
+        ("", "There are no texts"),
+        ("\n".join(["x"] * 300), "more than the 256 allowed"),
+        (MANY_WORDS, "shorten or split it"),
+    ],
+)
+def test_refused_texts_stay_in_the_editor_and_the_batch_before_stays(
+    app: AppTest, typed: str, sentence: str
+) -> None:
+    app.switch_page(nav.BATCH).run()
+    app.segmented_control(key="batch_door").set_value("Lines").run()
+    app.text_area(key="batch_lines_0").set_value(typed).run()
+    assert sentence in app.error[0].value
+    assert app.text_area(key="batch_lines_0").value == typed
+    assert lab(app).batch == PRESETS["tutorial-big"]
+    app.switch_page(nav.OVERVIEW).run()
+    app.switch_page(nav.BATCH).run()
+    assert app.text_area(key="batch_lines_0").value == typed, "still there after a look at another page"
+
+
+def test_an_upload_becomes_the_batch_and_a_bad_one_is_refused(app: AppTest) -> None:
+    app.switch_page(nav.BATCH).run()
+    app.segmented_control(key="batch_door").set_value("Upload").run()
+    app.file_uploader(key="batch_upload").upload("bad.txt", b"fine\n\xff\xfe").run()
+    assert "not UTF-8 (line 2)" in app.error[0].value
+    assert lab(app).batch == PRESETS["tutorial-big"]
+    app.file_uploader(key="batch_upload").upload("good.json", b'["one", "two"]').run()
+    assert not app.error
+    assert lab(app).batch.texts == ("one", "two")
+
+
+def test_a_running_measurement_can_be_cancelled_and_settings_are_kept(app: AppTest) -> None:
+    app.pills(key="overview_preset").select("skewed-64").run()
+    app.switch_page(nav.BENCHMARK).run()
+    app.segmented_control(key="bench_dtype").set_value("bf16").run()
+    app.button(key="bench_run").click().run()
+    run_until(app, lambda app: [bar.text for bar in app.get("progress")] == ["Measuring for ever"])
+    assert app.button(key="bench_run").disabled
+    app.button(key="cancel_run").click().run()
+    run_until(app, lambda app: app.info)
+    assert "Cancelled" in app.info[0].value
+    assert app.segmented_control(key="bench_dtype").value == "bf16"
+    assert not app.button(key="bench_run").disabled
+
+
+def test_the_baseline_is_measured_even_when_it_is_not_chosen(app: AppTest) -> None:
+    app.switch_page(nav.BENCHMARK).run()
+    app.pills(key="bench_paths").set_value(["fast-nested"]).run()
+    app.segmented_control(key="bench_rounds").set_value("10, as in the tutorial").run()
+    app.selectbox(key="bench_threads").set_value(1).run()
+    app.button(key="bench_run").click().run()
+    run_until(app, lambda app: app.success)
+    experiment = lab(app).ended["run"].run.experiment
+    assert (experiment.paths, experiment.iterations, experiment.threads) == (("slow", "fast-nested"), 10, 1)
+
+
+def test_operators_are_shown_by_self_and_by_total_time(app: AppTest) -> None:
+    app.button(key="overview_run").click().run()
+    run_until(app, lambda app: app.success)
+    by_self = [chart.proto.spec for chart in app.get("vega_lite_chart")]
+    app.segmented_control(key="bench_kind").set_value("total").run()
+    by_total = [chart.proto.spec for chart in app.get("vega_lite_chart")]
+    assert sum(a != b for a, b in zip(by_self, by_total, strict=True)) == 1
+
+
+def test_a_section_of_the_walkthrough_runs_where_it_stands(app: AppTest) -> None:
+    app.switch_page(nav.WALKTHROUGH).run()
+    app.button(key="walk_2.3_run").click().run()
+    run_until(app, lambda app: app.success)
+    experiment = lab(app).ended["walk_2.3"].run.experiment
+    assert experiment.paths == ("slow", "fast-mha", "fast-nested")
+    assert experiment.iterations == 10
+
+
+def test_the_switch_of_section_2_2_decides_which_native_mha_runs(app: AppTest) -> None:
+    app.switch_page(nav.WALKTHROUGH).run()
+    app.button(key="walk_2.2_run").click().run()
+    run_until(app, lambda app: "walk_2.2" in lab(app).ended)
+    assert "tutorial-mha" in lab(app).ended["walk_2.2"].run.experiment.paths
+    app.segmented_control(key="walk_switch").set_value("use_nested_tensor (corrected)").run()
+    app.button(key="walk_2.2_run").click().run()
+    run_until(app, lambda app: "walk_2.2" in lab(app).ended)
+    assert "tutorial-mha" not in lab(app).ended["walk_2.2"].run.experiment.paths
