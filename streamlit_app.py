@@ -1,7 +1,5 @@
 """The frame of the app: page configuration, navigation and the machine chip; every page runs inside it."""
 
-from pathlib import Path
-
 import streamlit as st
 
 from engine.desk.desk import the_desk
@@ -9,8 +7,7 @@ from pages.kit import nav
 
 CHIP_POLL_S = 3.0
 
-# A file of our own: Streamlit fetches the icons of its own names from a font server when they stand in the tab.
-st.set_page_config(page_icon=str(Path(__file__).parent / "pages" / "kit" / "bolt.svg"), layout="wide")
+nav.configure_page()
 page = st.navigation(nav.page_list())
 
 

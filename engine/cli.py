@@ -1,11 +1,13 @@
-"""The command line: `python -m engine models | run | tutorial | child`.
+"""The command line: `python -m engine models | run | tutorial | compare | conclude | child`.
 
 Results go to standard output, progress and refusals to standard error; a refusal exits with code 2. torch is
 imported only by the commands that measure.
 """
 
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,12 +19,16 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from engine.analysis.compare import Gate, compare_runs, gate, gate_ratio
+from engine.analysis.conclude import concluded
+from engine.analysis.verdict import MARGIN
 from engine.catalog import CATALOG, DEFAULT_MODEL, find_model, find_paths
 from engine.errors import Refusal
 from engine.events import Download, Event, Round, Step
 from engine.present import terminal
+from engine.present.tutorial import TUTORIAL_ITERATIONS, TUTORIAL_PATHS, tutorial_report
 from engine.presets import DEFAULT_PRESET, find_preset
-from engine.records import Batch, DType, Experiment, Run, refusal_of
+from engine.records import Batch, DType, Experiment, Run, read_run, refusal_of
 from engine.settings import Settings, load_settings
 from engine.texts import checked_texts, decode_upload, split_lines
 
@@ -61,15 +67,23 @@ def run(  # noqa: PLR0913  (one argument an option)
     dtype: Precision = "fp32",
     threads: Threads = None,
     seed: Seed = 0,
-    iterations: Annotated[
-        int | None, typer.Option(help="A fixed number of rounds; until precise where not given.")
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", "--iterations", help="A fixed number of rounds, not until precise."),
     ] = None,
     budget: Annotated[float, typer.Option(help="Most seconds to spend on rounds.")] = 60.0,
     json_file: JsonFile = None,
     trace: TraceFolder = None,
+    fail_under: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="PATH=RATIO, may be repeated: exit 1 if PATH's speedup is below, 3 if it is not clear."
+        ),
+    ] = None,
 ) -> None:
     """Measure execution paths of one model on one batch, and say which is faster."""
     settings = load_settings()
+    limits = [_limit(text) for text in fail_under or []]
     experiment = _experiment(
         model=model,
         batch=_batch(batch, text or [], texts, settings),
@@ -78,13 +92,14 @@ def run(  # noqa: PLR0913  (one argument an option)
         dtype=dtype,
         threads=threads,
         seed=seed,
-        iterations=iterations,
+        iterations=rounds,
         budget_s=budget,
     )
     _check_writable(json_file)
     finished = _measure(experiment, settings, trace)
     Console(width=terminal.width()).print(terminal.run_report(finished))
     _write(finished, json_file)
+    _exit_by(limits, finished)
 
 
 @app.command()
@@ -101,11 +116,11 @@ def tutorial(
     experiment = _experiment(
         model=model,
         batch=find_preset(batch),
-        paths=terminal.TUTORIAL_PATHS,
+        paths=TUTORIAL_PATHS,
         device=device,
         threads=threads,
         seed=seed,
-        iterations=terminal.TUTORIAL_ITERATIONS,
+        iterations=TUTORIAL_ITERATIONS,
         budget_s=settings.max_budget_s,
     )
     _check_writable(json_file)
@@ -113,8 +128,46 @@ def tutorial(
     on_cpu = finished
     if device != "cpu":
         on_cpu = _measure(experiment.model_copy(update={"device": "cpu"}), settings, None)
-    Console(width=terminal.width()).print(terminal.tutorial_report(finished, on_cpu))
+    Console(width=terminal.width()).print(tutorial_report(finished, on_cpu))
     _write(finished, json_file)
+
+
+@app.command()
+def compare(
+    before: Annotated[Path, typer.Argument(help="A run's JSON file.")],
+    after: Annotated[Path, typer.Argument(help="A newer run's JSON file.")],
+    margin: Annotated[float, typer.Option(help="Changes within this are called the same.")] = MARGIN,
+    anyway: Annotated[bool, typer.Option(help="Compare runs of different experiments all the same.")] = False,
+    markdown: Annotated[bool, typer.Option(help="Print Markdown for a pull request.")] = False,
+) -> None:
+    """Say what became slower from one run to another.
+
+    Exit code 0: nothing; 1: a path regressed; 2: one was not measured, or the runs are not alike; 3: not clear.
+    """
+    older, newer = read_run(_read(before)), read_run(_read(after))
+    changes = compare_runs(older, newer, margin, unlike_allowed=anyway)
+    if markdown:
+        typer.echo(terminal.comparison_markdown(changes, newer.title), nl=False)
+    else:
+        Console(width=terminal.width()).print(terminal.comparison_table(changes))
+    raise typer.Exit(gate(changes))
+
+
+@app.command()
+def conclude(
+    file: Annotated[Path, typer.Argument(help="A run's JSON file.")],
+    json_file: JsonFile = None,
+) -> None:
+    """Conclude a stored run again from its raw samples by today's rule, and say whether anything changes."""
+    stored = read_run(_read(file))
+    again = concluded(stored)
+    Console(width=terminal.width()).print(terminal.paths_table(again))
+    typer.echo(
+        "Identical to the stored conclusions."
+        if again == stored
+        else "Different from the stored conclusions."
+    )
+    _write(again, json_file)
 
 
 @app.command(hidden=True)
@@ -139,6 +192,29 @@ def main() -> None:
 def _refused(refusal: Refusal) -> int:
     Console(stderr=True, soft_wrap=True).print(str(refusal), style="red", markup=False, highlight=False)
     return 2
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, _, ratio = text.partition("=")
+    find_paths((name,))
+    try:
+        return name, float(ratio)
+    except ValueError:
+        raise Refusal(
+            f"--fail-under takes PATH=RATIO, as in fast-nested=1.2; {text!r} is not that."
+        ) from None
+
+
+def _exit_by(limits: list[tuple[str, float]], run: Run) -> None:
+    """Exit with the worst of the limits, each told in a sentence on standard error."""
+    verdicts = [(name, least, gate_ratio(run, name, least)) for name, least in limits]
+    for name, least, verdict in verdicts:
+        Console(stderr=True, soft_wrap=True).print(
+            terminal.gate_words(run, name, least, verdict), highlight=False
+        )
+    for worst in (Gate.REGRESSED, Gate.NOT_MEASURED, Gate.INCONCLUSIVE):
+        if any(verdict is worst for *_, verdict in verdicts):
+            raise typer.Exit(worst)
 
 
 def _experiment(**fields: object) -> Experiment:
@@ -180,12 +256,32 @@ def _measure(experiment: Experiment, settings: Settings, trace: Path | None) -> 
     spec = find_model(experiment.model)
     with _progress() as tell:
         tell(Step(name="load", text=f"Loading {spec.title}"))
-        from engine.measure.experiment import run_experiment
+        from engine.measure.experiment import Instruments, run_experiment
         from engine.measure.models import load_model
 
         clock = time.perf_counter
         loaded = load_model(spec, experiment.dtype, experiment.device, settings, tell, clock)
-        return run_experiment(experiment, loaded, settings, tell, clock, trace_dir=trace)
+        with _stop_on_interrupt() as stop_asked:
+            instruments = Instruments(tell, clock, stop_asked=stop_asked, trace_dir=trace)
+            return run_experiment(experiment, loaded, settings, instruments)
+
+
+@contextmanager
+def _stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C ends the rounds and keeps what was measured; the second one drops everything."""
+    asked = threading.Event()
+
+    def interrupted(_signal: int, _frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        Console(stderr=True).print("Stopping after this round; press again to drop everything.")
+
+    previous = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 @contextmanager

@@ -166,6 +166,9 @@ class Environment(Record):
     memory_mb: float
     device_name: str
     cuda: str | None = None
+    driver: str | None = None
+    libraries: dict[str, str] = {}
+    """Versions of what else has a say: numpy, MKL, oneDNN."""
     load_before: float | None = None
     load_after: float | None = None
     quiet: bool = True
@@ -207,6 +210,25 @@ class Profile(Record):
     overhead: float
     """Profiled time of a forward / its measured median."""
     ops: tuple[OperatorTime, ...]
+    groups: dict[str, float] = {}
+    """Self time in ms per forward by operator group (engine/analysis/groups.py)."""
+
+
+class Conditions(Record):
+    """How the machine was during one round; a share is None where the platform does not tell."""
+
+    wall_s: float
+    load: float | None = None
+    others_share: float | None = None
+    """Share of all cores' time that other processes used."""
+    steal_share: float | None = None
+    """Share of all cores' time that the hypervisor gave to another guest."""
+    own_share: float | None = None
+    """Share of all cores' time that this process used."""
+    involuntary_switches: int | None = None
+    """How often the kernel took a core away from this process."""
+    pulse_ms: float
+    """Time of a fixed piece of work, the same in every round."""
 
 
 class PathResult(Record):
@@ -218,6 +240,10 @@ class PathResult(Record):
     reason: str = ""
     first_call_ms: float | None = None
     samples_ms: tuple[float, ...] = ()
+    """Milliseconds per forward, one sample a round."""
+    calls_per_sample: int = 1
+    """Forwards that one sample averages over; more than 1 where a forward is too short to time alone."""
+    warm_up_calls: int = 0
     median_ms: float | None = None
     ci95_ms: Interval | None = None
     speedup: float | None = None
@@ -255,6 +281,8 @@ class Run(Record):
     rounds: int
     stop_reason: str
     order: tuple[tuple[str, ...], ...] = ()
+    conditions: tuple[Conditions, ...] = ()
+    """The machine's state in each round."""
 
     def path(self, name: str) -> PathResult:
         """The result of the path of this name.

@@ -3,7 +3,6 @@
 The table in docs/settings.md lists them; a test keeps the two alike.
 """
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError
@@ -19,10 +18,6 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FASTPATH_", frozen=True)
 
-    data_dir: Path = Field(
-        Path.home() / ".cache" / "fastpath-lab",
-        description="Folder for converted weights and other files the lab may lose and make again.",
-    )
     offline: bool = Field(False, description="Never open a network connection; say what is missing instead.")
     torchtext_url: str = Field(
         "https://download.pytorch.org/models/text/",

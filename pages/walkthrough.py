@@ -29,9 +29,9 @@ def show_lesson(lesson: lessons.Lesson) -> None:
     st.markdown(lesson.idea)
     then, now = st.columns(2)
     then.caption("The tutorial")
-    then.code(lesson.tutorial, language="python")
+    then.code(lesson.tutorial, language="python", wrap_lines=True)
     now.caption("Today")
-    now.code(lesson.today, language="python")
+    now.code(lesson.today, language="python", wrap_lines=True)
     if lesson.trap:
         st.warning(lesson.trap, title="Trap", icon=":material/warning:")
 

@@ -59,7 +59,9 @@ def test_own_texts_come_from_options_and_from_a_file(tmp_path: Path) -> None:
 def test_tutorial_makes_the_six_runs_in_order_and_names_the_three_traps() -> None:
     done = _engine("tutorial", "--batch", "tutorial-small")
     assert done.returncode == 0, done.stderr
-    headings = [f"{section} {path}" for section in ("2.1", "2.2", "2.3") for path in ("slow path", "fastpath")]
+    headings = [
+        f"{section} {path}" for section in ("2.1", "2.2", "2.3") for path in ("slow path", "fastpath")
+    ]
     places = [done.stdout.index(heading) for heading in headings]
     assert places == sorted(places)
     for clue in ("enable_nested_tensor = False does nothing", "is in train mode", "first 100 events"):

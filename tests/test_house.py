@@ -25,9 +25,7 @@ def test_style_types_and_arrows(command: tuple[str, ...]) -> None:
 
 
 def test_the_engine_but_measure_imports_neither_torch_nor_streamlit() -> None:
-    light = (
-        "engine, engine.records, engine.catalog, engine.presets, engine.desk.desk, engine.present.charts, engine.cli"
-    )
+    light = "engine, engine.records, engine.catalog, engine.presets, engine.desk.desk, engine.present.charts, engine.cli"
     code = f"import sys, {light}; print({{'torch', 'streamlit', 'torchtext'}} & set(sys.modules))"
     assert _run(sys.executable, "-c", code).stdout.strip() == "set()"
 

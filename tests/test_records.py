@@ -22,7 +22,9 @@ def test_the_json_names_of_the_contract_are_all_there() -> None:
         run["experiment"]
     )
     assert {"name", "texts", "lengths", "padding_ratio", "shape"} <= set(run["experiment"]["batch"])
-    assert {"evidence", "agreement", "profile", "samples_ms", "speedup_ci95", "next_step"} <= set(run["paths"][0])
+    assert {"evidence", "agreement", "profile", "samples_ms", "speedup_ci95", "next_step"} <= set(
+        run["paths"][0]
+    )
     assert {"bridge", "cpu_capability", "quiet", "load_before", "notes"} <= set(run["environment"])
 
 

@@ -1,14 +1,23 @@
-"""Medians and their intervals, by order statistics: no assumption on the shape of the noise, no seed, no scipy."""
+"""Medians, percentiles and their intervals, by order statistics: no assumption on the noise, no seed, no scipy."""
 
 from collections.abc import Sequence
-from math import comb, exp, log
+from math import ceil, comb, exp, log
 from statistics import median
 
-from engine.records import Interval
+from engine.records import Interval, Record
 
 CONFIDENCE = 0.95
 MIN_SAMPLES = 6
 """Fewest samples for which the full range reaches 95 % confidence: 2 * 0.5**6 < 0.05."""
+
+
+class Percentile(Record):
+    """A percentile that the samples can support, or how many more it needs."""
+
+    q: float
+    value: float | None
+    missing: int
+    """Samples still needed; 0 where there is a value."""
 
 
 def interval_rank(count: int, confidence: float = CONFIDENCE) -> int | None:
@@ -34,6 +43,21 @@ def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) ->
     return ordered[rank - 1], ordered[-rank]
 
 
+def samples_needed(q: float, confidence: float = CONFIDENCE) -> int:
+    """Fewest samples of which the largest lies above the q-quantile with this confidence: q**n <= 1 - confidence.
+
+    29 for p90, 59 for p95, 299 for p99 (the bound that MLPerf's load generator uses for early stopping).
+    """
+    return ceil(log(1 - confidence) / log(q))
+
+
+def percentile(samples: Sequence[float], q: float) -> Percentile:
+    """The q-quantile by nearest rank, or how many samples are missing for one that means something."""
+    missing = max(0, samples_needed(q) - len(samples))
+    value = None if missing else sorted(samples)[ceil(q * len(samples)) - 1]
+    return Percentile(q=q, value=value, missing=missing)
+
+
 def paired_log_ratios(baseline: Sequence[float], other: Sequence[float]) -> list[float]:
     """log(baseline / other) of each round: above 0 where the other is faster."""
     return [log(a / b) for a, b in zip(baseline, other, strict=True)]
@@ -48,6 +72,11 @@ def speedup_interval(log_ratios: Sequence[float], confidence: float = CONFIDENCE
     """Interval of the median paired speedup; None with too few rounds."""
     interval = median_interval(log_ratios, confidence)
     return (exp(interval[0]), exp(interval[1])) if interval else None
+
+
+def shared_confidence(comparisons: int) -> float:
+    """Confidence of each of several intervals that shall hold together with 95 % (Bonferroni)."""
+    return 1 - (1 - CONFIDENCE) / max(1, comparisons)
 
 
 def half_width(interval: Interval) -> float:

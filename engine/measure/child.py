@@ -32,7 +32,7 @@ from engine.events import (
     TokenizeRequest,
     read_request,
 )
-from engine.measure.experiment import run_experiment
+from engine.measure.experiment import Instruments, run_experiment
 from engine.measure.inputs import tokenize
 from engine.measure.models import LoadedModel, ModelCache, load_model
 from engine.records import DType, Run
@@ -77,9 +77,8 @@ class Laboratory:
         experiment = request.experiment
         loaded = self._model(experiment.model, experiment.dtype, experiment.device)
         trace_dir = Path(request.trace_dir) if request.trace_dir else None
-        return run_experiment(
-            experiment, loaded, self._settings, self._tell, time.perf_counter, trace_dir=trace_dir
-        )
+        instruments = Instruments(self._tell, time.perf_counter, trace_dir=trace_dir)
+        return run_experiment(experiment, loaded, self._settings, instruments)
 
     def _model(self, name: str, dtype: DType, device: str) -> LoadedModel:
         spec = find_model(name)

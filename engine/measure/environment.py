@@ -1,7 +1,10 @@
-"""What machine this is, what it runs, and how busy it was: each fact by one small reader that tolerates absence."""
+"""What machine this is, what it runs, and how busy it is: each fact by one small reader that tolerates absence."""
 
 import os
 import platform
+import re
+import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -10,30 +13,17 @@ import psutil
 import torch
 
 from engine.measure import torchtext_bridge
-from engine.records import MEGABYTE, Environment
+from engine.records import MEGABYTE, Conditions, Environment
 
-BUSY_SHARE = 0.15
-"""Share of the cores at work while this process sleeps, above which somebody else is measuring along."""
-LISTEN_S = 0.3
-
-
-@dataclass(frozen=True)
-class Before:
-    """How busy the machine was just before the rounds: load average, and the cores' busy share while we slept."""
-
-    load: float | None
-    others_share: float
+PULSE_SIZE, PULSE_CALLS = 384, 8
+"""The machine's pulse: so many square fp32 matmuls of this size, about 5 ms on two cores of 2024."""
 
 
-def listen() -> Before:
-    """Sleep for a moment and see how busy others keep the cores."""
-    return Before(load_average(), psutil.cpu_percent(LISTEN_S) / 100)
-
-
-def read_environment(device: str, before: Before) -> Environment:
-    """The environment as it is now, at the end of a run, with what was heard before it."""
+def read_environment(device: str, load_before: float | None) -> Environment:
+    """The environment as it is now, at the end of a run, with the load average from before it."""
     cores = usable_cores()
-    notes = tuple(note for note in (_busy_note(before), _quota_note(cores)) if note)
+    note = _quota_note(cores)
+    on_cuda = device.startswith("cuda")
     return Environment(
         torch=torch.__version__,
         torchtext=version("torchtext"),
@@ -45,12 +35,14 @@ def read_environment(device: str, before: Before) -> Environment:
         cores=cores,
         threads=torch.get_num_threads(),
         memory_mb=psutil.virtual_memory().total / MEGABYTE,
-        device_name=torch.cuda.get_device_name(device) if device.startswith("cuda") else cpu_name(),
+        device_name=torch.cuda.get_device_name(device) if on_cuda else cpu_name(),
         cuda=torch.version.cuda,
-        load_before=before.load,
+        driver=gpu_driver() if on_cuda else None,
+        libraries=library_versions(),
+        load_before=load_before,
         load_after=load_average(),
-        quiet=not notes,
-        notes=notes,
+        quiet=not note,
+        notes=(note,) if note else (),
     )
 
 
@@ -66,9 +58,8 @@ def load_average() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
-def cpu_name() -> str:
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's name as the system gives it."""
-    cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         for line in cpuinfo.read_text().splitlines():
             if line.startswith("model name"):
@@ -85,10 +76,89 @@ def cpu_quota(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
     return None if quota == "max" else int(quota) / int(period)
 
 
-def _busy_note(before: Before) -> str:
-    if before.others_share <= BUSY_SHARE:
-        return ""
-    return f"other work kept {before.others_share:.0%} of the cores busy when the rounds began"
+def gpu_driver() -> str | None:
+    """Version of the NVIDIA driver; None where nvidia-smi does not tell."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.partition("\n")[0].strip() or None
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that do torch's work on a CPU, as torch was built with them, and numpy's."""
+    patterns = {"MKL": r"Math Kernel Library Version ([\d.]+)", "oneDNN": r"MKL-DNN v([\d.]+)"}
+    found = {name: re.search(pattern, torch.__config__.show()) for name, pattern in patterns.items()}
+    built_with = {name: match[1] for name, match in found.items() if match}
+    return {**built_with, "numpy": version("numpy")}
+
+
+def machine_pulse() -> Callable[[], None]:
+    """A fixed piece of work whose time tells how fast the machine is just now."""
+    matrix = torch.full((PULSE_SIZE, PULSE_SIZE), 1 / PULSE_SIZE)
+
+    def beat() -> None:
+        with torch.no_grad():
+            for _ in range(PULSE_CALLS):
+                torch.mm(matrix, matrix)
+
+    return beat
+
+
+@dataclass(frozen=True)
+class _Counters:
+    wall_s: float
+    own_s: float
+    busy_s: float
+    steal_s: float
+    involuntary_switches: int
+
+    @classmethod
+    def read(cls, process: psutil.Process, clock: Callable[[], float]) -> "_Counters":
+        machine, own = psutil.cpu_times(), process.cpu_times()
+        idle = machine.idle + getattr(machine, "iowait", 0.0)
+        steal = getattr(machine, "steal", 0.0)
+        # guest time is part of user time already (proc(5)).
+        guest = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
+        switches = process.num_ctx_switches().involuntary
+        return cls(clock(), own.user + own.system, sum(machine) - idle - steal - guest, steal, switches)
+
+
+class Watch:
+    """Tells the conditions of one round after the other, each since the one before."""
+
+    def __init__(self, clock: Callable[[], float], pulse: Callable[[], None]) -> None:
+        self._clock, self._pulse = clock, pulse
+        self._process = psutil.Process()
+        self._cores = psutil.cpu_count() or 1
+        pulse()
+        self._last = _Counters.read(self._process, clock)
+
+    def round_over(self) -> Conditions:
+        """Conditions since the last call, and the machine's pulse now."""
+        start = self._clock()
+        self._pulse()
+        pulse_ms = (self._clock() - start) * 1000
+        now, last = _Counters.read(self._process, self._clock), self._last
+        self._last = now
+        wall_s = now.wall_s - last.wall_s
+        all_cores_s = max(wall_s, 1e-9) * self._cores
+        own_s = now.own_s - last.own_s
+        return Conditions(
+            wall_s=wall_s,
+            load=load_average(),
+            others_share=_share(now.busy_s - last.busy_s - own_s, all_cores_s),
+            steal_share=_share(now.steal_s - last.steal_s, all_cores_s),
+            own_share=_share(own_s, all_cores_s),
+            involuntary_switches=now.involuntary_switches - last.involuntary_switches,
+            pulse_ms=pulse_ms,
+        )
+
+
+def _share(part_s: float, whole_s: float) -> float:
+    """A share between 0 and 1: the kernel counts in ticks of 10 ms, so short rounds may overshoot either end."""
+    return min(1.0, max(0.0, part_s / whole_s))
 
 
 def _quota_note(cores: int) -> str:

@@ -19,7 +19,7 @@ from engine.catalog import PATHS, find_paths
 from engine.errors import Refusal
 from engine.events import Event, Round, Step
 from engine.measure.agreement import compare, disagreement, hidden_states
-from engine.measure.environment import listen, read_environment
+from engine.measure.environment import Watch, load_average, machine_pulse, read_environment
 from engine.measure.inputs import TokenBatch, tokenize
 from engine.measure.models import LoadedModel
 from engine.measure.paths import EXECUTION_PATHS, ExecutionPath, PreparedPath, slow
@@ -30,14 +30,42 @@ from engine.measure.profiling import (
     profile,
     synchronize,
 )
-from engine.measure.rounds import BASELINE_AGAIN, Clock, Rounds, StopRule, Timed, run_rounds, warm_up
-from engine.records import Experiment, NoiseFloor, PathResult, Run
+from engine.measure.rounds import (
+    BASELINE_AGAIN,
+    Block,
+    Clock,
+    Rounds,
+    StopRule,
+    Timed,
+    block_size,
+    random_orders,
+    run_rounds,
+    warm_up,
+)
+from engine.records import Conditions, Experiment, NoiseFloor, PathResult, Run
 from engine.settings import Settings
-
-Tell = Callable[[Event], None]
 
 PROFILE_S = 3.0
 """Time that the profiled forwards of one path may take, as far as more than two of them are concerned."""
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """What an experiment is handed from outside.
+
+    Attributes:
+        tell: is given an event at every step and round.
+        clock: seconds, monotonic.
+        now: the time of day that the run is stamped with.
+        stop_asked: asked after every round; True ends the rounds and keeps what was measured.
+        trace_dir: folder for Chrome traces, one file a path; None writes none.
+    """
+
+    tell: Callable[[Event], None]
+    clock: Clock
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    stop_asked: Callable[[], bool] = lambda: False
+    trace_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -47,9 +75,7 @@ class Bench:
     experiment: Experiment
     loaded: LoadedModel
     batch: TokenBatch
-    tell: Tell
-    clock: Clock
-    trace_dir: Path | None
+    instruments: Instruments
 
     @property
     def layers(self) -> int:
@@ -75,19 +101,9 @@ class Candidate:
 
 
 def run_experiment(
-    experiment: Experiment,
-    loaded: LoadedModel,
-    settings: Settings,
-    tell: Tell,
-    clock: Clock,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    trace_dir: Path | None = None,
+    experiment: Experiment, loaded: LoadedModel, settings: Settings, instruments: Instruments
 ) -> Run:
     """Measure an experiment on a loaded model.
-
-    Args:
-        clock: seconds, monotonic.
-        trace_dir: folder for Chrome traces, one file a path.
 
     Raises:
         Refusal: the texts do not fit, a path is unknown, or the baseline itself cannot run.
@@ -95,15 +111,16 @@ def run_experiment(
     find_paths(experiment.paths)
     if experiment.threads:
         torch.set_num_threads(experiment.threads)
-    tell(Step(name="tokenize", text="Turning the texts into tokens"))
+    instruments.tell(Step(name="tokenize", text="Turning the texts into tokens"))
     batch = tokenize(experiment.batch, loaded.tokenizer, loaded.card.shape, settings)
     batch = replace(batch, tokens=batch.tokens.to(experiment.device))
-    bench = Bench(experiment, loaded, batch, tell, clock, trace_dir)
+    bench = Bench(experiment, loaded, batch, instruments)
     candidates = _checked(bench)
-    before = listen()
-    rounds = _measured(bench, candidates, min(experiment.budget_s, settings.max_budget_s))
-    results = tuple(_profiled(bench, candidate, rounds).result for candidate in candidates)
-    created_at = now()
+    load_before = load_average()
+    warm = tuple(_warmed_up(bench, candidate) for candidate in candidates)
+    rounds, conditions = _measured(bench, warm, min(experiment.budget_s, settings.max_budget_s))
+    results = tuple(_profiled(bench, candidate, rounds).result for candidate in warm)
+    created_at = instruments.now()
     return concluded(
         Run(
             id=_run_id(experiment, created_at),
@@ -113,18 +130,19 @@ def run_experiment(
                 update={"batch": batch.record, "threads": torch.get_num_threads()}
             ),
             model_card=loaded.card,
-            environment=read_environment(experiment.device, before),
+            environment=read_environment(experiment.device, load_before),
             paths=results,
             noise_floor=NoiseFloor(samples_ms=tuple(rounds.samples_ms[BASELINE_AGAIN])),
             rounds=len(rounds.order),
             stop_reason=rounds.stop_reason,
             order=tuple(rounds.order),
+            conditions=conditions,
         )
     )
 
 
 def _checked(bench: Bench) -> tuple[Candidate, ...]:
-    bench.tell(Step(name="check", text="Checking that all paths give the same answer"))
+    bench.instruments.tell(Step(name="check", text="Checking that all paths give the same answer"))
     baseline = _first_call(bench, bench.experiment.baseline)
     if baseline.result.status != "ok":
         raise Refusal(
@@ -149,14 +167,14 @@ def _first_call(bench: Bench, name: str) -> Candidate:
         path.prepare(bench.loaded.model),
         PathResult(name=name, dtype=bench.experiment.dtype, status="ok"),
     )
-    start = bench.clock()
+    start = bench.instruments.clock()
     try:
         with candidate.prepared.switches():
             candidate.prepared.forward(bench.batch.tokens)
             synchronize(bench.batch.tokens.device)
     except (RuntimeError, IndexError, ValueError, AssertionError) as error:
         return candidate.failed(_first_line(error))
-    return candidate.with_(first_call_ms=(bench.clock() - start) * 1000)
+    return candidate.with_(first_call_ms=(bench.instruments.clock() - start) * 1000)
 
 
 def _compared(bench: Bench, candidate: Candidate, reference: torch.Tensor) -> Candidate:
@@ -169,20 +187,39 @@ def _compared(bench: Bench, candidate: Candidate, reference: torch.Tensor) -> Ca
     return candidate.failed(reason) if reason else candidate
 
 
-def _measured(bench: Bench, candidates: tuple[Candidate, ...], budget_s: float) -> Rounds:
-    runnable = {c.path.name: _timed(c.prepared, bench.batch) for c in candidates if c.result.status == "ok"}
-    for name, timed in runnable.items():
-        bench.tell(Step(name="warm-up", text=f"Warming up: {PATHS[name].title}"))
-        warm_up(timed, bench.clock)
+def _warmed_up(bench: Bench, candidate: Candidate) -> Candidate:
+    if candidate.result.status != "ok":
+        return candidate
+    bench.instruments.tell(Step(name="warm-up", text=f"Warming up: {PATHS[candidate.path.name].title}"))
+    timed = _timed(candidate.prepared, bench.batch)
+    calls = warm_up(timed, bench.instruments.clock)
+    return candidate.with_(warm_up_calls=calls, calls_per_sample=block_size(timed, bench.instruments.clock))
+
+
+def _measured(
+    bench: Bench, candidates: tuple[Candidate, ...], budget_s: float
+) -> tuple[Rounds, tuple[Conditions, ...]]:
+    blocks = {
+        c.path.name: Block(_timed(c.prepared, bench.batch), c.result.calls_per_sample)
+        for c in candidates
+        if c.result.status == "ok"
+    }
     rule = StopRule(budget_s, bench.experiment.iterations)
+    orders = random_orders(tuple(blocks), Random(bench.experiment.seed))
+    watch, conditions = Watch(bench.instruments.clock, machine_pulse()), list[Conditions]()
+
+    def on_round(rounds: Rounds) -> None:
+        conditions.append(watch.round_over())
+        bench.instruments.tell(
+            Round(done=len(rounds.order), at_most=rule.at_most, speedups=rounds.speedups())
+        )
+
+    bench.instruments.tell(Step(name="measure", text="Measuring rounds"))
     baseline = bench.experiment.baseline
-
-    def tell_round(rounds: Rounds) -> None:
-        speedups = {name: i for name, i in rounds.speedups(baseline).items() if name != BASELINE_AGAIN}
-        bench.tell(Round(done=len(rounds.order), at_most=rule.at_most, speedups=speedups))
-
-    bench.tell(Step(name="measure", text="Measuring rounds"))
-    return run_rounds(runnable, baseline, rule, bench.clock, Random(bench.experiment.seed), tell_round)
+    rounds = run_rounds(
+        blocks, baseline, rule, bench.instruments.clock, orders, on_round, bench.instruments.stop_asked
+    )
+    return rounds, tuple(conditions)
 
 
 def _timed(prepared: PreparedPath, batch: TokenBatch) -> Timed:
@@ -197,11 +234,11 @@ def _profiled(bench: Bench, candidate: Candidate, rounds: Rounds) -> Candidate:
     name = candidate.path.name
     if candidate.result.status != "ok":
         return candidate
-    bench.tell(Step(name="profile", text=f"Profiling: {PATHS[name].title}"))
+    bench.instruments.tell(Step(name="profile", text=f"Profiling: {PATHS[name].title}"))
     median_ms = median(rounds.samples_ms[name])
-    trace = bench.trace_dir / f"{name}.json.gz" if bench.trace_dir else None
+    trace = bench.instruments.trace_dir / f"{name}.json.gz" if bench.instruments.trace_dir else None
     forwards = profiled_forwards(median_ms)
-    profiled = profile(candidate.prepared, bench.batch.tokens, bench.clock, forwards, trace)
+    profiled = profile(candidate.prepared, bench.batch.tokens, bench.instruments.clock, forwards, trace)
     return candidate.with_(
         samples_ms=tuple(rounds.samples_ms[name]),
         evidence=evidence(candidate.path, bench.layers, profiled),

@@ -1,6 +1,7 @@
 """Per-operator tables, evidence, working memory and traces, each from a pass of its own, never while timing."""
 
 import gzip
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity
 
+from engine.analysis.groups import Group, group_of
 from engine.measure.paths import ExecutionPath, PreparedPath
 from engine.records import MEGABYTE, Evidence, OperatorTime, Profile
 
@@ -22,9 +24,10 @@ _OWN_EVENTS = ("ProfilerStep", "[memory]")
 
 @dataclass(frozen=True)
 class Profiled:
-    """What a profiled pass gives: the table per forward and the wall time of a profiled forward in ms."""
+    """What a profiled pass gives: the table and the groups per forward, and the wall time of a forward in ms."""
 
     ops: tuple[OperatorTime, ...]
+    groups: dict[str, float]
     iterations: int
     forward_ms: float
 
@@ -34,7 +37,8 @@ class Profiled:
 
     def table(self, median_ms: float) -> Profile:
         """The record of this pass, with what profiling cost against the measured median."""
-        return Profile(iterations=self.iterations, overhead=self.forward_ms / median_ms, ops=self.ops)
+        overhead = self.forward_ms / median_ms
+        return Profile(iterations=self.iterations, overhead=overhead, ops=self.ops, groups=self.groups)
 
 
 def profile(
@@ -60,7 +64,10 @@ def profile(
             forward_ms = (clock() - start) / forwards * 1000
     if trace is not None:
         _write_trace(profiler, trace)
-    return Profiled(_operators(profiler, forwards, tokens.device.type == "cuda"), forwards, forward_ms)
+    on_cuda = tokens.device.type == "cuda"
+    return Profiled(
+        _operators(profiler, forwards, on_cuda), _groups(profiler, forwards, on_cuda), forwards, forward_ms
+    )
 
 
 def evidence(path: ExecutionPath, layers: int, profiled: Profiled) -> Evidence:
@@ -124,6 +131,25 @@ def _operators(profiler: Any, forwards: int, on_cuda: bool) -> tuple[OperatorTim
         for event in events
     )
     return tuple(sorted(rows, key=lambda row: row.self_ms, reverse=True))
+
+
+def _groups(profiler: Any, forwards: int, on_cuda: bool) -> dict[str, float]:
+    """Self time in ms per forward by operator group; an operator without a group counts for its nearest caller's."""
+    self_us = "self_device_time_total" if on_cuda else "self_cpu_time_total"
+    sums: dict[str, float] = defaultdict(float)
+    for event in profiler.events():
+        if not event.name.startswith(_OWN_EVENTS):
+            sums[_nearest_group(event)] += getattr(event, self_us) / forwards / 1000
+    return dict(sums)
+
+
+def _nearest_group(event: Any) -> Group:
+    while event is not None:
+        group = group_of(event.name)
+        if group is not None:
+            return group
+        event = event.cpu_parent
+    return "other"
 
 
 def _write_trace(profiler: Any, trace: Path) -> None:

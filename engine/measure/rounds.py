@@ -6,13 +6,13 @@ Why rounds and not path after path: on a shared machine the order matters more t
 """
 
 import gc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
 from statistics import median
 
-from engine.analysis.stats import half_width, paired_log_ratios, speedup_interval
+from engine.analysis.stats import half_width, paired_log_ratios, shared_confidence, speedup_interval
 from engine.records import Interval
 
 BASELINE_AGAIN = "baseline-again"
@@ -32,6 +32,14 @@ class Timed:
 
     call: Callable[[], None]
     switches: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+@dataclass(frozen=True)
+class Block:
+    """What one sample times: so many calls in a row."""
+
+    timed: Timed
+    calls: int = 1
 
 
 @dataclass(frozen=True)
@@ -67,47 +75,59 @@ class StopRule:
 class Rounds:
     """What was seen, round by round; samples are milliseconds per call."""
 
+    baseline: str
     samples_ms: dict[str, list[float]]
     order: list[tuple[str, ...]] = field(default_factory=list)
     stop_reason: str = ""
 
-    def speedups(self, baseline: str) -> dict[str, Interval]:
-        """Interval of each arm's speedup over the baseline; empty while rounds are too few."""
-        found = {
-            name: speedup_interval(paired_log_ratios(self.samples_ms[baseline], samples))
-            for name, samples in self.samples_ms.items()
-            if name != baseline
-        }
+    def speedups(self) -> dict[str, Interval]:
+        """Interval of each path's speedup over the baseline, all together 95 %; empty while rounds are too few."""
+        others = [name for name in self.samples_ms if name not in (self.baseline, BASELINE_AGAIN)]
+        confidence = shared_confidence(len(others))
+        found = {name: speedup_interval(self._ratios(name), confidence) for name in others}
         return {name: interval for name, interval in found.items() if interval}
+
+    def _ratios(self, name: str) -> list[float]:
+        return paired_log_ratios(self.samples_ms[self.baseline], self.samples_ms[name])
+
+
+def random_orders(paths: Sequence[str], random: Random) -> Iterator[tuple[str, ...]]:
+    """For every round a fresh permutation of the paths and the hidden second baseline."""
+    arms = (*paths, BASELINE_AGAIN)
+    while True:
+        yield tuple(random.sample(arms, len(arms)))
 
 
 def run_rounds(
-    calls: Mapping[str, Timed],
+    blocks: Mapping[str, Block],
     baseline: str,
     rule: StopRule,
     clock: Clock,
-    random: Random,
+    orders: Iterator[tuple[str, ...]],
     on_round: Callable[[Rounds], None] = lambda _rounds: None,
+    stop_asked: Callable[[], bool] = lambda: False,
 ) -> Rounds:
-    """Run rounds until the rule says stop.
+    """Run rounds until the rule, or somebody, says stop.
 
     Args:
-        calls: one call of each path, ready to run; short calls are repeated in blocks and averaged.
+        blocks: the timed block of each path.
         baseline: the path that also runs a second time in every round.
+        orders: the order of each round; names of `blocks` and `BASELINE_AGAIN`.
         on_round: told after every round.
+        stop_asked: asked after every round; what was measured until then is kept.
     """
-    arms = {**calls, BASELINE_AGAIN: calls[baseline]}
-    block = {name: block_size(call, clock) for name, call in calls.items()}
-    block[BASELINE_AGAIN] = block[baseline]
-    rounds = Rounds({name: [] for name in arms})
+    arms = {**blocks, BASELINE_AGAIN: blocks[baseline]}
+    rounds = Rounds(baseline, {name: [] for name in arms})
     start = clock()
     while not rounds.stop_reason:
-        order = tuple(random.sample(list(arms), len(arms)))
+        order = next(orders)
         for name in order:
-            rounds.samples_ms[name].append(timed_ms(arms[name], block[name], clock))
+            rounds.samples_ms[name].append(timed_ms(arms[name].timed, arms[name].calls, clock))
         rounds.order.append(order)
         on_round(rounds)
-        rounds.stop_reason = rule.reason(len(rounds.order), clock() - start, rounds.speedups(baseline)) or ""
+        done = len(rounds.order)
+        cancelled = f"cancelled after {done} rounds" if stop_asked() else None
+        rounds.stop_reason = cancelled or rule.reason(done, clock() - start, rounds.speedups()) or ""
     return rounds
 
 

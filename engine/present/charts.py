@@ -30,7 +30,7 @@ PATH_COLOURS = {
 OTHER_COLOUR = "#9467BD"
 GUIDE_COLOUR = "#808495"
 REAL_COLOUR, PADDING_COLOUR = PATH_COLOURS["fast-nested"], "#C9CDD6"
-ROW_HEIGHT, MOST_ROWS_HEIGHT = 28, 420
+ROW_HEIGHT, MOST_ROWS_HEIGHT = 34, 420
 
 OperatorTimeKind = Literal["self", "total"]
 Drawing = alt.Chart | alt.LayerChart | alt.FacetChart
@@ -51,7 +51,9 @@ def speedup_chart(run: Run) -> Drawing:
     top = max([*data["speedup"], *data["high"]]) * 1.15
     x = alt.X("speedup:Q", title="Speedup over the slow path", scale=alt.Scale(domain=[0, max(top, 1.2)]))
     base = alt.Chart(data)
-    bars = base.mark_bar(height=22).encode(y=y, x=x, color=_path_colour(run, legend=False), tooltip=_TOOLTIP)
+    bars = base.mark_bar(height=22).encode(
+        y=y, x=x, color=_path_colour(tuple(data["name"]), legend=False), tooltip=_TOOLTIP
+    )
     intervals = base.mark_rule(strokeWidth=3, color=GUIDE_COLOUR).encode(y=y, x="low:Q", x2="high:Q")
     labels = base.mark_text(align="left", dx=8, fontSize=13, fontWeight="bold", color=GUIDE_COLOUR).encode(
         y=y, x="high:Q", text="label:N"
@@ -125,7 +127,7 @@ def operator_chart(
             y=alt.Y("operator:N", sort=order, title=None, axis=alt.Axis(labelLimit=170)),
             yOffset=alt.YOffset("path:N", sort=[chart_label(name) for name in paths]),
             x=alt.X("ms:Q", title=f"{kind.capitalize()} time, ms per forward"),
-            color=_path_colour(run, legend=True, shown=paths),
+            color=_path_colour(paths, legend=True),
             tooltip=[
                 "operator:N",
                 "path:N",
@@ -201,7 +203,7 @@ def samples_chart(run: Run) -> Drawing:
         .encode(
             x=alt.X("round:Q", title="Round", axis=alt.Axis(tickMinStep=1)),
             y=alt.Y("ms:Q", title="ms per forward", scale=alt.Scale(zero=True)),
-            color=_path_colour(run, legend=True, shown=names),
+            color=_path_colour(names, legend=True),
             tooltip=["path:N", "round:Q", alt.Tooltip("ms:Q", format=".2f")],
         )
         .properties(height=260)
@@ -242,7 +244,7 @@ def padding_map(batch: Batch) -> Drawing:
             order=alt.Order("rank:Q"),
             tooltip=["text:O", "kind:N", "tokens:Q", alt.Tooltip("beginning:N", title="begins")],
         )
-        .properties(height=min(ROW_HEIGHT * rows, MOST_ROWS_HEIGHT) + 110)
+        .properties(height=min(ROW_HEIGHT * rows, MOST_ROWS_HEIGHT) + 130)
     )
     return chart
 
@@ -281,9 +283,9 @@ def live_chart(speedups: dict[str, tuple[float, float]]) -> Drawing:
     """Intervals of the speedups so far, closing in on their values."""
     base = alt.Chart(live_data(speedups))
     y = alt.Y("path:N", title=None, axis=alt.Axis(labelLimit=160))
-    rules = base.mark_rule(strokeWidth=6, color=REAL_COLOUR).encode(
-        y=y, x=alt.X("low:Q", title="Speedup so far, 95 % interval", scale=alt.Scale(zero=True)), x2="high:Q"
-    )
+    x = alt.X("low:Q", title="Speedup so far, 95 % interval", scale=alt.Scale(zero=True))
+    colour = _path_colour(tuple(speedups), legend=False)
+    rules = base.mark_rule(strokeWidth=6).encode(y=y, x=x, x2="high:Q", color=colour)
     labels = base.mark_text(align="left", dx=8, color=GUIDE_COLOUR).encode(y=y, x="high:Q", text="label:N")
     one = (
         alt.Chart(pd.DataFrame({"at": [1.0]}))
@@ -293,8 +295,7 @@ def live_chart(speedups: dict[str, tuple[float, float]]) -> Drawing:
     return alt.layer(rules, labels, one).properties(height=40 * len(speedups) + 80)
 
 
-def _path_colour(run: Run, *, legend: bool, shown: tuple[str, ...] = ()) -> Any:
-    names = shown or tuple(path.name for path in run.paths)
+def _path_colour(names: tuple[str, ...], *, legend: bool) -> Any:
     return alt.Color(
         "path:N",
         title=None,

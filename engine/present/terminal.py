@@ -1,4 +1,4 @@
-"""Runs as tables for a terminal, and the tutorial's six runs with what its three traps do to them."""
+"""Runs and comparisons as tables for a terminal."""
 
 import shutil
 import sys
@@ -8,6 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from engine.analysis.compare import Change, Gate
+from engine.analysis.ladder import ladder
+from engine.analysis.stats import percentile
+from engine.analysis.waterfall import waterfall
 from engine.catalog import PATHS
 from engine.present.wording import (
     agreement_words,
@@ -17,26 +21,9 @@ from engine.present.wording import (
 )
 from engine.records import ModelSpec, PathResult, Run
 
-TUTORIAL_ITERATIONS = 10
-TUTORIAL_PATHS = ("slow-train", "slow-grad", "slow", "fast-mha", "tutorial-mha", "fast-nested")
-TUTORIAL_RUNS: Sequence[tuple[str, str, str]] = (
-    ("2.1 slow path, CPU", "slow-train", "fresh from get_model(), so in train mode: gradients and dropout"),
-    ("2.1 fastpath, CPU", "fast-nested", "model.eval() and no_grad(); said to be native MHA only"),
-    (
-        "2.2 slow path, DEVICE",
-        "slow-grad",
-        "after enable_nested_tensor = False; eval mode by now, gradients on",
-    ),
-    (
-        "2.2 fastpath, DEVICE",
-        "tutorial-mha",
-        "after enable_nested_tensor = False; said to be native MHA only",
-    ),
-    ("2.3 slow path, DEVICE", "slow-grad", "after enable_nested_tensor = True"),
-    ("2.3 fastpath, DEVICE", "fast-nested", "after enable_nested_tensor = True; native MHA + sparsity"),
-)
 _TOP_OPERATORS = 8
 _PIPE_WIDTH = 120
+_WORDS = ("what it is", "evidence")
 
 
 def width() -> int:
@@ -68,24 +55,34 @@ def run_report(run: Run) -> RenderableType:
     """Verdict, paths, operators and the conditions of a run."""
     return Group(
         Text(run.title, style="bold"),
-        Text(_batch_words(run)),
+        Text(batch_words(run)),
         paths_table(run),
-        *(operators_table([path]) for path in run.paths if path.profile),
-        Text(_conditions(run), style="dim"),
+        *(operators_table(path) for path in run.paths if path.profile),
+        *_explanations(run),
+        Text(conditions_words(run), style="dim"),
         Text(verdict_sentence(run), style="bold"),
     )
 
 
+def percentile_words(path: PathResult, q: float) -> str:
+    """A percentile of a path's latency in ms, or what it still needs."""
+    if path.calls_per_sample > 1:
+        return f"calls timed alone (these are means of {path.calls_per_sample})"
+    found = percentile(path.samples_ms, q)
+    return f"needs {found.missing} more rounds" if found.value is None else f"{found.value:.1f} ms"
+
+
 def paths_table(run: Run) -> Table:
     """One row a path: time, speedup, verdict, and whether it did what it claims."""
-    table = _table("path", "median", "speedup", "95 % interval", "verdict", "agreement", "evidence")
+    table = _table("path", "median", "p90", "speedup", "95 % interval", "verdict", "agreement", "evidence")
     for path in run.paths:
         if path.status != "ok" or path.median_ms is None:
-            table.add_row(path.name, path.status, "", "", "", agreement_words(path), path.reason)
+            table.add_row(path.name, path.status, "", "", "", "", agreement_words(path), path.reason)
             continue
         table.add_row(
             path.name,
             f"{path.median_ms:.1f} ms",
+            percentile_words(path, 0.9),
             f"{path.speedup:.2f}x" if path.speedup else "",
             interval_words(path.speedup_ci95),
             path.verdict or path.verdict_reason,
@@ -95,81 +92,100 @@ def paths_table(run: Run) -> Table:
     return table
 
 
-def operators_table(paths: Iterable[PathResult], title: str = "") -> Table:
+def operators_table(path: PathResult, title: str = "") -> Table:
     """The operators that take most self time, as `key_averages()` sums them, per forward."""
     table = _table("operator", "calls", "self ms", "total ms", "share of self time")
-    for path in paths:
-        table.title = title or f"{path.name}: {PATHS[path.name].title}"
-        for op in path.profile.ops[:_TOP_OPERATORS] if path.profile else ():
-            table.add_row(
-                op.name, f"{op.calls:g}", f"{op.self_ms:.2f}", f"{op.total_ms:.2f}", f"{op.share:.0%}"
-            )
+    table.title = title or f"{path.name}: {PATHS[path.name].title}"
+    for op in path.profile.ops[:_TOP_OPERATORS] if path.profile else ():
+        table.add_row(op.name, f"{op.calls:g}", f"{op.self_ms:.2f}", f"{op.total_ms:.2f}", f"{op.share:.0%}")
     return table
 
 
-def tutorial_report(run: Run, on_cpu: Run) -> RenderableType:
-    """The six runs in the tutorial's order with their tables, then the three traps.
-
-    Args:
-        run: all of `TUTORIAL_PATHS` on DEVICE.
-        on_cpu: the same on the CPU, for section 2.1; the same run where DEVICE is the CPU.
-    """
-    return Group(
-        Text(run.title, style="bold"),
-        Text(_batch_words(run)),
-        *(_tutorial_run(on_cpu if entry[0].endswith("CPU") else run, *entry) for entry in TUTORIAL_RUNS),
-        Text("What the tutorial's three traps do to these runs", style="bold"),
-        *(Text(f"{number}. {trap}\n") for number, trap in enumerate(tutorial_traps(run), start=1)),
-        paths_table(run),
-        Text(_conditions(run), style="dim"),
-        Text(verdict_sentence(run), style="bold"),
-    )
+def _explanations(run: Run) -> Iterator[Table]:
+    """Where the fastest path's difference comes from, and the ladder where more than two of its paths were run."""
+    if run.baseline.profile and (fastest := fastest_path(run)) is not None:
+        yield waterfall_table(run.baseline, fastest)
+    if len(ladder(run)) > 1:
+        yield ladder_table(run)
 
 
-def tutorial_traps(run: Run) -> Iterator[str]:
-    """What each trap does to this very run, in figures."""
-    really_off, by_tutorial = run.path("fast-mha"), run.path("tutorial-mha")
-    nested = run.path("fast-nested")
-    if by_tutorial.evidence and by_tutorial.median_ms and really_off.median_ms and nested.median_ms:
-        conversions = by_tutorial.evidence.ops["aten::_nested_tensor_from_mask"]
-        yield (
-            "layers.enable_nested_tensor = False does nothing: forward() reads use_nested_tensor, which __init__ has "
-            f"set. The profile of the tutorial's 'MHA only' run counts {conversions:g} nested conversion a forward "
-            f"and takes {by_tutorial.median_ms:.1f} ms, like sparsity ({nested.median_ms:.1f} ms); with sparsity "
-            f"really off it takes {really_off.median_ms:.1f} ms."
+def fastest_path(run: Run) -> PathResult | None:
+    """The profiled path with the largest speedup, the baseline aside."""
+    others = [p for p in run.paths if p.name != run.experiment.baseline and p.speedup and p.profile]
+    return max(others, key=lambda path: path.speedup or 0, default=None)
+
+
+def waterfall_table(baseline: PathResult, path: PathResult) -> Table:
+    """The measured difference by operator group; the last row is their sum."""
+    table = _table("operator group", f"{baseline.name} ms", f"{path.name} ms", "change ms")
+    table.title = f"Where {path.name}'s difference comes from (profiled shares of the measured time)"
+    for bar in waterfall(baseline, path):
+        table.add_row(bar.group, f"{bar.baseline_ms:.1f}", f"{bar.path_ms:.1f}", f"{bar.change_ms:+.1f}")
+    before, after = baseline.median_ms or 0.0, path.median_ms or 0.0
+    table.add_row("measured", f"{before:.1f}", f"{after:.1f}", f"{after - before:+.1f}", style="bold")
+    return table
+
+
+def ladder_table(run: Run) -> Table:
+    """Every step from the tutorial's first slow path to the fastpath with its own speedup."""
+    table = _table("step", "speedup", "95 % interval", "what it is")
+    table.title = "The ladder: where the speedup comes from"
+    for rung in ladder(run):
+        table.add_row(
+            f"{rung.start} -> {rung.end}", f"{rung.speedup:.2f}x", interval_words(rung.ci95), rung.meaning
         )
-    train, slow = run.path("slow-train"), run.path("slow")
-    if train.profile and train.median_ms and slow.median_ms and nested.median_ms:
-        drawn = sum(op.share for op in train.profile.ops if op.name == "aten::bernoulli_")
-        yield (
-            "The first slow run is in train mode: gradients are recorded and dropout is drawn (bernoulli_ alone is "
-            f"{drawn:.0%} of it). It takes {train.median_ms:.1f} ms where the fair slow path takes "
-            f"{slow.median_ms:.1f} ms, so a fastpath that is {slow.median_ms / nested.median_ms:.2f}x faster looks "
-            f"{train.median_ms / nested.median_ms:.2f}x faster."
-        )
-    yield (
-        "print(prof) lists the first 100 events in the order of time, not the operators that cost most; the tables "
-        "here are key_averages(), summed per operator. profile(use_cuda=...) is gone from torch 2.15: torch.profiler "
-        "is used here."
-    )
+    return table
 
 
-def _tutorial_run(run: Run, heading: str, name: str, condition: str) -> RenderableType:
+def comparison_table(changes: Sequence[Change]) -> Table:
+    """What has changed from one run to another, path by path."""
+    table = _table("path", "judged by", "before", "after", "change", "95 % interval", "verdict")
+    for change in changes:
+        table.add_row(*comparison_row(change))
+    return table
+
+
+def comparison_markdown(changes: Sequence[Change], title: str) -> str:
+    """The same for a pull request."""
+    head = "| path | judged by | before | after | change | 95 % interval | verdict |\n|---|---|--:|--:|--:|---|---|"
+    rows = "\n".join(f"| {' | '.join(comparison_row(change))} |" for change in changes)
+    note = "A change above 1x is an improvement. Speedups are over each run's own baseline."
+    return f"### {title}\n\n{head}\n{rows}\n\n{note}\n"
+
+
+def comparison_row(change: Change) -> tuple[str, ...]:
+    """One path of a comparison in words."""
+    unit = "x" if change.basis == "speedup" else " ms"
+    before, after = (f"{value:.2f}{unit}" if value else "" for value in (change.before, change.after))
+    ratio = f"{change.ratio:.3f}x" if change.ratio else ""
+    interval = f"{change.ci95[0]:.3f}x to {change.ci95[1]:.3f}x" if change.ci95 else ""
+    return change.name, change.basis, before, after, ratio, interval, change.word
+
+
+def gate_words(run: Run, name: str, least: float, verdict: Gate) -> str:
+    """Whether a path is as fast as it has to be, in a sentence."""
+    if verdict is Gate.NOT_MEASURED:
+        return f"{name} was not measured, so nothing says whether it is {least:g}x as fast."
     path = run.path(name)
-    title = f"{heading}: {condition}"
-    if path.median_ms is None:
-        return Text(f"{title}: {path.reason}")
-    return operators_table([path], f"{title}\n{path.median_ms:.1f} ms a forward; {evidence_words(path)}")
+    seen = f"{path.speedup:.2f}x ({interval_words(path.speedup_ci95) or 'no interval'})"
+    words = {
+        Gate.OK: "is at least",
+        Gate.REGRESSED: "is below",
+        Gate.INCONCLUSIVE: "is not clearly above or below",
+    }
+    return f"{name} at {seen} {words[verdict]} {least:g}x."
 
 
-def _batch_words(run: Run) -> str:
+def batch_words(run: Run) -> str:
+    """The batch in numbers."""
     batch = run.experiment.batch
     rows, longest = batch.shape or (len(batch.texts), 0)
     cut = f", {len(batch.truncated)} texts truncated" if batch.truncated else ""
     return f"{rows} texts x {longest} tokens, {batch.padding_ratio or 0:.0%} padding{cut}"
 
 
-def _conditions(run: Run) -> str:
+def conditions_words(run: Run) -> str:
+    """Under which conditions the run was measured: a figure without them means nothing."""
     environment = run.environment
     quiet = "quiet" if environment.quiet else "; ".join(environment.notes)
     return (
@@ -183,5 +199,5 @@ def _table(first: str, *numbers: str) -> Table:
     table = Table(title_justify="left", title_style="bold", expand=False)
     table.add_column(first, no_wrap=True)
     for name in numbers:
-        table.add_column(name, justify="right" if name not in ("what it is", "evidence") else "left")
+        table.add_column(name, justify="left" if name in _WORDS else "right")
     return table

@@ -84,7 +84,8 @@ def unfairness_sentence(run: Run, unfair: str, fast: str) -> str:
         return ""
     return (
         f"Against {path_noun(unfair)}, as the tutorial compares, {path_noun(fast)} looks {speedup_text(seeming)} "
-        f"faster; against {path_noun(run.experiment.baseline)} it is {speedup_text(fair)}."
+        f"faster; against {path_noun(run.experiment.baseline)} in eval mode and without gradients it is "
+        f"{speedup_text(fair)}."
     )
 
 

@@ -4,6 +4,8 @@ Streamlit takes a `pages` folder beside the entrypoint for its older way of navi
 called `st.navigation`: the first visitor of `/benchmark` after a start would get the bare page without a frame.
 """
 
+from pathlib import Path
+
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
@@ -11,6 +13,15 @@ _IN_FRAME = "_in_frame"
 
 OVERVIEW, MODEL, BATCH = "pages/overview.py", "pages/model.py", "pages/batch.py"
 BENCHMARK, WALKTHROUGH = "pages/benchmark.py", "pages/walkthrough.py"
+
+
+def configure_page() -> None:
+    """The browser tab and the width of every page; a page's title is its own, so none is set here.
+
+    The icon is a file of ours: Streamlit fetches icons that it knows by name from a font server to put them in the
+    tab, and a classroom may have no network.
+    """
+    st.set_page_config(page_icon=str(Path(__file__).with_name("bolt.svg")), layout="wide")
 
 
 def page_list() -> dict[str, list[StreamlitPage]]:
@@ -38,5 +49,6 @@ def run_in_frame(page: StreamlitPage) -> None:
 def guard() -> None:
     """First statement of every page: reached without its frame, it starts over through the entrypoint."""
     if not st.session_state.get(_IN_FRAME):
+        configure_page()
         st.navigation(page_list())
         st.rerun()

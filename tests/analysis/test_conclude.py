@@ -3,8 +3,8 @@
 import pytest
 
 from engine.analysis.conclude import concluded
-from engine.records import read_run
-from tests.samples import sample_run
+from engine.records import Conditions, read_run
+from tests.samples import sample_path, sample_run
 
 
 def test_medians_speedups_and_verdicts_follow_from_the_samples() -> None:
@@ -27,3 +27,25 @@ def test_a_failed_path_keeps_its_reason_and_gets_no_figures() -> None:
     failed = run.paths[1].model_copy(update={"status": "failed", "reason": "why", "samples_ms": ()})
     result = concluded(run.model_copy(update={"paths": (run.paths[0], failed)})).paths[1]
     assert (result.reason, result.speedup, result.verdict) == ("why", None, None)
+
+
+def test_with_more_paths_every_interval_is_wider() -> None:
+    times = tuple(5.0 + 0.01 * i for i in range(20))
+    run = sample_run((10.0,) * 20, times)
+    more = run.model_copy(
+        update={"paths": (*run.paths, *(sample_path(n, times, 6) for n in ("fast-mha", "slow-grad")))}
+    )
+    alone, among = (concluded(r).path("fast-nested").speedup_ci95 for r in (run, more))
+    assert alone is not None
+    assert among is not None
+    assert among[0] < alone[0] < alone[1] < among[1]
+
+
+def test_a_disturbed_run_is_stamped_and_says_what_to_do() -> None:
+    busy = Conditions(wall_s=1.0, others_share=0.4, pulse_ms=5.0)
+    noisy = (5.0, 20.0) * 4
+    run = concluded(sample_run(fast_ms=noisy).model_copy(update={"conditions": (busy,) * 8}))
+    assert not run.environment.quiet
+    assert "40% of the CPU" in run.environment.notes[0]
+    assert "when the machine is quiet" in run.path("fast-nested").next_step
+    assert concluded(run) == run

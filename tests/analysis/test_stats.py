@@ -13,6 +13,9 @@ from engine.analysis.stats import (
     interval_rank,
     median_interval,
     paired_log_ratios,
+    percentile,
+    samples_needed,
+    shared_confidence,
     speedup,
     speedup_interval,
 )
@@ -63,3 +66,17 @@ def test_half_width_is_symmetric_on_the_log_scale() -> None:
 def test_pairs_of_unequal_length_are_a_defect() -> None:
     with pytest.raises(ValueError, match="zip"):
         paired_log_ratios([1.0], [1.0, 2.0])
+
+
+def test_percentiles_need_the_samples_that_mlperf_asks_for_at_95_percent() -> None:
+    assert [samples_needed(q) for q in (0.9, 0.95, 0.99)] == [29, 59, 299]
+
+
+def test_a_percentile_without_enough_samples_says_how_many_are_missing() -> None:
+    assert percentile([1.0] * 20, 0.9).missing == 9
+    assert percentile([1.0] * 20, 0.9).value is None
+    assert percentile([float(i) for i in range(1, 101)], 0.9).value == 90.0
+
+
+def test_several_intervals_share_the_error_between_them() -> None:
+    assert [shared_confidence(k) for k in (0, 1, 2, 5)] == pytest.approx([0.95, 0.95, 0.975, 0.99])

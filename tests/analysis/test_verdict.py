@@ -1,9 +1,11 @@
-"""The verdict: faster and slower only beyond the margin and the noise floor; open questions stay open."""
+"""The verdict: faster and slower only beyond the margin and the noise floor; open questions get one next step."""
 
 import pytest
 
-from engine.analysis.verdict import decide
+from engine.analysis.verdict import Situation, decide, rounds_needed
 from engine.records import Interval
+
+QUIET = Situation(rounds=20, round_s=0.5)
 
 
 @pytest.mark.parametrize(
@@ -21,7 +23,36 @@ from engine.records import Interval
     ],
 )
 def test_words(interval: Interval | None, floor: Interval | None, word: str) -> None:
-    verdict = decide(interval, floor, rounds=20)
+    verdict = decide(interval, floor, QUIET)
     assert verdict.word == word
     assert verdict.reason
     assert bool(verdict.next_step) == (word == "not sure")
+
+
+def test_the_next_step_is_so_many_rounds_and_about_so_long() -> None:
+    # 4.9 % above 1 with a half-width of 4.8 %: to lie above 1.02 the width has to shrink by 0.047/0.028.
+    assert decide((1.001, 1.10), None, QUIET).next_step == "Measure 36 more rounds, about 18 s."
+
+
+def test_too_few_rounds_are_told_apart() -> None:
+    verdict = decide(None, None, Situation(rounds=3, round_s=10))
+    assert "3 rounds are too few" in verdict.reason
+    assert verdict.next_step == "Measure 5 more rounds, about 50 s."
+
+
+def test_a_busy_machine_is_the_first_thing_to_mend() -> None:
+    busy = Situation(rounds=20, round_s=1, disturbance="other processes used 38% of the CPU")
+    assert decide((0.9, 1.1), None, busy).next_step == (
+        "Measure again when the machine is quiet: other processes used 38% of the CPU."
+    )
+
+
+def test_a_difference_too_small_for_the_machine_is_not_worth_more_rounds() -> None:
+    assert "take the two as equal" in decide((1.0199, 1.0401), (0.97, 1.03), QUIET).next_step
+
+
+def test_more_rounds_are_never_fewer_than_one() -> None:
+    for low in (0.9, 0.95, 0.99, 1.0, 1.01):
+        for high in (1.02, 1.05, 1.2):
+            needed = rounds_needed((low, high), (1 / 1.02, 1.02), 0.02, 20)
+            assert needed is None or 20 < needed <= 200

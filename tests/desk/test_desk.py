@@ -149,7 +149,7 @@ def test_the_desk_of_the_process_survives_its_modules_being_thrown_out() -> None
     before = the_desk()
     module = sys.modules.pop("engine.desk.desk")
     try:
-        from engine.desk.desk import the_desk as reloaded  # noqa: PLC0415  (a fresh module is the point)
+        from engine.desk.desk import the_desk as reloaded
 
         assert reloaded() is before
     finally:

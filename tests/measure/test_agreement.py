@@ -13,11 +13,15 @@ def test_the_error_is_the_largest_difference() -> None:
 
 
 def test_the_tolerance_grows_with_the_states_but_never_below_one() -> None:
-    assert compare(torch.full((1, 1), 20.0), torch.full((1, 1), 20.0), "fp32").tolerance == pytest.approx(2e-4)
+    assert compare(torch.full((1, 1), 20.0), torch.full((1, 1), 20.0), "fp32").tolerance == pytest.approx(
+        2e-4
+    )
     assert compare(torch.zeros(1, 1), torch.zeros(1, 1), "fp32").tolerance == pytest.approx(1e-5)
 
 
-@pytest.mark.parametrize(("value", "words"), [(float("nan"), "not numbers"), (0.5, "differ from the slow path's by 0.5")])
+@pytest.mark.parametrize(
+    ("value", "words"), [(float("nan"), "not numbers"), (0.5, "differ from the slow path's by 0.5")]
+)
 def test_disagreement_is_said_in_words(value: float, words: str) -> None:
     agreement = compare(torch.zeros(1, 2), torch.tensor([[0.0, value]]), "fp32")
     assert not agreement.ok

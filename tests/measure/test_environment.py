@@ -1,29 +1,51 @@
 """The environment: facts of this machine, and notes that say why a result may be noisy."""
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 
-from engine.measure.environment import Before, cpu_quota, listen, read_environment
+from engine.measure.environment import Watch, cpu_quota, machine_pulse, read_environment
 
 
 def test_the_facts_are_those_of_this_process() -> None:
-    environment = read_environment("cpu", Before(0.0, 0.0))
+    environment = read_environment("cpu", load_before=0.5)
     assert environment.torch == torch.__version__
     assert environment.threads == torch.get_num_threads()
     assert environment.cores >= 1
     assert environment.memory_mb > 100
     assert environment.cpu
+    assert environment.load_before == 0.5
+    assert "oneDNN" in environment.libraries
 
 
-def test_other_work_is_noted_as_the_reason_for_not_being_quiet() -> None:
-    assert "40% of the cores" in read_environment("cpu", Before(3.0, 0.4)).notes[0]
-    assert not read_environment("cpu", Before(3.0, 0.4)).quiet
+def test_a_round_tells_who_had_the_cores() -> None:
+    watch = Watch(time.perf_counter, machine_pulse())
+    end = time.perf_counter() + 0.3
+    while time.perf_counter() < end:
+        pass
+    seen = watch.round_over()
+    assert seen.wall_s >= 0.3
+    assert seen.own_share is not None
+    assert seen.own_share > 0.1
+    assert 0 <= (seen.others_share or 0) <= 1
+    assert seen.pulse_ms > 0
 
 
-def test_listening_gives_a_share() -> None:
-    assert 0 <= listen().others_share <= 1
+def test_a_neighbour_that_works_is_heard() -> None:
+    neighbours = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        watch = Watch(time.perf_counter, machine_pulse())
+        time.sleep(1)
+        seen = watch.round_over()
+    finally:
+        for neighbour in neighbours:
+            neighbour.kill()
+            neighbour.wait()
+    assert (seen.others_share or 0) > 0.25
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The one door, on real weights: agreement before timing, evidence after it, failures kept with their reason."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from engine.errors import Refusal
 from engine.events import Event, Round, Step
 from engine.measure import experiment as door
-from engine.measure.experiment import profiled_forwards, run_experiment
+from engine.measure.experiment import Instruments, profiled_forwards, run_experiment
 from engine.measure.models import LoadedModel
 from engine.measure.paths import EXECUTION_PATHS
 from engine.measure.rounds import BASELINE_AGAIN
@@ -23,17 +24,24 @@ PATHS = ("slow", "fast-mha", "fast-nested")
 
 
 def _run(
-    minilm: LoadedModel, told: list[Event] | None = None, trace_dir: Path | None = None, **fields: object
+    minilm: LoadedModel,
+    told: list[Event] | None = None,
+    trace_dir: Path | None = None,
+    stop_asked: Callable[[], bool] = lambda: False,
+    **fields: object,
 ) -> Run:
     defaults = {"model": "minilm", "batch": PRESETS["tutorial-small"], "paths": PATHS, "iterations": 6}
     return run_experiment(
         Experiment.model_validate({**defaults, **fields}),
         minilm,
         Settings(),
-        (told if told is not None else []).append,
-        time.perf_counter,
-        now=lambda: datetime(2026, 11, 23, tzinfo=UTC),
-        trace_dir=trace_dir,
+        Instruments(
+            tell=(told if told is not None else []).append,
+            clock=time.perf_counter,
+            now=lambda: datetime(2026, 11, 23, tzinfo=UTC),
+            trace_dir=trace_dir,
+            stop_asked=stop_asked,
+        ),
     )
 
 
@@ -77,7 +85,9 @@ def test_the_answer_is_checked_before_anything_is_timed(run: Run, told: list[Eve
     assert [event.done for event in told if isinstance(event, Round)] == list(range(1, run.rounds + 1))
 
 
-def test_a_path_whose_answer_differs_is_not_timed(minilm: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_whose_answer_differs_is_not_timed(
+    minilm: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wrong = replace(EXECUTION_PATHS["fast-mha"], name="fast-mha")
     prepare = wrong.prepare
 
@@ -128,6 +138,29 @@ def test_traces_are_written_on_request(minilm: LoadedModel, tmp_path: Path) -> N
 def test_an_unknown_path_is_refused(minilm: LoadedModel) -> None:
     with pytest.raises(Refusal, match="no path 'fastest'"):
         _run(minilm, paths=("slow", "fastest"))
+
+
+def test_what_was_measured_before_a_stop_is_kept(minilm: LoadedModel) -> None:
+    asked = iter([False, False, True])
+    run = _run(minilm, iterations=None, stop_asked=lambda: next(asked))
+    assert run.stop_reason == "cancelled after 3 rounds"
+    assert run.rounds == len(run.conditions) == 3
+    assert run.path("fast-nested").profile is not None
+
+
+def test_the_conditions_of_every_round_are_kept(run: Run) -> None:
+    assert len(run.conditions) == run.rounds
+    assert all(round_.wall_s > 0 and round_.pulse_ms > 0 for round_ in run.conditions)
+
+
+def test_groups_sum_to_the_profile(run: Run) -> None:
+    for path in run.paths:
+        assert path.profile is not None
+        assert sum(path.profile.groups.values()) == pytest.approx(sum(op.self_ms for op in path.profile.ops))
+        assert path.profile.groups["linear"] > 0
+    nested = run.path("fast-nested").profile
+    assert nested is not None
+    assert nested.groups["nested conversion"] > 0
 
 
 def test_fewer_forwards_are_profiled_where_one_is_long() -> None:

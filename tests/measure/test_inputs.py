@@ -67,7 +67,13 @@ def test_texts_are_checked_here_too_whoever_asks() -> None:
 
 @pytest.mark.parametrize(
     ("name", "rows", "padding"),
-    [("tutorial-small", 2, 0.17), ("tutorial-big", 3, 0.65), ("dense", 4, 0.0), ("mixed", 8, 0.56), ("skewed-64", 64, 0.89)],
+    [
+        ("tutorial-small", 2, 0.17),
+        ("tutorial-big", 3, 0.65),
+        ("dense", 4, 0.0),
+        ("mixed", 8, 0.56),
+        ("skewed-64", 64, 0.89),
+    ],
 )
 def test_presets_have_the_padding_they_are_there_for(
     name: str, rows: int, padding: float, minilm: LoadedModel

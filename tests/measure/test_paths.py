@@ -43,7 +43,9 @@ def test_operator_counts_per_forward(
 
 def test_the_tutorials_switch_is_refuted_by_its_profile(minilm: LoadedModel, batch: TokenBatch) -> None:
     path = EXECUTION_PATHS["tutorial-mha"]
-    found = evidence(path, 6, profile(path.prepare(minilm.model), batch.tokens, time.perf_counter, forwards=1))
+    found = evidence(
+        path, 6, profile(path.prepare(minilm.model), batch.tokens, time.perf_counter, forwards=1)
+    )
     assert not found.ok
     assert found.ops == {FUSED: 6, NESTED: 1}
 
@@ -55,7 +57,13 @@ def test_every_switch_is_put_back(name: str, minilm: LoadedModel, batch: TokenBa
     def switches() -> tuple[bool, ...]:
         modes = {module.training for module in minilm.model.modules()}
         fastpath = torch.backends.mha.get_fastpath_enabled()
-        return (*modes, fastpath, layers.use_nested_tensor, layers.enable_nested_tensor, torch.is_grad_enabled())
+        return (
+            *modes,
+            fastpath,
+            layers.use_nested_tensor,
+            layers.enable_nested_tensor,
+            torch.is_grad_enabled(),
+        )
 
     before = switches()
     prepared = EXECUTION_PATHS[name].prepare(minilm.model)

@@ -1,7 +1,7 @@
 """Rounds: every path once a round in random order, the baseline twice; clock and order injected, so tests are exact."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
 
@@ -11,10 +11,12 @@ from engine.measure.rounds import (
     BASELINE_AGAIN,
     SHORT_CALL_S,
     WARM_UP_CAP_S,
+    Block,
     Rounds,
     StopRule,
     Timed,
     block_size,
+    random_orders,
     run_rounds,
     timed_ms,
     warm_up,
@@ -42,10 +44,23 @@ class Machine:
         return Timed(call)
 
 
+def _run(
+    machine: Machine,
+    paths: dict[str, Timed],
+    rule: StopRule,
+    seed: int = 0,
+    on_round: Callable[[Rounds], None] = lambda _rounds: None,
+) -> Rounds:
+    blocks = {name: Block(timed) for name, timed in paths.items()}
+    return run_rounds(
+        blocks, "slow", rule, machine.clock, random_orders(tuple(paths), Random(seed)), on_round
+    )
+
+
 def test_every_path_runs_once_a_round_and_the_baseline_twice() -> None:
     machine = Machine()
     paths = {"slow": machine.path("slow", 0.1), "fast": machine.path("fast", 0.05)}
-    rounds = run_rounds(paths, "slow", StopRule(60, iterations=7), machine.clock, Random(3))
+    rounds = _run(machine, paths, StopRule(60, iterations=7), seed=3)
     assert all(Counter(order) == Counter(["slow", "fast", BASELINE_AGAIN]) for order in rounds.order)
     assert {name: len(samples) for name, samples in rounds.samples_ms.items()} == {
         "slow": 7,
@@ -61,7 +76,7 @@ def test_the_order_is_fresh_every_round_and_follows_the_seed() -> None:
     def order(seed: int) -> list[tuple[str, ...]]:
         machine = Machine()
         paths = {name: machine.path(name, 0.1) for name in ("slow", "a", "b")}
-        return run_rounds(paths, "slow", StopRule(600, iterations=40), machine.clock, Random(seed)).order
+        return _run(machine, paths, StopRule(600, iterations=40), seed).order
 
     assert order(1) == order(1) != order(2)
     firsts = Counter(first for first, *_ in order(1))
@@ -73,7 +88,7 @@ def test_the_order_is_fresh_every_round_and_follows_the_seed() -> None:
 def test_stops_at_precision_only_after_the_fewest_rounds() -> None:
     machine = Machine()
     paths = {"slow": machine.path("slow", 0.1), "fast": machine.path("fast", 0.05)}
-    rounds = run_rounds(paths, "slow", StopRule(60), machine.clock, Random(0))
+    rounds = _run(machine, paths, StopRule(60))
     assert len(rounds.order) == 8
     assert rounds.stop_reason == "precise to 3% after 8 rounds"
 
@@ -82,7 +97,7 @@ def test_stops_at_the_budget_and_says_so() -> None:
     machine = Machine()
     wild = [0.1 * (1 + i % 5) for i in range(400)]
     paths = {"slow": machine.path("slow", *wild), "fast": machine.path("fast", 0.1)}
-    rounds = run_rounds(paths, "slow", StopRule(budget_s=10), machine.clock, Random(0))
+    rounds = _run(machine, paths, StopRule(budget_s=10))
     assert 8 <= len(rounds.order) < 60
     assert rounds.stop_reason.startswith("the budget of 10 s is used up")
 
@@ -91,7 +106,7 @@ def test_never_runs_more_than_the_most_rounds() -> None:
     machine = Machine()
     wild = [0.1 * (1 + i % 5) for i in range(400)]
     paths = {"slow": machine.path("slow", *wild), "fast": machine.path("fast", 0.1)}
-    assert len(run_rounds(paths, "slow", StopRule(1e9), machine.clock, Random(0)).order) == 60
+    assert len(_run(machine, paths, StopRule(1e9)).order) == 60
 
 
 def test_every_round_is_told() -> None:
@@ -100,7 +115,7 @@ def test_every_round_is_told() -> None:
     def tell(rounds: Rounds) -> None:
         told.append(len(rounds.order))
 
-    run_rounds({"slow": machine.path("s", 0.1)}, "slow", StopRule(9, 3), machine.clock, Random(0), tell)
+    _run(machine, {"slow": machine.path("s", 0.1)}, StopRule(9, 3), on_round=tell)
     assert told == [1, 2, 3]
 
 

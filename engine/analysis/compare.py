@@ -1,0 +1,155 @@
+"""Two runs of the same experiment: has a path become slower? Paired by path, judged by interval, never by eye.
+
+Runs made at different times cannot be paired round by round. So every path is judged by its speedup over its own
+run's baseline, which the machine's mood cancels out of, and the baseline by its time.
+"""
+
+from enum import IntEnum
+from typing import Literal
+
+from engine.analysis.stats import median_interval, paired_log_ratios, speedup, speedup_interval
+from engine.analysis.verdict import MARGIN
+from engine.errors import Refusal
+from engine.records import Interval, Record, Run
+
+ChangeWord = Literal["regressed", "improved", "same", "not sure", "not measured"]
+
+_EACH = 0.975
+"""Confidence of each run's interval: together 95 % (Bonferroni)."""
+
+
+class Gate(IntEnum):
+    """Exit codes of a comparison or a gate, for use in continuous integration."""
+
+    OK = 0
+    REGRESSED = 1
+    NOT_MEASURED = 2
+    INCONCLUSIVE = 3
+
+
+class Change(Record):
+    """One path in two runs; a ratio above 1 means that the newer run is faster."""
+
+    name: str
+    basis: Literal["speedup", "time"]
+    before: float | None
+    after: float | None
+    """Speedup over the run's own baseline, or median ms of the baseline."""
+    ratio: float | None
+    ci95: Interval | None
+    word: ChangeWord
+
+
+def compare_runs(
+    before: Run, after: Run, margin: float = MARGIN, *, unlike_allowed: bool = False
+) -> tuple[Change, ...]:
+    """What has changed from one run to a newer one, path by path.
+
+    Args:
+        margin: changes within this are called the same.
+        unlike_allowed: compare runs of different experiments all the same.
+
+    Raises:
+        Refusal: the runs are not of one experiment on one kind of machine.
+    """
+    if not unlike_allowed:
+        _check_alike(before, after)
+    names = [path.name for path in before.paths]
+    return tuple(_change(name, before, after, margin) for name in names)
+
+
+def gate(changes: tuple[Change, ...]) -> Gate:
+    """The exit code of a comparison: the worst that happened to any path."""
+    words = {change.word for change in changes}
+    if "regressed" in words:
+        return Gate.REGRESSED
+    if "not measured" in words:
+        return Gate.NOT_MEASURED
+    return Gate.INCONCLUSIVE if "not sure" in words else Gate.OK
+
+
+def gate_ratio(run: Run, name: str, least: float) -> Gate:
+    """Whether a path's speedup is at least this: by its whole interval, or it is inconclusive."""
+    path = next((path for path in run.paths if path.name == name), None)
+    if path is None or path.status != "ok" or path.speedup is None:
+        return Gate.NOT_MEASURED
+    low, high = path.speedup_ci95 or (0.0, float("inf"))
+    if low >= least:
+        return Gate.OK
+    return Gate.REGRESSED if high < least else Gate.INCONCLUSIVE
+
+
+def unlike(before: Run, after: Run) -> tuple[str, ...]:
+    """In which respects two runs are not of one experiment, in words."""
+    a, b = before.experiment, after.experiment
+    pairs = {
+        "model": (a.model, b.model),
+        "batch": (a.batch.name, b.batch.name),
+        "texts": (a.batch.texts, b.batch.texts),
+        "device": (before.environment.device_name, after.environment.device_name),
+        "precision": (a.dtype, b.dtype),
+        "threads": (before.environment.threads, after.environment.threads),
+        "baseline": (a.baseline, b.baseline),
+    }
+    return tuple(_difference(what, *values) for what, values in pairs.items() if values[0] != values[1])
+
+
+def _difference(what: str, before: object, after: object) -> str:
+    return f"{what} differ" if what == "texts" else f"{what} {before} against {after}"
+
+
+def _check_alike(before: Run, after: Run) -> None:
+    differences = unlike(before, after)
+    if differences:
+        raise Refusal(
+            f"These runs are not of one experiment ({'; '.join(differences)}), so a change between them would say "
+            "nothing; --anyway compares them all the same."
+        )
+
+
+def _change(name: str, before: Run, after: Run, margin: float) -> Change:
+    basis: Literal["speedup", "time"] = "time" if name == before.experiment.baseline else "speedup"
+    old, new = (_figure(run, name, basis) for run in (before, after))
+    if old is None or new is None:
+        return Change(
+            name=name,
+            basis=basis,
+            before=old and old[0],
+            after=new and new[0],
+            ratio=None,
+            ci95=None,
+            word="not measured",
+        )
+    ratio = old[0] / new[0] if basis == "time" else new[0] / old[0]
+    interval = _ratio_interval(old[1], new[1], basis)
+    word = _word(interval, margin)
+    return Change(name=name, basis=basis, before=old[0], after=new[0], ratio=ratio, ci95=interval, word=word)
+
+
+def _figure(run: Run, name: str, basis: str) -> tuple[float, Interval | None] | None:
+    """A path's speedup or median ms with its interval; None where the run did not measure it."""
+    path = next((path for path in run.paths if path.name == name and path.samples_ms), None)
+    if path is None or path.median_ms is None:
+        return None
+    if basis == "time":
+        return path.median_ms, median_interval(path.samples_ms, _EACH)
+    ratios = paired_log_ratios(run.baseline.samples_ms, path.samples_ms)
+    return speedup(ratios), speedup_interval(ratios, _EACH)
+
+
+def _ratio_interval(old: Interval | None, new: Interval | None, basis: str) -> Interval | None:
+    if old is None or new is None:
+        return None
+    numerator, denominator = (old, new) if basis == "time" else (new, old)
+    return numerator[0] / denominator[1], numerator[1] / denominator[0]
+
+
+def _word(interval: Interval | None, margin: float) -> ChangeWord:
+    if interval is None:
+        return "not sure"
+    low, high = interval
+    if high < 1 / (1 + margin):
+        return "regressed"
+    if low > 1 + margin:
+        return "improved"
+    return "same" if 1 / (1 + margin) <= low and high <= 1 + margin else "not sure"

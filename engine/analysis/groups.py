@@ -1,0 +1,30 @@
+"""Which part of an encoder an operator belongs to; an operator of no group of its own belongs to its caller's."""
+
+import re
+from typing import Literal, get_args
+
+Group = Literal[
+    "linear", "attention", "softmax and mask", "norm and activation", "dropout", "nested conversion", "other"
+]
+GROUPS: tuple[Group, ...] = get_args(Group)
+
+# `_transformer_encoder_layer_fwd` is several parts at once and has no entry: its children have.
+_PATTERNS: dict[Group, str] = {
+    "linear": r"addmm|_addmm_activation|mm|linear|_linear_pointwise",
+    "attention": r"_?scaled_dot_product.*|_native_multi_head_attention|_transform_bias_rescale_qkv"
+    r"|bmm|baddbmm|_flash_attention.*|_efficient_attention.*",
+    "softmax and mask": r"_?softmax|_masked_softmax|_safe_softmax|masked_fill|eq|logical_not",
+    "norm and activation": r"(native_)?layer_norm|gelu|relu|tanh",
+    "dropout": r"(native_)?dropout|bernoulli",
+    "nested conversion": r"_nested.*|nested_.*|.*to_padded_tensor.*",
+}
+
+
+def group_of(operator: str) -> Group | None:
+    """The group of an operator's own name; None where its caller decides.
+
+    Args:
+        operator: as the profiler names it, "aten::addmm"; an in-place variant belongs to its operator's group.
+    """
+    stem = operator.rpartition("::")[2].removesuffix("_")
+    return next((group for group, pattern in _PATTERNS.items() if re.fullmatch(pattern, stem)), None)

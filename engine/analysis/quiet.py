@@ -1,0 +1,49 @@
+"""Was the machine quiet while it measured? A stamp with its reason, from what was seen in every round."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from engine.records import Conditions
+
+OTHERS_SHARE = 0.10
+"""Median share of the cores at work for somebody else, above which a machine is not quiet."""
+STEAL_SHARE = 0.02
+"""The same for time that the hypervisor gave to another guest."""
+SLOW_PULSE = 1.3
+"""A pulse this many times the median is a slow one."""
+SLOW_PULSES = 0.2
+"""Share of rounds with a slow pulse, above which a machine is not quiet."""
+
+
+def disturbances(conditions: Sequence[Conditions]) -> tuple[str, ...]:
+    """Why the machine was not quiet, most telling first; empty where it was."""
+    if not conditions:
+        return ()
+    return tuple(filter(None, (_others(conditions), _steal(conditions), _pulses(conditions))))
+
+
+def slow_pulses(conditions: Sequence[Conditions]) -> tuple[int, ...]:
+    """Rounds, counted from 0, in which the fixed piece of work took far longer than in the others."""
+    usual = median(round_.pulse_ms for round_ in conditions)
+    return tuple(i for i, round_ in enumerate(conditions) if round_.pulse_ms > SLOW_PULSE * usual)
+
+
+def _others(conditions: Sequence[Conditions]) -> str:
+    shares = [round_.others_share for round_ in conditions if round_.others_share is not None]
+    if not shares or median(shares) <= OTHERS_SHARE:
+        return ""
+    return f"other processes used {median(shares):.0%} of the CPU"
+
+
+def _steal(conditions: Sequence[Conditions]) -> str:
+    shares = [round_.steal_share for round_ in conditions if round_.steal_share is not None]
+    if not shares or median(shares) <= STEAL_SHARE:
+        return ""
+    return f"the hypervisor took {median(shares):.0%} of the CPU for another guest"
+
+
+def _pulses(conditions: Sequence[Conditions]) -> str:
+    slow = len(slow_pulses(conditions))
+    if slow <= SLOW_PULSES * len(conditions):
+        return ""
+    return f"a fixed piece of work was over {SLOW_PULSE:g} times slower in {slow} of {len(conditions)} rounds"

@@ -1,0 +1,139 @@
+"""What people read of a run is true to its numbers, also where something is missing, refuted or not sure."""
+
+from typing import Any
+
+import pytest
+
+from engine.analysis.conclude import concluded
+from engine.present.wording import (
+    agreement_sentence,
+    agreement_words,
+    batch_sentence,
+    evidence_sentence,
+    evidence_words,
+    interval_words,
+    speedup_text,
+    unfairness_sentence,
+    verdict_label,
+    verdict_sentence,
+)
+from engine.records import Agreement, Evidence, PathResult, Run
+from tests.samples import sample_path, sample_run
+
+FUSED, NESTED = "aten::_transformer_encoder_layer_fwd", "aten::_nested_tensor_from_mask"
+
+
+def run_with(*paths: PathResult) -> Run:
+    run = sample_run()
+    slow = sample_path("slow", (10.0,) * 8, 0)
+    names = ("slow", *(path.name for path in paths))
+    experiment = run.experiment.model_copy(update={"paths": names})
+    return concluded(run.model_copy(update={"paths": (slow, *paths), "experiment": experiment}))
+
+
+def changed(path: PathResult, **facts: Any) -> PathResult:
+    return path.model_copy(update=facts)
+
+
+def test_the_fastest_path_comes_first_with_its_interval() -> None:
+    run = run_with(sample_path("fast-mha", (12.5,) * 8, 6), sample_path("fast-nested", (5.0,) * 8, 6))
+    assert verdict_sentence(run) == (
+        "Native MHA + sparsity is 2.0x faster than the slow path here (95 % interval 2.0x to 2.0x); "
+        "native MHA alone is slower: 0.80x."
+    )
+
+
+def test_a_path_that_is_slower_alone_is_not_called_faster() -> None:
+    run = run_with(sample_path("fast-mha", (20.0,) * 8, 6))
+    assert verdict_sentence(run).startswith("Native MHA alone is slower than the slow path here: 0.50x")
+
+
+def test_same_and_not_sure_are_said_as_such() -> None:
+    same = run_with(sample_path("fast-mha", (10.0,) * 8, 6))
+    unsure = run_with(sample_path("fast-mha", (5.0, 20.0) * 4, 6))
+    assert "is as fast as the slow path" in verdict_sentence(same)
+    assert "cannot be told from the slow path" in verdict_sentence(unsure)
+
+
+def test_a_path_without_a_result_is_named_and_never_dropped() -> None:
+    lost = PathResult(name="fast-nested", dtype="fp32", status="failed", reason="RuntimeError: no")
+    sentence = verdict_sentence(run_with(lost, sample_path("fast-mha", (5.0,) * 8, 6)))
+    assert sentence.endswith("Native MHA + sparsity gave no result.")
+    assert verdict_label(lost) == "failed"
+
+
+def test_a_run_of_the_baseline_alone_says_what_to_do() -> None:
+    assert "add a path" in verdict_sentence(run_with())
+
+
+@pytest.mark.parametrize(
+    ("name", "ops", "kept", "expected"),
+    [
+        ("slow", {FUSED: 0.0, NESTED: 0.0}, True, "0 of 6 layers ran fused, padding was computed."),
+        ("fast-nested", {FUSED: 6.0, NESTED: 1.0}, True, "6 of 6 layers ran fused, padding was skipped."),
+        (
+            "fast-nested",
+            {FUSED: 0.0, NESTED: 0.0},
+            False,
+            "Claims the fastpath but did not take it: 0 of 6 layers ran fused, padding was computed.",
+        ),
+        (
+            "tutorial-mha",
+            {FUSED: 6.0, NESTED: 1.0},
+            False,
+            "Claims no nesting, but its profile shows otherwise: 6 of 6 layers ran fused, padding was skipped.",
+        ),
+        (
+            "slow-train",
+            {FUSED: 0.0, "aten::bernoulli_": 19.0},
+            True,
+            "0 of 6 layers ran fused, dropout was drawn.",
+        ),
+    ],
+)
+def test_the_profile_decides_what_is_said_of_a_path(
+    name: str, ops: dict[str, float], kept: bool, expected: str
+) -> None:
+    path = changed(sample_path(name, (1.0,), 0), evidence=Evidence(claim="no nesting", ops=ops, ok=kept))
+    assert evidence_sentence(path, 6) == expected
+    assert evidence_words(path).startswith("proven" if kept else "refuted")
+
+
+def test_a_path_without_a_profile_claims_nothing() -> None:
+    assert "nothing proves" in evidence_sentence(changed(sample_path("slow", (1.0,), 0), evidence=None), 6)
+
+
+@pytest.mark.parametrize(
+    ("agreement", "sentence", "cell"),
+    [
+        (Agreement(max_abs_error=1e-6, tolerance=1e-5, ok=True), "Same answer", "within 1.0e-06"),
+        (Agreement(max_abs_error=3.0, tolerance=1e-5, ok=False), "do not use it", "differs by 3.0e+00"),
+        (Agreement(max_abs_error=None, tolerance=1e-5, ok=False), "not all numbers", "not a number"),
+        (None, "not compared", "not compared"),
+    ],
+)
+def test_a_different_answer_is_never_passed_over(
+    agreement: Agreement | None, sentence: str, cell: str
+) -> None:
+    path = changed(sample_path("fast-mha", (5.0,) * 8, 6), agreement=agreement)
+    assert sentence in agreement_sentence(run_with(path), path)
+    assert cell in agreement_words(path)
+
+
+def test_an_unfair_comparison_is_set_beside_the_fair_one() -> None:
+    run = run_with(sample_path("slow-train", (30.0,) * 8, 0), sample_path("fast-nested", (5.0,) * 8, 6))
+    sentence = unfairness_sentence(run, "slow-train", "fast-nested")
+    assert "looks 6.0x faster" in sentence
+    assert sentence.endswith("it is 2.0x.")
+
+
+def test_numbers_keep_the_digits_that_matter() -> None:
+    assert [speedup_text(value) for value in (0.854, 1.004, 1.996, 2.14)] == [
+        "0.85x",
+        "1.00x",
+        "2.0x",
+        "2.1x",
+    ]
+    assert interval_words(None) == ""
+    assert batch_sentence((4, 6), 1 / 6, (1,)).endswith("17% of the padded batch is padding. 1 cut at the longest "
+                                                        "length allowed.")  # fmt: skip
