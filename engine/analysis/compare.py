@@ -5,15 +5,18 @@ run's baseline, which the machine's mood cancels out of, and the baseline by its
 """
 
 from enum import IntEnum
+from statistics import median
 from typing import Literal
 
-from engine.analysis.stats import median_interval, paired_log_ratios, speedup, speedup_interval
+from engine.analysis.stats import median_interval, paired_ratios, speedup
 from engine.analysis.verdict import MARGIN
 from engine.errors import Refusal
 from engine.records import Interval, Record, Run
 
 ChangeWord = Literal["regressed", "improved", "same", "not sure", "not measured"]
 
+PULSE_MARGIN = 1.1
+"""Where the machine's pulse differs more than this between two runs, their times are not comparable."""
 _EACH = 0.975
 """Confidence of each run's interval: together 95 % (Bonferroni)."""
 
@@ -38,6 +41,7 @@ class Change(Record):
     ratio: float | None
     ci95: Interval | None
     word: ChangeWord
+    note: str = ""
 
 
 def compare_runs(
@@ -123,7 +127,30 @@ def _change(name: str, before: Run, after: Run, margin: float) -> Change:
     ratio = old[0] / new[0] if basis == "time" else new[0] / old[0]
     interval = _ratio_interval(old[1], new[1], basis)
     word = _word(interval, margin)
-    return Change(name=name, basis=basis, before=old[0], after=new[0], ratio=ratio, ci95=interval, word=word)
+    note = machine_note(before, after) if basis == "time" and word in ("regressed", "improved") else ""
+    return Change(
+        name=name,
+        basis=basis,
+        before=old[0],
+        after=new[0],
+        ratio=ratio,
+        ci95=interval,
+        word="not sure" if note else word,
+        note=note,
+    )
+
+
+def machine_note(before: Run, after: Run) -> str:
+    """Why the machine itself, not the code, may have changed a time; empty where nothing speaks for that."""
+    for which, run in (("first", before), ("second", after)):
+        if not run.environment.quiet:
+            return f"the {which} run was disturbed: {'; '.join(run.environment.notes)}"
+    if not before.conditions or not after.conditions:
+        return ""
+    old, new = (median(round_.pulse_ms for round_ in run.conditions) for run in (before, after))
+    if max(old, new) <= PULSE_MARGIN * min(old, new):
+        return ""
+    return f"the machine's pulse was {old:.1f} ms in the first run and {new:.1f} ms in the second"
 
 
 def _figure(run: Run, name: str, basis: str) -> tuple[float, Interval | None] | None:
@@ -133,8 +160,8 @@ def _figure(run: Run, name: str, basis: str) -> tuple[float, Interval | None] | 
         return None
     if basis == "time":
         return path.median_ms, median_interval(path.samples_ms, _EACH)
-    ratios = paired_log_ratios(run.baseline.samples_ms, path.samples_ms)
-    return speedup(ratios), speedup_interval(ratios, _EACH)
+    ratios = paired_ratios(run.baseline.samples_ms, path.samples_ms)
+    return speedup(ratios), median_interval(ratios, _EACH)
 
 
 def _ratio_interval(old: Interval | None, new: Interval | None, basis: str) -> Interval | None:

@@ -4,14 +4,8 @@ from collections.abc import Sequence
 from statistics import median
 
 from engine.analysis.quiet import disturbances
-from engine.analysis.stats import (
-    median_interval,
-    paired_log_ratios,
-    shared_confidence,
-    speedup,
-    speedup_interval,
-)
-from engine.analysis.verdict import Situation, decide
+from engine.analysis.stats import median_interval, paired_ratios, shared_confidence, speedup
+from engine.analysis.verdict import Situation, Verdict, decide
 from engine.records import Environment, Interval, NoiseFloor, PathResult, Run
 
 
@@ -50,7 +44,7 @@ def _situation(run: Run, environment: Environment) -> Situation:
 def _noise_floor(floor: NoiseFloor, baseline: Sequence[float]) -> NoiseFloor:
     if not floor.samples_ms:
         return floor
-    return floor.model_copy(update={"ci95": speedup_interval(paired_log_ratios(baseline, floor.samples_ms))})
+    return floor.model_copy(update={"ci95": median_interval(paired_ratios(baseline, floor.samples_ms))})
 
 
 def _path(
@@ -65,24 +59,32 @@ def _path(
     if path.name == run.experiment.baseline:
         conclusions |= {"speedup": 1.0, "verdict_reason": "the baseline"}
     else:
-        conclusions |= _comparison(run.baseline.samples_ms, path.samples_ms, confidence, floor, situation)
+        ratio, interval, verdict = judged(
+            run.baseline.samples_ms, path.samples_ms, confidence, floor, situation
+        )
+        conclusions |= {
+            "speedup": ratio,
+            "speedup_ci95": interval,
+            "verdict": verdict.word,
+            "verdict_reason": verdict.reason,
+            "next_step": verdict.next_step,
+        }
     return path.model_copy(update=conclusions)
 
 
-def _comparison(
+def judged(
     baseline: Sequence[float],
     samples: Sequence[float],
     confidence: float,
     floor: Interval | None,
     situation: Situation,
-) -> dict[str, object]:
-    ratios = paired_log_ratios(baseline, samples)
-    interval = speedup_interval(ratios, confidence)
-    verdict = decide(interval, floor, situation)
-    return {
-        "speedup": speedup(ratios),
-        "speedup_ci95": interval,
-        "verdict": verdict.word,
-        "verdict_reason": verdict.reason,
-        "next_step": verdict.next_step,
-    }
+) -> tuple[float, Interval | None, Verdict]:
+    """A path's paired speedup over the baseline, its interval at this confidence, and the verdict on it.
+
+    Args:
+        baseline: ms per call, one sample a round.
+        samples: the same of the path, in the same rounds.
+    """
+    ratios = paired_ratios(baseline, samples)
+    interval = median_interval(ratios, confidence)
+    return speedup(ratios), interval, decide(interval, floor, situation)

@@ -5,7 +5,7 @@ The headline is the whole ladder; Better Transformer's own share is the last two
 
 from itertools import pairwise
 
-from engine.analysis.stats import paired_log_ratios, shared_confidence, speedup, speedup_interval
+from engine.analysis.stats import median_interval, paired_ratios, shared_confidence, speedup
 from engine.records import Interval, Record, Run
 
 LADDER = ("slow-train", "slow-grad", "slow", "fast-mha", "fast-nested")
@@ -43,11 +43,11 @@ def ladder(run: Run) -> tuple[Rung, ...]:
 
 
 def _rung(run: Run, start: str, end: str, meaning: str, confidence: float) -> Rung:
-    ratios = paired_log_ratios(run.path(start).samples_ms, run.path(end).samples_ms)
+    ratios = paired_ratios(run.path(start).samples_ms, run.path(end).samples_ms)
     return Rung(
         start=start,
         end=end,
         meaning=meaning,
         speedup=speedup(ratios),
-        ci95=speedup_interval(ratios, confidence),
+        ci95=median_interval(ratios, confidence),
     )

@@ -1,8 +1,7 @@
 """Medians, percentiles and their intervals, by order statistics: no assumption on the noise, no seed, no scipy."""
 
 from collections.abc import Sequence
-from math import ceil, comb, exp, log
-from statistics import median
+from math import ceil, comb, log, sqrt
 
 from engine.records import Interval, Record
 
@@ -58,27 +57,26 @@ def percentile(samples: Sequence[float], q: float) -> Percentile:
     return Percentile(q=q, value=value, missing=missing)
 
 
-def paired_log_ratios(baseline: Sequence[float], other: Sequence[float]) -> list[float]:
-    """log(baseline / other) of each round: above 0 where the other is faster."""
-    return [log(a / b) for a, b in zip(baseline, other, strict=True)]
+def paired_ratios(baseline: Sequence[float], other: Sequence[float]) -> list[float]:
+    """Baseline / other of each round: above 1 where the other is faster."""
+    return [a / b for a, b in zip(baseline, other, strict=True)]
 
 
-def speedup(log_ratios: Sequence[float]) -> float:
-    """Median paired speedup."""
-    return exp(median(log_ratios))
+def speedup(ratios: Sequence[float]) -> float:
+    """Median paired speedup; of an even number of rounds, the geometric middle of the two in the middle.
+
+    That is the exponential of the median log-ratio, from divisions and a square root alone, which every machine
+    rounds alike: a stored run gives the same bits everywhere.
+    """
+    ordered = sorted(ratios)
+    return sqrt(ordered[(len(ordered) - 1) // 2] * ordered[len(ordered) // 2])
 
 
-def speedup_interval(log_ratios: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """Interval of the median paired speedup; None with too few rounds."""
-    interval = median_interval(log_ratios, confidence)
-    return (exp(interval[0]), exp(interval[1])) if interval else None
+def half_width(interval: Interval) -> float:
+    """Half the width of a speedup's interval, relative to its geometric middle."""
+    return sqrt(interval[1] / interval[0]) - 1
 
 
 def shared_confidence(comparisons: int) -> float:
     """Confidence of each of several intervals that shall hold together with 95 % (Bonferroni)."""
     return 1 - (1 - CONFIDENCE) / max(1, comparisons)
-
-
-def half_width(interval: Interval) -> float:
-    """Half the width of a speedup's interval, relative to its middle on the log scale."""
-    return exp(log(interval[1] / interval[0]) / 2) - 1

@@ -4,7 +4,7 @@ A path is faster or slower only where its whole interval lies beyond the practic
 floor, which is the interval of the baseline against itself. What stays open gets one next step.
 """
 
-from math import ceil, log
+from math import ceil, sqrt
 
 from engine.analysis.stats import MIN_SAMPLES, half_width
 from engine.records import Interval, Record, VerdictWord
@@ -89,14 +89,14 @@ def rounds_needed(interval: Interval, bounds: Interval, margin: float, rounds: i
 
     None where that would take more than `MOST_ROUNDS_WORTH`.
     """
-    middle = log(interval[0] * interval[1]) / 2
-    width = log(1 + half_width(interval))
-    beyond = max(middle - log(bounds[1]), log(bounds[0]) - middle)
-    within = log(1 + margin) - abs(middle)
+    middle = sqrt(interval[0] * interval[1])
+    beyond = max(middle / bounds[1], bounds[0] / middle) - 1
+    within = min((1 + margin) / middle, (1 + margin) * middle) - 1
     allowed = max(beyond, within)
-    if allowed <= 0 or width <= 0:
+    if allowed <= 0:
         return None
-    needed = max(rounds + 1, ceil(rounds * (width / allowed) ** 2))
+    shrink = half_width(interval) / allowed
+    needed = max(rounds + 1, ceil(rounds * shrink * shrink))
     return needed if needed <= MOST_ROUNDS_WORTH else None
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from statistics import median
 
-from engine.analysis.stats import half_width, paired_log_ratios, shared_confidence, speedup_interval
+from engine.analysis.stats import half_width, median_interval, paired_ratios, shared_confidence
 from engine.records import Interval
 
 BASELINE_AGAIN = "baseline-again"
@@ -84,11 +84,11 @@ class Rounds:
         """Interval of each path's speedup over the baseline, all together 95 %; empty while rounds are too few."""
         others = [name for name in self.samples_ms if name not in (self.baseline, BASELINE_AGAIN)]
         confidence = shared_confidence(len(others))
-        found = {name: speedup_interval(self._ratios(name), confidence) for name in others}
+        found = {name: median_interval(self._ratios(name), confidence) for name in others}
         return {name: interval for name, interval in found.items() if interval}
 
     def _ratios(self, name: str) -> list[float]:
-        return paired_log_ratios(self.samples_ms[self.baseline], self.samples_ms[name])
+        return paired_ratios(self.samples_ms[self.baseline], self.samples_ms[name])
 
 
 def random_orders(paths: Sequence[str], random: Random) -> Iterator[tuple[str, ...]]:

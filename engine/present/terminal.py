@@ -159,7 +159,8 @@ def comparison_row(change: Change) -> tuple[str, ...]:
     before, after = (f"{value:.2f}{unit}" if value else "" for value in (change.before, change.after))
     ratio = f"{change.ratio:.3f}x" if change.ratio else ""
     interval = f"{change.ci95[0]:.3f}x to {change.ci95[1]:.3f}x" if change.ci95 else ""
-    return change.name, change.basis, before, after, ratio, interval, change.word
+    word = f"{change.word}: {change.note}" if change.note else change.word
+    return change.name, change.basis, before, after, ratio, interval, word
 
 
 def gate_words(run: Run, name: str, least: float, verdict: Gate) -> str:

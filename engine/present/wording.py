@@ -1,6 +1,6 @@
 """A run in sentences: what is faster, what the profile proves, and what could not be measured. Pure functions."""
 
-from engine.analysis.stats import paired_log_ratios, speedup
+from engine.analysis.stats import paired_ratios, speedup
 from engine.catalog import PATHS
 from engine.records import Interval, PathResult, Run
 
@@ -73,7 +73,7 @@ def _clause(path: PathResult, baseline: str, *, first: bool) -> str:
 def speedup_between(run: Run, slow: str, fast: str) -> float | None:
     """Median paired speedup of one measured path over another; None where one gave no samples."""
     before, after = run.path(slow).samples_ms, run.path(fast).samples_ms
-    return speedup(paired_log_ratios(before, after)) if before and after else None
+    return speedup(paired_ratios(before, after)) if before and after else None
 
 
 def unfairness_sentence(run: Run, unfair: str, fast: str) -> str:

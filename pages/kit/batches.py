@@ -118,6 +118,8 @@ def show_tokenized(batch: Batch) -> Batch | None:
             return None
         start_tokenizing(batch)
     view = job_panel(TOKENIZE_SLOT)
+    if view is not None and view.ended and view.batch is None:
+        st.button("Try again", key="batch_retry", on_click=start_tokenizing, args=(batch,))
     return view.batch if view else None
 
 

@@ -7,7 +7,7 @@ import pytest
 from engine.analysis.compare import Gate, compare_runs, gate, gate_ratio
 from engine.analysis.conclude import concluded
 from engine.errors import Refusal
-from engine.records import Run
+from engine.records import Conditions, Run
 from tests.samples import sample_run
 
 
@@ -68,3 +68,14 @@ def test_the_gate_of_a_ratio_needs_the_whole_interval() -> None:
     assert gate_ratio(run, "fast-nested", low - 0.01) is Gate.OK
     assert gate_ratio(run, "fast-nested", 2.0) is Gate.INCONCLUSIVE
     assert gate_ratio(run, "fast-nested", high + 0.01) is Gate.REGRESSED
+
+
+def test_a_time_that_the_machine_may_have_changed_is_no_regression() -> None:
+    before, after = _run(5.0), _run(5.0, slow_ms=12.0, seed=1)
+    slower = (Conditions(wall_s=1.0, pulse_ms=6.0),) * 20
+    before = before.model_copy(update={"conditions": (Conditions(wall_s=1.0, pulse_ms=5.0),) * 20})
+    baseline = compare_runs(before, after.model_copy(update={"conditions": slower}))[0]
+    assert (baseline.word, baseline.note) == (
+        "not sure",
+        "the machine's pulse was 5.0 ms in the first run and 6.0 ms in the second",
+    )

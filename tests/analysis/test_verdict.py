@@ -30,8 +30,8 @@ def test_words(interval: Interval | None, floor: Interval | None, word: str) -> 
 
 
 def test_the_next_step_is_so_many_rounds_and_about_so_long() -> None:
-    # 4.9 % above 1 with a half-width of 4.8 %: to lie above 1.02 the width has to shrink by 0.047/0.028.
-    assert decide((1.001, 1.10), None, QUIET).next_step == "Measure 36 more rounds, about 18 s."
+    # 1.0493 with a half-width of 4.83 %: to lie above 1.02 it may be 2.88 %, so 20 * (4.83 / 2.88)**2 = 57 rounds.
+    assert decide((1.001, 1.10), None, QUIET).next_step == "Measure 37 more rounds, about 19 s."
 
 
 def test_too_few_rounds_are_told_apart() -> None:

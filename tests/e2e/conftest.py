@@ -57,16 +57,17 @@ def server(tmp_path: Path) -> Iterator[Server]:
     log = tmp_path / "server.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "streamlit_app.py"]
-            + ["--server.headless=true", "--server.address=127.0.0.1", f"--server.port={port}"]
-            + ["--server.fileWatcherType=none"],
+            [
+                *(sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"),
+                *("--server.address=127.0.0.1", f"--server.port={port}", "--server.fileWatcherType=none"),
+            ],
             cwd=PROJECT,
             stdout=out,
             stderr=subprocess.STDOUT,
         )
     try:
         url = f"http://127.0.0.1:{port}"
-        _until(lambda: _healthy(url))
+        until(lambda: _healthy(url))
         yield Server(url, process.pid)
     finally:
         process.terminate()
@@ -89,8 +90,8 @@ def _healthy(url: str) -> bool:
         return False
 
 
-def _until(condition: Callable[[], bool]) -> None:
+def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + START_S
     while not condition():
-        assert time.monotonic() < deadline, "the server did not start"
+        assert time.monotonic() < deadline, "waited too long"
         time.sleep(0.2)

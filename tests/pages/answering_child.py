@@ -14,6 +14,7 @@ from engine.events import (
     Loaded,
     LoadRequest,
     Refused,
+    RunRequest,
     Step,
     Tokenized,
     TokenizeRequest,
@@ -38,13 +39,13 @@ def tokenized(batch: Batch) -> Batch:
 
 def answer(line: str, loaded: set[str]) -> Record:
     request = read_request(line)
+    if not isinstance(request, RunRequest) and request.model == "dies/at-once":
+        os._exit(7)
     if isinstance(request, TokenizeRequest):
         return Tokenized(batch=tokenized(request.batch))
     if isinstance(request, LoadRequest):
         if request.model == "no-such/model":
             return Refused(message="There is no model no-such/model on the hub.")
-        if request.model == "dies/at-once":
-            os._exit(7)
         if request.model not in loaded:
             tell(Step(name="load", text="Loading"))
         loaded.add(request.model)

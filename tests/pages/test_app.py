@@ -143,6 +143,17 @@ def test_an_upload_becomes_the_batch_and_a_bad_one_is_refused(app: AppTest) -> N
     assert lab(app).batch.texts == ("one", "two")
 
 
+def test_lengths_that_could_not_be_had_can_be_asked_for_again(app: AppTest) -> None:
+    lab(app).model = "dies/at-once"
+    app.switch_page(nav.BATCH).run()
+    app.button(key="batch_load").click().run()
+    run_until(app, lambda app: app.error)
+    assert "exit code 7" in app.error[0].value
+    first = lab(app).tickets["tokenize"]
+    app.button(key="batch_retry").click().run()
+    assert lab(app).tickets["tokenize"] != first
+
+
 def test_a_running_measurement_can_be_cancelled_and_settings_are_kept(app: AppTest) -> None:
     app.pills(key="overview_preset").select("skewed-64").run()
     app.switch_page(nav.BENCHMARK).run()

@@ -124,7 +124,7 @@ def test_an_unfair_comparison_is_set_beside_the_fair_one() -> None:
     run = run_with(sample_path("slow-train", (30.0,) * 8, 0), sample_path("fast-nested", (5.0,) * 8, 6))
     sentence = unfairness_sentence(run, "slow-train", "fast-nested")
     assert "looks 6.0x faster" in sentence
-    assert sentence.endswith("it is 2.0x.")
+    assert sentence.endswith("without gradients it is 2.0x.")
 
 
 def test_numbers_keep_the_digits_that_matter() -> None:

@@ -1,0 +1,80 @@
+"""What the benchmark scripts share: the real MiniLM, its timed paths, and verdicts without the rest of a run."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from engine.analysis.conclude import judged
+from engine.analysis.stats import median_interval, paired_ratios, shared_confidence
+from engine.analysis.verdict import Situation, Verdict
+from engine.catalog import CATALOG
+from engine.measure.environment import read_environment
+from engine.measure.inputs import TokenBatch, tokenize
+from engine.measure.models import LoadedModel, load_model
+from engine.measure.paths import EXECUTION_PATHS
+from engine.measure.rounds import (
+    BASELINE_AGAIN,
+    Block,
+    Clock,
+    Rounds,
+    StopRule,
+    Timed,
+    random_orders,
+    run_rounds,
+)
+from engine.presets import PRESETS
+from engine.settings import Settings
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def minilm() -> LoadedModel:
+    """The embedded model on the CPU in fp32."""
+    return load_model(CATALOG["minilm"], "fp32", "cpu", Settings(), lambda _event: None, time.perf_counter)
+
+
+def batch_of(model: LoadedModel, preset: str) -> TokenBatch:
+    """A preset as the model takes it."""
+    return tokenize(PRESETS[preset], model.tokenizer, model.card.shape, Settings())
+
+
+def timed_path(model: LoadedModel, batch: TokenBatch, name: str) -> Timed:
+    """A path as the engine times it."""
+    prepared = EXECUTION_PATHS[name].prepare(model.model)
+
+    def call() -> None:
+        prepared.forward(batch.tokens)
+
+    return Timed(call, prepared.switches)
+
+
+def verdicts(rounds: Rounds, round_s: float) -> Iterator[tuple[str, Verdict]]:
+    """The engine's verdict on every path of some rounds."""
+    baseline = rounds.samples_ms[rounds.baseline]
+    others = [name for name in rounds.samples_ms if name not in (rounds.baseline, BASELINE_AGAIN)]
+    floor = median_interval(paired_ratios(baseline, rounds.samples_ms[BASELINE_AGAIN]))
+    situation = Situation(rounds=len(rounds.order), round_s=round_s)
+    for name in others:
+        yield (
+            name,
+            judged(baseline, rounds.samples_ms[name], shared_confidence(len(others)), floor, situation)[2],
+        )
+
+
+def experiment(blocks: dict[str, Block], baseline: str, rule: StopRule, clock: Clock, seed: int) -> Rounds:
+    """Rounds of these blocks in random order."""
+    return run_rounds(blocks, baseline, rule, clock, random_orders(tuple(blocks), Random(seed)))
+
+
+def keep(name: str, figures: dict[str, object]) -> None:
+    """Print the figures and keep them with the machine they were seen on."""
+    environment = read_environment("cpu", None)
+    machine = {
+        key: getattr(environment, key) for key in ("cpu", "cores", "threads", "torch", "cpu_capability")
+    }
+    print(json.dumps(figures, indent=1))
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"figures": figures, "machine": machine}, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
