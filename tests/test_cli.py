@@ -1,12 +1,17 @@
 """The command line as a person meets it: real processes, exit codes, one sentence on standard error, no traceback."""
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from random import Random
 
 import pytest
 
+from engine.analysis.conclude import concluded
 from engine.records import read_run
+from tests.samples import sample_run
 
 ROOT = Path(__file__).parents[1]
 
@@ -98,3 +103,89 @@ def test_a_file_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.txt").write_bytes("caf\xe9".encode("latin-1"))
     done = _engine("run", "--texts", str(tmp_path / "latin.txt"))
     assert (done.returncode, "not UTF-8" in done.stderr) == (2, True)
+
+
+def _stored(folder: Path, name: str, slow_ms: float, fast_ms: float) -> str:
+    draw = Random(name)
+    samples = [tuple(ms * draw.uniform(0.998, 1.002) for _ in range(20)) for ms in (slow_ms, fast_ms)]
+    file = folder / f"{name}.json"
+    file.write_text(concluded(sample_run(*samples)).model_dump_json())
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("fast_ms", "code", "word"), [(5.0, 0, "same"), (6.0, 1, "regressed"), (4.0, 0, "improved")]
+)
+def test_compare_tells_by_its_exit_code(tmp_path: Path, fast_ms: float, code: int, word: str) -> None:
+    before, after = _stored(tmp_path, "before", 10.0, 5.0), _stored(tmp_path, "after", 10.0, fast_ms)
+    done = _engine("compare", before, after)
+    assert (done.returncode, word in done.stdout) == (code, True)
+    markdown = _engine("compare", before, after, "--markdown")
+    assert markdown.returncode == code
+    assert f"| {word} |" in markdown.stdout
+
+
+def test_compare_refuses_what_is_no_run_and_what_is_not_alike(tmp_path: Path) -> None:
+    before = _stored(tmp_path, "before", 10.0, 5.0)
+    (tmp_path / "no-run.json").write_text("{}")
+    other = read_run(Path(before).read_bytes())
+    unlike = other.model_copy(update={"experiment": other.experiment.model_copy(update={"dtype": "bf16"})})
+    (tmp_path / "unlike.json").write_text(unlike.model_dump_json())
+    for file, words in (
+        ("no-run.json", "cannot be used"),
+        ("unlike.json", "--anyway"),
+        ("none.json", "No such file"),
+    ):
+        done = _engine("compare", before, str(tmp_path / file))
+        assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (2, True, False)
+    assert _engine("compare", before, str(tmp_path / "unlike.json"), "--anyway").returncode == 0
+
+
+def test_conclude_says_whether_a_stored_run_still_means_the_same(tmp_path: Path) -> None:
+    file = Path(_stored(tmp_path, "run", 10.0, 5.0))
+    assert "Identical" in _engine("conclude", str(file)).stdout
+    file.write_text(file.read_text().replace('"verdict":"faster"', '"verdict":"slower"'))
+    done = _engine("conclude", str(file), "--json", str(tmp_path / "again.json"))
+    assert "Different" in done.stdout
+    assert read_run((tmp_path / "again.json").read_bytes()).path("fast-nested").verdict == "faster"
+
+
+@pytest.mark.parametrize(
+    ("limit", "code"), [("fast-nested=0.01", 0), ("fast-nested=99", 1), ("fast-mha=1", 2)]
+)
+def test_fail_under_gates_a_run(limit: str, code: int) -> None:
+    done = _engine(
+        "run",
+        *("--batch", "tutorial-small", "--paths", "fast-nested", "--rounds", "8", "--fail-under", limit),
+    )
+    assert done.returncode == code, done.stderr
+    assert limit.partition("=")[0] in done.stderr
+
+
+@pytest.mark.parametrize("limit", ["fast-nested", "fast-nested=fast", "fastest=1"])
+def test_a_limit_that_is_none_is_refused_before_measuring(limit: str) -> None:
+    done = _engine("run", "--fail-under", limit)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_the_first_interrupt_keeps_what_was_measured(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "engine",
+        "run",
+        "--batch",
+        "mixed",
+        "--rounds",
+        "1000",
+        "--paths",
+        "slow",
+    ]
+    process = subprocess.Popen(
+        [*command, "--json", str(tmp_path / "out.json")], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(12)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert read_run((tmp_path / "out.json").read_bytes()).stop_reason.startswith("cancelled after")
