@@ -169,6 +169,8 @@ class Environment(Record):
     driver: str | None = None
     libraries: dict[str, str] = {}
     """Versions of what else has a say: numpy, MKL, oneDNN."""
+    allocator: dict[str, str] = {}
+    """Environment variables that steer the memory allocator; empty for the platform's own ways."""
     load_before: float | None = None
     load_after: float | None = None
     quiet: bool = True
@@ -255,6 +257,8 @@ class PathResult(Record):
     agreement: Agreement | None = None
     real_tokens_per_s: float | None = None
     peak_memory_mb: float | None = None
+    page_faults: int | None = None
+    """Pages of memory that one forward has to fetch from the system again; None where the platform does not tell."""
     evidence: Evidence | None = None
     profile: Profile | None = None
 

@@ -14,6 +14,7 @@ from pages.kit.choosing import chosen_model
 from pages.kit.job_panel import job_panel
 from pages.kit.results import (
     show_downloads,
+    show_explanations,
     show_operators,
     show_proof,
     show_rounds,
@@ -95,6 +96,8 @@ elif view.run is not None:
     show_proof(view.run)
     st.subheader("Where the time goes")
     show_operators(view.run, key="bench")
+    st.subheader("Where the difference comes from")
+    show_explanations(view.run, key="bench")
     show_rounds(view.run, key="bench")
     st.subheader("Take it away")
     show_downloads(view.run, key="bench")

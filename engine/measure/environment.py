@@ -4,7 +4,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -39,6 +39,7 @@ def read_environment(device: str, load_before: float | None) -> Environment:
         cuda=torch.version.cuda,
         driver=gpu_driver() if on_cuda else None,
         libraries=library_versions(),
+        allocator=allocator_settings(os.environ),
         load_before=load_before,
         load_after=load_average(),
         quiet=not note,
@@ -92,6 +93,17 @@ def library_versions() -> dict[str, str]:
     found = {name: re.search(pattern, torch.__config__.show()) for name, pattern in patterns.items()}
     built_with = {name: match[1] for name, match in found.items() if match}
     return {**built_with, "numpy": version("numpy")}
+
+
+def allocator_settings(variables: Mapping[str, str]) -> dict[str, str]:
+    """What of these variables steers malloc: a preloaded allocator, or glibc's own knobs.
+
+    They decide whether freed memory is given back to the system, which a forward then pays for in page faults.
+    """
+    names = (
+        name for name in variables if name.startswith(("MALLOC_", "GLIBC_TUNABLES")) or name == "LD_PRELOAD"
+    )
+    return {name: variables[name] for name in sorted(names)}
 
 
 def machine_pulse() -> Callable[[], None]:

@@ -26,6 +26,7 @@ from engine.measure.paths import EXECUTION_PATHS, ExecutionPath, PreparedPath, s
 from engine.measure.profiling import (
     PROFILED_FORWARDS,
     evidence,
+    page_faults,
     peak_memory_mb,
     profile,
     synchronize,
@@ -193,7 +194,10 @@ def _warmed_up(bench: Bench, candidate: Candidate) -> Candidate:
     bench.instruments.tell(Step(name="warm-up", text=f"Warming up: {PATHS[candidate.path.name].title}"))
     timed = _timed(candidate.prepared, bench.batch)
     calls = warm_up(timed, bench.instruments.clock)
-    return candidate.with_(warm_up_calls=calls, calls_per_sample=block_size(timed, bench.instruments.clock))
+    # Counted before any profiler has run: what it keeps on the heap stops the allocator from giving memory back.
+    faults = page_faults(candidate.prepared, bench.batch.tokens)
+    calls_per_sample = block_size(timed, bench.instruments.clock)
+    return candidate.with_(warm_up_calls=calls, calls_per_sample=calls_per_sample, page_faults=faults)
 
 
 def _measured(

@@ -17,6 +17,11 @@ from engine.analysis.groups import Group, group_of
 from engine.measure.paths import ExecutionPath, PreparedPath
 from engine.records import MEGABYTE, Evidence, OperatorTime, Profile
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 PROFILED_FORWARDS = 10
 """The tutorial's ITERATIONS."""
 _OWN_EVENTS = ("ProfilerStep", "[memory]")
@@ -89,6 +94,23 @@ def peak_memory_mb(path: PreparedPath, tokens: Tensor) -> float:
     events = results.kineto_results.events()
     allocations = sorted((event.start_ns(), event.nbytes()) for event in events if event.name() == "[memory]")
     return max(accumulate(size for _, size in allocations), default=0) / MEGABYTE
+
+
+def page_faults(path: PreparedPath, tokens: Tensor, forwards: int = 3) -> int | None:
+    """Minor page faults per forward, the median of some; None on platforms that do not count them.
+
+    An allocator that gives freed memory back to the system has to fetch it again in the next forward, page by page.
+    """
+    if resource is None:
+        return None
+    counts = []
+    with path.switches():
+        path.forward(tokens)
+        for _ in range(forwards):
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+            path.forward(tokens)
+            counts.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return sorted(counts)[len(counts) // 2]
 
 
 def synchronize(device: torch.device) -> None:

@@ -17,6 +17,7 @@ from engine.present.wording import (
     agreement_words,
     evidence_words,
     interval_words,
+    page_fault_sentence,
     verdict_sentence,
 )
 from engine.records import ModelSpec, PathResult, Run
@@ -59,6 +60,7 @@ def run_report(run: Run) -> RenderableType:
         paths_table(run),
         *(operators_table(path) for path in run.paths if path.profile),
         *_explanations(run),
+        *(Text(note) for note in map(page_fault_sentence, run.paths) if note),
         Text(conditions_words(run), style="dim"),
         Text(verdict_sentence(run), style="bold"),
     )

@@ -1,6 +1,7 @@
 """A run in sentences: what is faster, what the profile proves, and what could not be measured. Pure functions."""
 
 from engine.analysis.stats import paired_ratios, speedup
+from engine.analysis.waterfall import MANY_PAGE_FAULTS
 from engine.catalog import PATHS
 from engine.records import Interval, PathResult, Run
 
@@ -170,4 +171,15 @@ def batch_sentence(lengths: tuple[int, ...], padding_ratio: float, truncated: tu
     return (
         f"{texts} of {min(lengths)} to {max(lengths)} tokens, {sum(lengths)} real tokens; "
         f"{padding_ratio:.0%} of the padded batch is padding.{cut}"
+    )
+
+
+def page_fault_sentence(path: PathResult) -> str:
+    """What memory that is given back and fetched again does to a path, and the cure; empty where there is little."""
+    if path.page_faults is None or path.page_faults < MANY_PAGE_FAULTS:
+        return ""
+    return (
+        f"{path_title(path.name)} fetches {path.page_faults:,} pages of memory from the system in every forward, "
+        "because the allocator gives them back after the last one; with MALLOC_MMAP_THRESHOLD_ and "
+        "MALLOC_TRIM_THRESHOLD_ both set to 1073741824 it keeps them."
     )

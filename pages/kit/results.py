@@ -5,6 +5,7 @@ from typing import Literal, get_args
 import pandas as pd
 import streamlit as st
 
+from engine.analysis.ladder import ladder
 from engine.catalog import PATHS
 from engine.present.charts import (
     OperatorTimeKind,
@@ -15,12 +16,14 @@ from engine.present.charts import (
     speedup_alt,
     speedup_chart,
 )
+from engine.present.explanations import ladder_chart, ladder_words, waterfall_chart, waterfall_words
 from engine.present.report import operators_csv, report_markdown
 from engine.present.wording import (
     agreement_sentence,
     evidence_sentence,
     machine_sentence,
     others,
+    page_fault_sentence,
     path_title,
     verdict_label,
     verdict_sentence,
@@ -75,8 +78,8 @@ def _proof_card(run: Run, path: PathResult) -> None:
     layers = run.model_card.shape.num_encoder_layers if run.model_card else None
     st.markdown(evidence_sentence(path, layers))
     st.caption(agreement_sentence(run, path))
-    if path.next_step:
-        st.caption(path.next_step)
+    for note in filter(None, (path.next_step, page_fault_sentence(path))):
+        st.caption(note)
 
 
 def _badges(path: PathResult) -> None:
@@ -132,6 +135,32 @@ def operator_table(run: Run) -> pd.DataFrame:
             for op in (path.profile.ops if path.profile else ())
         ]
     )
+
+
+def show_explanations(run: Run, key: str) -> None:
+    """The waterfall from the baseline to each profiled path, and the ladder where more than one step was run."""
+    compared = [path.name for path in run.paths if path.profile and path.name != run.experiment.baseline]
+    if run.baseline.profile and run.baseline.profile.groups and compared:
+        fastest = max(compared, key=lambda name: run.path(name).speedup or 0)
+        name = st.segmented_control(
+            "From the slow path to",
+            compared,
+            default=fastest,
+            required=True,
+            format_func=path_title,
+            key=f"{key}_waterfall_path_{run.id}",
+        )
+        path = run.path(name)
+        words = waterfall_words(run.baseline, path)
+        st.altair_chart(waterfall_chart(run.baseline, path), key=f"{key}_waterfall", alt=words)
+        st.caption(f"{words} Profiled shares, scaled to the measured medians, so that the bars add up.")
+    if len(ladder(run)) > 1:
+        st.markdown("**The ladder, step by step**")
+        st.altair_chart(ladder_chart(run), key=f"{key}_ladder", alt=ladder_words(run))
+        st.caption(
+            "Each bar is one step against the one before, with its 95 % interval. The tutorial's headline is the "
+            "whole ladder; Better Transformer's share is native kernels and sparsity."
+        )
 
 
 def show_rounds(run: Run, key: str) -> None:

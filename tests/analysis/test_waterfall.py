@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.analysis.groups import GROUPS
-from engine.analysis.waterfall import scaled_groups, waterfall
+from engine.analysis.waterfall import measured_groups, waterfall
 from engine.records import PathResult, Profile
 from tests.samples import sample_path
 
@@ -32,11 +32,22 @@ def test_bars_add_up_to_the_measured_difference(
 
 
 def test_groups_keep_their_proportions() -> None:
-    scaled = scaled_groups(_path("slow", 100.0, {"linear": 3.0, "attention": 1.0}))
+    scaled = measured_groups(_path("slow", 100.0, {"linear": 3.0, "attention": 1.0}))
     assert (scaled["linear"], scaled["attention"]) == pytest.approx((75.0, 25.0))
 
 
 def test_a_path_without_a_profile_is_told() -> None:
     path = _path("slow", 1.0, {"linear": 1.0}).model_copy(update={"profile": None})
     with pytest.raises(ValueError, match="slow was not profiled"):
-        scaled_groups(path)
+        measured_groups(path)
+
+
+def test_memory_that_the_profiler_kept_is_a_group_of_its_own() -> None:
+    path = _path("fast-nested", 80.0, {"linear": 40.0})
+    assert path.profile is not None
+    faster = path.profile.model_copy(update={"overhead": 0.625})
+    fetching = path.model_copy(update={"profile": faster, "page_faults": 23_000})
+    assert measured_groups(fetching)["fetching memory"] == pytest.approx(30.0)
+    assert measured_groups(fetching)["linear"] == pytest.approx(50.0)
+    calm = fetching.model_copy(update={"page_faults": 10})
+    assert measured_groups(calm)["linear"] == pytest.approx(80.0)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.measure.environment import Watch, cpu_quota, machine_pulse, read_environment
+from engine.measure.environment import Watch, allocator_settings, cpu_quota, machine_pulse, read_environment
 
 
 def test_the_facts_are_those_of_this_process() -> None:
@@ -55,3 +55,8 @@ def test_the_control_groups_quota(tmp_path: Path, text: str | None, cores: float
     if text is not None:
         (tmp_path / "cpu.max").write_text(text)
     assert cpu_quota(tmp_path / "cpu.max") == cores
+
+
+def test_what_steers_the_allocator_is_kept_and_nothing_else() -> None:
+    variables = {"MALLOC_TRIM_THRESHOLD_": "1", "LD_PRELOAD": "libjemalloc.so", "HOME": "x", "SECRET": "y"}
+    assert allocator_settings(variables) == {"LD_PRELOAD": "libjemalloc.so", "MALLOC_TRIM_THRESHOLD_": "1"}

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import mmap
 import time
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from engine.measure.inputs import tokenize
 from engine.measure.models import LoadedModel
 from engine.measure.paths import EXECUTION_PATHS, PreparedPath
 from engine.measure.paths.execution import Expectation
-from engine.measure.profiling import peak_memory_mb, profile
+from engine.measure.profiling import page_faults, peak_memory_mb, profile
 from engine.presets import PRESETS
 from engine.settings import Settings
 
@@ -75,3 +76,17 @@ def test_an_expectation_is_exact_unless_it_is_a_lower_bound() -> None:
     assert not Expectation("op", 6).met(7)
     assert Expectation("op", 1, at_least=True).met(27)
     assert not Expectation("op", 1, at_least=True).met(0)
+
+
+def test_page_faults_are_those_of_a_forward(minilm: LoadedModel) -> None:
+    pages = 4096
+
+    def touch_new_memory(tokens: torch.Tensor) -> torch.Tensor:
+        with mmap.mmap(-1, pages * mmap.PAGESIZE) as memory:
+            for page in range(pages):
+                memory[page * mmap.PAGESIZE] = 1
+        return tokens
+
+    switches = EXECUTION_PATHS["slow"].prepare(minilm.model).switches
+    path = PreparedPath(forward=touch_new_memory, hidden=touch_new_memory, switches=switches)
+    assert page_faults(path, torch.zeros(1, 1, dtype=torch.int64)) == pytest.approx(pages, rel=0.1)
