@@ -6,6 +6,7 @@ from pages.kit import nav
 
 nav.guard()
 
+from engine.analysis.ladder import LADDER
 from engine.events import RunRequest
 from engine.present.charts import padding_alt, padding_map
 from engine.present.wording import unfairness_sentence
@@ -15,7 +16,7 @@ from pages.kit import lessons
 from pages.kit.batches import show_tokenized
 from pages.kit.choosing import chosen_model, loading_panel, show_card, start_loading
 from pages.kit.job_panel import job_panel
-from pages.kit.results import show_operators, show_proof, show_speedups, show_verdict
+from pages.kit.results import show_ladder, show_operators, show_proof, show_speedups, show_verdict
 from pages.kit.state import BUDGET_S, submit, the_lab
 
 ITERATIONS = 10
@@ -117,6 +118,16 @@ show_result("2.2", measure("2.2", ("slow", mha, "fast-nested")))
 
 show_lesson(lessons.SPARSITY)
 show_result("2.3", measure("2.3", ("slow", "fast-mha", "fast-nested")))
+
+st.subheader("The ladder")
+st.markdown(
+    "The tutorial compares a model in train mode with the fastpath. Between the two lie four steps, and only the last "
+    "two are Better Transformer: no dropout, no autograd, native kernels, sparsity. Measured in one experiment, each "
+    "step has a figure of its own."
+)
+climbed = measure("ladder", LADDER)
+if climbed is not None:
+    show_ladder(climbed, key="walk_ladder")
 
 st.subheader("What it comes to")
 st.markdown(

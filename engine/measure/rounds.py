@@ -22,7 +22,7 @@ Clock = Callable[[], float]
 
 MIN_ROUNDS, MAX_ROUNDS = 8, 60
 PRECISION = 0.03
-SHORT_CALL_S, BLOCK_S = 0.005, 0.020
+SHORT_CALL_S, BLOCK_S = 0.010, 0.05
 WARM_UP_WINDOW, WARM_UP_TOLERANCE, WARM_UP_CAP_S = 3, 0.05, 2.0
 
 
@@ -57,18 +57,18 @@ class StopRule:
         """Most rounds that will be run."""
         return self.iterations or self.max_rounds
 
-    def reason(self, done: int, elapsed_s: float, speedups: Mapping[str, Interval]) -> str | None:
+    def reason(self, done: int, elapsed_s: float, intervals: Mapping[str, Interval]) -> str | None:
         """Why to stop now, or None to go on."""
         if done >= self.at_most:
             return f"the {done} rounds asked for" if self.iterations else f"the most rounds, {done}"
-        if self.iterations is None and done >= self.min_rounds and self._precise(speedups):
+        if self.iterations is None and done >= self.min_rounds and self._precise(intervals):
             return f"precise to {self.precision:.0%} after {done} rounds"
         if elapsed_s >= self.budget_s:
             return f"the budget of {self.budget_s:g} s is used up after {done} rounds"
         return None
 
-    def _precise(self, speedups: Mapping[str, Interval]) -> bool:
-        return all(half_width(interval) <= self.precision for interval in speedups.values())
+    def _precise(self, intervals: Mapping[str, Interval]) -> bool:
+        return all(half_width(interval) <= self.precision for interval in intervals.values())
 
 
 @dataclass
@@ -84,8 +84,16 @@ class Rounds:
         """Interval of each path's speedup over the baseline, all together 95 %; empty while rounds are too few."""
         others = [name for name in self.samples_ms if name not in (self.baseline, BASELINE_AGAIN)]
         confidence = shared_confidence(len(others))
-        found = {name: median_interval(self._ratios(name), confidence) for name in others}
-        return {name: interval for name, interval in found.items() if interval}
+        return self._known({name: median_interval(self._ratios(name), confidence) for name in others})
+
+    def all_intervals(self) -> dict[str, Interval]:
+        """The same and the noise floor's, on which the verdict rests as well."""
+        floor = median_interval(self._ratios(BASELINE_AGAIN))
+        return {**self.speedups(), **self._known({BASELINE_AGAIN: floor})}
+
+    @staticmethod
+    def _known(intervals: Mapping[str, Interval | None]) -> dict[str, Interval]:
+        return {name: interval for name, interval in intervals.items() if interval}
 
     def _ratios(self, name: str) -> list[float]:
         return paired_ratios(self.samples_ms[self.baseline], self.samples_ms[name])
@@ -127,7 +135,7 @@ def run_rounds(
         on_round(rounds)
         done = len(rounds.order)
         cancelled = f"cancelled after {done} rounds" if stop_asked() else None
-        rounds.stop_reason = cancelled or rule.reason(done, clock() - start, rounds.speedups()) or ""
+        rounds.stop_reason = cancelled or rule.reason(done, clock() - start, rounds.all_intervals()) or ""
     return rounds
 
 

@@ -10,7 +10,6 @@ from rich.text import Text
 
 from engine.analysis.compare import Change, Gate
 from engine.analysis.ladder import ladder
-from engine.analysis.stats import percentile
 from engine.analysis.waterfall import waterfall
 from engine.catalog import PATHS
 from engine.present.wording import (
@@ -18,6 +17,7 @@ from engine.present.wording import (
     evidence_words,
     interval_words,
     page_fault_sentence,
+    percentile_words,
     verdict_sentence,
 )
 from engine.records import ModelSpec, PathResult, Run
@@ -64,14 +64,6 @@ def run_report(run: Run) -> RenderableType:
         Text(conditions_words(run), style="dim"),
         Text(verdict_sentence(run), style="bold"),
     )
-
-
-def percentile_words(path: PathResult, q: float) -> str:
-    """A percentile of a path's latency in ms, or what it still needs."""
-    if path.calls_per_sample > 1:
-        return f"calls timed alone (these are means of {path.calls_per_sample})"
-    found = percentile(path.samples_ms, q)
-    return f"needs {found.missing} more rounds" if found.value is None else f"{found.value:.1f} ms"
 
 
 def paths_table(run: Run) -> Table:

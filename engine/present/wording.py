@@ -1,6 +1,6 @@
 """A run in sentences: what is faster, what the profile proves, and what could not be measured. Pure functions."""
 
-from engine.analysis.stats import paired_ratios, speedup
+from engine.analysis.stats import paired_ratios, percentile, speedup
 from engine.analysis.waterfall import MANY_PAGE_FAULTS
 from engine.catalog import PATHS
 from engine.records import Interval, PathResult, Run
@@ -183,3 +183,11 @@ def page_fault_sentence(path: PathResult) -> str:
         "because the allocator gives them back after the last one; with MALLOC_MMAP_THRESHOLD_ and "
         "MALLOC_TRIM_THRESHOLD_ both set to 1073741824 it keeps them."
     )
+
+
+def percentile_words(path: PathResult, q: float) -> str:
+    """A percentile of a path's latency in ms, or what it still needs."""
+    if path.calls_per_sample > 1:
+        return f"calls timed alone (these are means of {path.calls_per_sample})"
+    found = percentile(path.samples_ms, q)
+    return f"needs {found.missing} more rounds" if found.value is None else f"{found.value:.1f} ms"

@@ -25,6 +25,7 @@ from engine.present.wording import (
     others,
     page_fault_sentence,
     path_title,
+    percentile_words,
     verdict_label,
     verdict_sentence,
 )
@@ -78,6 +79,7 @@ def _proof_card(run: Run, path: PathResult) -> None:
     layers = run.model_card.shape.num_encoder_layers if run.model_card else None
     st.markdown(evidence_sentence(path, layers))
     st.caption(agreement_sentence(run, path))
+    st.caption(f"p90: {percentile_words(path, 0.9)}.")
     for note in filter(None, (path.next_step, page_fault_sentence(path))):
         st.caption(note)
 
@@ -156,11 +158,16 @@ def show_explanations(run: Run, key: str) -> None:
         st.caption(f"{words} Profiled shares, scaled to the measured medians, so that the bars add up.")
     if len(ladder(run)) > 1:
         st.markdown("**The ladder, step by step**")
-        st.altair_chart(ladder_chart(run), key=f"{key}_ladder", alt=ladder_words(run))
-        st.caption(
-            "Each bar is one step against the one before, with its 95 % interval. The tutorial's headline is the "
-            "whole ladder; Better Transformer's share is native kernels and sparsity."
-        )
+        show_ladder(run, key)
+
+
+def show_ladder(run: Run, key: str) -> None:
+    """Every step from the tutorial's slow path to the fastpath by itself."""
+    st.altair_chart(ladder_chart(run), key=f"{key}_ladder", alt=ladder_words(run))
+    st.caption(
+        "Each bar is one step against the one before, with its 95 % interval. The tutorial's headline is the "
+        "whole ladder; Better Transformer's share is native kernels and sparsity."
+    )
 
 
 def show_rounds(run: Run, key: str) -> None:

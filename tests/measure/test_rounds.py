@@ -122,7 +122,7 @@ def test_every_round_is_told() -> None:
 def test_short_calls_are_timed_in_blocks_and_long_ones_alone() -> None:
     machine = Machine()
     assert block_size(machine.path("long", SHORT_CALL_S), machine.clock) == 1
-    assert block_size(machine.path("short", 0.001), machine.clock) == 20
+    assert block_size(machine.path("short", 0.001), machine.clock) == 50
     assert timed_ms(machine.path("short", 0.001), 20, machine.clock) == pytest.approx(1.0)
 
 
