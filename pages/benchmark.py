@@ -1,6 +1,7 @@
 """Measure the chosen model and batch on the chosen paths, watch it live, and read what follows."""
 
 import os
+from pathlib import Path
 
 import streamlit as st
 
@@ -10,7 +11,7 @@ nav.guard()
 
 from engine.catalog import PATHS
 from engine.present.wording import path_title
-from pages.kit.choosing import chosen_model
+from pages.kit.choosing import chosen_model, devices
 from pages.kit.job_panel import job_panel
 from pages.kit.results import (
     show_downloads,
@@ -19,6 +20,7 @@ from pages.kit.results import (
     show_proof,
     show_rounds,
     show_speedups,
+    show_traces,
     show_verdict,
 )
 from pages.kit.state import (
@@ -67,6 +69,10 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         key="bench_dtype",
         bind="query-params",
     )
+    if len(devices()) > 1:
+        st.segmented_control(
+            "Device", devices(), default="cpu", required=True, key="bench_device", bind="query-params"
+        )
     st.selectbox(
         "Threads",
         range((os.cpu_count() or 1) + 1),
@@ -75,6 +81,12 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         persist_state="session",
         width=180,
     )
+st.toggle(
+    "Keep Chrome traces",
+    key="bench_traces",
+    persist_state="session",
+    help="Every profiled event of every path, for chrome://tracing or Perfetto; downloaded below the result.",
+)
 
 before = view_of(RUN_SLOT)
 st.button(
@@ -101,3 +113,5 @@ elif view.run is not None:
     show_rounds(view.run, key="bench")
     st.subheader("Take it away")
     show_downloads(view.run, key="bench")
+    if lab.traces is not None:
+        show_traces(Path(lab.traces.name), key="bench")

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from engine.analysis.compare import Change, Gate
 from engine.analysis.ladder import ladder
+from engine.analysis.stats import percentile
 from engine.analysis.waterfall import waterfall
 from engine.catalog import PATHS
 from engine.present.wording import (
@@ -17,7 +18,6 @@ from engine.present.wording import (
     evidence_words,
     interval_words,
     page_fault_sentence,
-    percentile_words,
     verdict_sentence,
 )
 from engine.records import ModelSpec, PathResult, Run
@@ -60,7 +60,7 @@ def run_report(run: Run) -> RenderableType:
         paths_table(run),
         *(operators_table(path) for path in run.paths if path.profile),
         *_explanations(run),
-        *(Text(note) for note in map(page_fault_sentence, run.paths) if note),
+        *(Text(note) for note in notes(run)),
         Text(conditions_words(run), style="dim"),
         Text(verdict_sentence(run), style="bold"),
     )
@@ -76,14 +76,32 @@ def paths_table(run: Run) -> Table:
         table.add_row(
             path.name,
             f"{path.median_ms:.1f} ms",
-            percentile_words(path, 0.9),
+            _p90(path),
             f"{path.speedup:.2f}x" if path.speedup else "",
             interval_words(path.speedup_ci95),
             path.verdict or path.verdict_reason,
             agreement_words(path),
-            evidence_words(path),
+            "" if path.evidence is None else "proven" if path.evidence.ok else "refuted",
         )
     return table
+
+
+def _p90(path: PathResult) -> str:
+    found = percentile(path.samples_ms, 0.9)
+    if path.calls_per_sample > 1:
+        return "in blocks"
+    return f"{found.value:.1f} ms" if found.value is not None else f"+{found.missing} rounds"
+
+
+def notes(run: Run) -> Iterator[str]:
+    """What a reader has to know beside the table: claims refuted, open verdicts' next steps, page faults."""
+    for path in run.paths:
+        if path.evidence and not path.evidence.ok:
+            yield f"{path.name}: {evidence_words(path)}."
+        if path.next_step:
+            yield f"{path.name}: {path.verdict_reason}. {path.next_step}"
+        if fetching := page_fault_sentence(path):
+            yield fetching
 
 
 def operators_table(path: PathResult, title: str = "") -> Table:

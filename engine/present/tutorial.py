@@ -9,6 +9,7 @@ from engine.present.terminal import (
     batch_words,
     conditions_words,
     ladder_table,
+    notes,
     operators_table,
     paths_table,
 )
@@ -49,6 +50,7 @@ def tutorial_report(run: Run, on_cpu: Run) -> RenderableType:
         Text("What the tutorial's three traps do to these runs", style="bold"),
         *(Text(f"{number}. {trap}\n") for number, trap in enumerate(tutorial_traps(run), start=1)),
         paths_table(run),
+        *(Text(note) for note in notes(run)),
         ladder_table(run),
         Text(conditions_words(run), style="dim"),
         Text(verdict_sentence(run), style="bold"),

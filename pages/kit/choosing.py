@@ -1,5 +1,7 @@
 """Choosing and loading a model, shared by the Overview and the Model page."""
 
+import shutil
+
 import streamlit as st
 
 from engine.catalog import CATALOG, DEFAULT_MODEL, find_model
@@ -28,6 +30,11 @@ def chosen_model() -> ModelSpec:
         st.warning(str(refusal))
         lab.model = DEFAULT_MODEL
         return CATALOG[DEFAULT_MODEL]
+
+
+def devices() -> tuple[str, ...]:
+    """Devices that may be there, told without torch: a GPU shows by its driver, and the child checks for itself."""
+    return ("cpu", "cuda") if shutil.which("nvidia-smi") else ("cpu",)
 
 
 def model_label(name: str) -> str:

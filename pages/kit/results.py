@@ -1,5 +1,6 @@
 """A finished run on a page: verdict, bars, proof, operators, rounds and downloads, each a piece of its own."""
 
+from pathlib import Path
 from typing import Literal, get_args
 
 import pandas as pd
@@ -192,5 +193,21 @@ def show_downloads(run: Run, key: str) -> None:
                 mime=mime,
                 key=f"{key}_download_{kind}",
                 icon=":material/download:",
+                on_click="ignore",
+            )
+
+
+def show_traces(folder: Path, key: str) -> None:
+    """The Chrome traces in this folder, one a path."""
+    with st.container(horizontal=True):
+        for file in sorted(folder.glob("*.json.gz")):
+            name = file.name.removesuffix(".json.gz")
+            st.download_button(
+                f"Trace: {path_title(name)}",
+                file.read_bytes,
+                file_name=file.name,
+                mime="application/gzip",
+                key=f"{key}_trace_{name}",
+                icon=":material/timeline:",
                 on_click="ignore",
             )

@@ -6,6 +6,7 @@ Widgets own their own values under their keys; whatever more than one page needs
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from tempfile import TemporaryDirectory
 
 import streamlit as st
 from pydantic import ValidationError
@@ -41,6 +42,7 @@ class Lab:
         tokenized_for: the model and the texts that the tokenize slot is about.
         tickets, ended: work by the slot that shows it, and the last views of what has ended.
         refusals: why a slot's work could not even be asked for.
+        traces: folder of the last run's Chrome traces, removed with the session; None where none were asked for.
     """
 
     model: str = DEFAULT_MODEL
@@ -54,6 +56,7 @@ class Lab:
     tickets: dict[str, Ticket] = field(default_factory=dict)
     ended: dict[str, TicketView] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
+    traces: TemporaryDirectory[str] | None = None
 
 
 def the_lab() -> Lab:
@@ -94,16 +97,19 @@ def view_of(slot: str) -> TicketView | None:
 
 def start_run() -> None:
     """Measure the chosen model and batch; a callback."""
-    submit(RUN_SLOT, lambda: RunRequest(experiment=experiment_of_session()))
+    lab = the_lab()
+    wanted = st.session_state.get("bench_traces", False)
+    lab.traces = TemporaryDirectory(prefix="fastpath-traces-") if wanted else None
+    folder = lab.traces.name if lab.traces else None
+    submit(RUN_SLOT, lambda: RunRequest(experiment=experiment_of_session(), trace_dir=folder))
 
 
 def cancel(slot: str) -> None:
     """Stop the work in this slot."""
     ticket = the_lab().tickets.get(slot)
     if ticket is not None:
-        with suppress(
-            Refusal
-        ):  # our own ticket: refused only where it ended so long ago that it was forgotten
+        # Our own ticket: refused only where it ended so long ago that it was forgotten.
+        with suppress(Refusal):
             the_desk().cancel(ticket)
 
 
@@ -135,6 +141,7 @@ def experiment_of_session() -> Experiment:
             model=lab.model,
             batch=lab.batch,
             paths=("slow", *(name for name in chosen if name != "slow")),
+            device=session.get("bench_device") or "cpu",
             dtype=session.get("bench_dtype") or "fp32",
             threads=session.get("bench_threads") or None,
             iterations=10 if rounds == TUTORIAL_ITERATIONS else None,

@@ -1,6 +1,6 @@
 """The statistics: exact ranks, and intervals that hold the truth as often as they say (Monte Carlo, seeded)."""
 
-from math import comb
+from math import comb, log
 from random import Random
 
 import pytest
@@ -40,16 +40,21 @@ def test_too_few_samples_have_no_interval() -> None:
     assert median_interval([1.0] * (MIN_SAMPLES - 1)) is None
 
 
-@pytest.mark.parametrize("count", [8, 12, 20, 40])
-def test_the_interval_holds_the_true_median_93_to_98_percent_of_the_time(count: int) -> None:
+def _coverage(count: int) -> float:
+    """Share of 4,000 seeded experiments whose interval holds the true median, ln 2, of a skewed noise."""
     random = Random(count)
-    trials, held = 4000, 0
-    for _ in range(trials):
-        samples = [random.expovariate(1.0) for _ in range(count)]
-        interval = median_interval(samples)
-        assert interval is not None
-        held += interval[0] <= 0.6931471805599453 <= interval[1]
-    assert 0.93 <= held / trials <= 0.995
+    intervals = (median_interval([random.expovariate(1.0) for _ in range(count)]) for _ in range(4000))
+    return sum(low <= log(2) <= high for low, high in filter(None, intervals)) / 4000
+
+
+@pytest.mark.parametrize("count", [9, 12, 20, 40, 60])
+def test_the_interval_holds_the_true_median_93_to_98_percent_of_the_time(count: int) -> None:
+    assert 0.93 <= _coverage(count) <= 0.98
+
+
+def test_with_few_rounds_the_interval_errs_on_the_safe_side() -> None:
+    # Ranks are whole numbers: with 8 samples the next narrower interval would hold only 93 %, so this one holds 99 %.
+    assert _coverage(8) >= 0.98
 
 
 def test_a_speedup_is_the_median_of_paired_ratios_not_the_ratio_of_medians() -> None:

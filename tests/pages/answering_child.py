@@ -51,9 +51,16 @@ def answer(line: str, loaded: set[str]) -> Record:
         loaded.add(request.model)
         assert SAMPLE.model_card is not None
         return Loaded(card=SAMPLE.model_card.model_copy(update={"name": request.model}))
+    return answer_run(request)
+
+
+def answer_run(request: RunRequest) -> Record:
     if len(request.experiment.batch.texts) > 10:
         tell(Step(name="measure", text="Measuring for ever"))
         time.sleep(60)
+    if request.trace_dir:
+        for name in request.experiment.paths:
+            (Path(request.trace_dir) / f"{name}.json.gz").write_bytes(b"a trace")
     return Finished(run=SAMPLE.model_copy(update={"experiment": request.experiment}))
 
 

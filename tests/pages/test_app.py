@@ -1,11 +1,13 @@
 """What each page shows and does, through the frame, with the real desk and real child processes."""
 
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from engine.analysis.ladder import LADDER
 from engine.present.wording import verdict_sentence
 from engine.presets import PRESETS
 from engine.records import read_run
@@ -206,3 +208,44 @@ def test_the_switch_of_section_2_2_decides_which_native_mha_runs(app: AppTest) -
     app.button(key="walk_2.2_run").click().run()
     run_until(app, lambda app: "walk_2.2" in lab(app).ended)
     assert "tutorial-mha" not in lab(app).ended["walk_2.2"].run.experiment.paths
+
+
+def test_traces_are_offered_only_when_asked_for(app: AppTest) -> None:
+    app.switch_page(nav.BENCHMARK).run()
+    app.button(key="bench_run").click().run()
+    run_until(app, lambda app: app.success)
+    assert lab(app).traces is None
+    app.toggle(key="bench_traces").set_value(True).run()
+    app.button(key="bench_run").click().run()
+    run_until(app, lambda app: app.success)
+    assert [app.get_by_key(f"bench_trace_{name}").label for name in ("slow", "fast-mha", "fast-nested")]
+
+
+def test_a_result_explains_where_the_difference_comes_from(app: AppTest) -> None:
+    app.switch_page(nav.BENCHMARK).run()
+    app.button(key="bench_run").click().run()
+    run_until(app, lambda app: app.success)
+    shown = words(app.caption)
+    assert "From the slow path to native MHA + sparsity" in shown
+    assert "Each bar is one step against the one before" in shown
+    assert "pages of memory" in shown
+
+
+def test_a_device_is_chosen_only_where_there_is_more_than_one(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.switch_page(nav.BENCHMARK).run()
+    assert "bench_device" not in app.session_state
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    app.run()
+    app.segmented_control(key="bench_device").set_value("cuda").run()
+    app.button(key="bench_run").click().run()
+    run_until(app, lambda app: app.success)
+    assert lab(app).ended["run"].run.experiment.device == "cuda"
+
+
+def test_the_walkthrough_ends_with_the_ladder(app: AppTest) -> None:
+    app.switch_page(nav.WALKTHROUGH).run()
+    app.button(key="walk_ladder_run").click().run()
+    run_until(app, lambda app: "The tutorial's headline is the whole ladder" in words(app.caption))
+    assert lab(app).ended["walk_ladder"].run.experiment.paths == LADDER
