@@ -17,9 +17,11 @@ from pages.kit.batches import show_tokenized
 from pages.kit.choosing import chosen_model, loading_panel, show_card, start_loading
 from pages.kit.job_panel import job_panel
 from pages.kit.results import show_ladder, show_operators, show_proof, show_speedups, show_verdict
-from pages.kit.state import BUDGET_S, submit, the_lab
+from pages.kit.state import submit, the_lab
 
 ITERATIONS = 10
+# Ten rounds are asked for, so the budget is only there for a machine that is too slow for them.
+TEN_ROUNDS_S = 180.0
 AS_WRITTEN, CORRECTED = "enable_nested_tensor (as written)", "use_nested_tensor (corrected)"
 lab = the_lab()
 
@@ -41,7 +43,7 @@ def start(slot: str, paths: tuple[str, ...]) -> None:
     """Measure these paths as the tutorial does, ten times; a callback."""
     batch = find_preset(st.session_state.walk_batch)
     experiment = Experiment(
-        model=lab.model, batch=batch, paths=paths, iterations=ITERATIONS, budget_s=BUDGET_S
+        model=lab.model, batch=batch, paths=paths, iterations=ITERATIONS, budget_s=TEN_ROUNDS_S
     )
     submit(slot, lambda: RunRequest(experiment=experiment))
 

@@ -28,7 +28,7 @@ def waterfall_chart(baseline: PathResult, path: PathResult) -> Drawing:
         y=y,
         x=alt.X("start:Q", title="Milliseconds per forward"),
         x2="end:Q",
-        color=alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(orient="top")),
+        color=alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(orient="top", columns=1)),
         tooltip=[
             alt.Tooltip("group:N", title="Part"),
             alt.Tooltip("before:Q", title=f"{baseline.name} ms", format=".2f"),

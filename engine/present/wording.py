@@ -68,7 +68,8 @@ def _clause(path: PathResult, baseline: str, *, first: bool) -> str:
         case "same":
             return f"{noun} is as fast as {baseline}{interval or f' ({value})'}"
         case _:
-            return f"{noun} cannot be told from {baseline}{interval or f' ({value})'}"
+            why = f": {path.verdict_reason}" if first and path.verdict_reason else f" ({value})"
+            return f"{noun} cannot be told from {baseline}{why}"
 
 
 def speedup_between(run: Run, slow: str, fast: str) -> float | None:
@@ -180,8 +181,8 @@ def page_fault_sentence(path: PathResult) -> str:
         return ""
     return (
         f"{path_title(path.name)} fetches {path.page_faults:,} pages of memory from the system in every forward, "
-        "because the allocator gives them back after the last one; with MALLOC_MMAP_THRESHOLD_ and "
-        "MALLOC_TRIM_THRESHOLD_ both set to 1073741824 it keeps them."
+        "because the allocator gives them back after the last one; glibc keeps them where MALLOC_MMAP_THRESHOLD_ and "
+        "MALLOC_TRIM_THRESHOLD_ are both set to 1073741824."
     )
 
 

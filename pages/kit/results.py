@@ -166,8 +166,8 @@ def show_ladder(run: Run, key: str) -> None:
     """Every step from the tutorial's slow path to the fastpath by itself."""
     st.altair_chart(ladder_chart(run), key=f"{key}_ladder", alt=ladder_words(run))
     st.caption(
-        "Each bar is one step against the one before, with its 95 % interval. The tutorial's headline is the "
-        "whole ladder; Better Transformer's share is native kernels and sparsity."
+        f"{ladder_words(run)} Each bar is one step against the one before, with its 95 % interval. The tutorial's "
+        "headline is the whole ladder; Better Transformer's share is native kernels and sparsity."
     )
 
 
