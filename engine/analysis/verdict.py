@@ -46,7 +46,8 @@ def decide(
     if interval is None:
         more = max(1, MIN_SAMPLES + 2 - situation.rounds)
         reason = f"{situation.rounds} rounds are too few for an interval"
-        return Verdict(word="not sure", reason=reason, next_step=_more_rounds(more, situation))
+        step = _quieter(situation) if situation.disturbance else _more_rounds(more, situation)
+        return Verdict(word="not sure", reason=reason, next_step=step)
     bounds = _bounds(noise_floor, margin)
     low, high = interval
     if low > bounds[1]:
@@ -77,7 +78,7 @@ def _open_reason(interval: Interval, bounds: Interval, margin: float) -> str:
 
 def _next_step(interval: Interval, bounds: Interval, margin: float, situation: Situation) -> str:
     if situation.disturbance:
-        return f"Measure again when the machine is quiet: {situation.disturbance}."
+        return _quieter(situation)
     needed = rounds_needed(interval, bounds, margin, situation.rounds)
     if needed is None:
         return "The difference, if any, is about as small as what this machine can resolve: take the two as equal."
@@ -98,6 +99,10 @@ def rounds_needed(interval: Interval, bounds: Interval, margin: float, rounds: i
     shrink = half_width(interval) / allowed
     needed = max(rounds + 1, ceil(rounds * shrink * shrink))
     return needed if needed <= MOST_ROUNDS_WORTH else None
+
+
+def _quieter(situation: Situation) -> str:
+    return f"Measure again when the machine is quiet: {situation.disturbance}."
 
 
 def _more_rounds(count: int, situation: Situation) -> str:
