@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import inf, nan
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -22,12 +23,12 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from engine.analysis.compare import Gate, compare_runs, gate, gate_ratio
 from engine.analysis.conclude import concluded
 from engine.analysis.verdict import MARGIN
-from engine.catalog import CATALOG, DEFAULT_MODEL, find_model, find_paths
+from engine.catalog import CATALOG, DEFAULT_MODEL, PATHS, find_model, find_paths
 from engine.errors import Refusal
 from engine.events import Download, Event, Round, Step
 from engine.present import terminal
 from engine.present.tutorial import TUTORIAL_ITERATIONS, TUTORIAL_PATHS, tutorial_report
-from engine.presets import DEFAULT_PRESET, find_preset
+from engine.presets import DEFAULT_PRESET, PRESETS, find_preset
 from engine.records import Batch, DType, Experiment, Run, read_run, refusal_of
 from engine.settings import Settings, load_settings
 from engine.texts import checked_texts, decode_upload, split_lines
@@ -59,10 +60,14 @@ def models() -> None:
 @app.command()
 def run(  # noqa: PLR0913  (one argument an option)
     model: Model = DEFAULT_MODEL,
-    batch: Annotated[str, typer.Option(help="A preset; ignored where texts are given.")] = DEFAULT_PRESET,
+    batch: Annotated[
+        str, typer.Option(help=f"A preset, ignored where texts are given: {', '.join(PRESETS)}.")
+    ] = DEFAULT_PRESET,
     text: Annotated[list[str] | None, typer.Option(help="A text of your own; may be repeated.")] = None,
     texts: Annotated[Path | None, typer.Option(help="A UTF-8 file with one text a line.")] = None,
-    paths: Annotated[str, typer.Option(help="Execution paths, separated by commas.")] = DEFAULT_PATHS,
+    paths: Annotated[
+        str, typer.Option(help=f"Execution paths, separated by commas: {', '.join(PATHS)}.")
+    ] = DEFAULT_PATHS,
     device: Device = "cpu",
     dtype: Precision = "fp32",
     threads: Threads = None,
@@ -83,11 +88,12 @@ def run(  # noqa: PLR0913  (one argument an option)
 ) -> None:
     """Measure execution paths of one model on one batch, and say which is faster."""
     settings = load_settings()
-    limits = [_limit(text) for text in fail_under or []]
+    names = _with_baseline(paths)
+    limits = [_limit(text, names) for text in fail_under or []]
     experiment = _experiment(
         model=model,
         batch=_batch(batch, text or [], texts, settings),
-        paths=_with_baseline(paths),
+        paths=names,
         device=device,
         dtype=dtype,
         threads=threads,
@@ -96,6 +102,7 @@ def run(  # noqa: PLR0913  (one argument an option)
         budget_s=budget,
     )
     _check_writable(json_file)
+    _check_trace_folder(trace)
     finished = _measure(experiment, settings, trace)
     Console(width=terminal.width()).print(terminal.run_report(finished))
     _write(finished, json_file)
@@ -144,12 +151,15 @@ def compare(
 
     Exit code 0: nothing; 1: a path regressed; 2: one was not measured, or the runs are not alike; 3: not clear.
     """
+    if not 0 <= margin < 1:
+        raise Refusal(f"--margin is a share from 0 to 1, as in 0.02; {margin:g} is not.")
     older, newer = read_run(_read(before)), read_run(_read(after))
     changes = compare_runs(older, newer, margin, unlike_allowed=anyway)
     if markdown:
         typer.echo(terminal.comparison_markdown(changes, newer.title), nl=False)
     else:
         Console(width=terminal.width()).print(terminal.comparison_table(changes))
+        typer.echo("A change above 1x means that the second run is faster.")
     raise typer.Exit(gate(changes))
 
 
@@ -194,15 +204,20 @@ def _refused(refusal: Refusal) -> int:
     return 2
 
 
-def _limit(text: str) -> tuple[str, float]:
+def _limit(text: str, measured: tuple[str, ...]) -> tuple[str, float]:
     name, _, ratio = text.partition("=")
     find_paths((name,))
-    try:
-        return name, float(ratio)
-    except ValueError:
+    if name not in measured or name == "slow":
         raise Refusal(
-            f"--fail-under takes PATH=RATIO, as in fast-nested=1.2; {text!r} is not that."
-        ) from None
+            f"--fail-under {text}: {name} is the baseline or not among --paths, so it has no speedup."
+        )
+    try:
+        least = float(ratio)
+    except ValueError:
+        least = nan
+    if not 0 < least < inf:
+        raise Refusal(f"--fail-under takes PATH=RATIO, as in fast-nested=1.2; {text!r} is not that.")
+    return name, least
 
 
 def _exit_by(limits: list[tuple[str, float]], run: Run) -> None:
@@ -250,6 +265,17 @@ def _check_writable(file: Path | None) -> None:
         raise Refusal(
             f"The file {file} cannot be written, so nothing was measured: name one in a folder of yours."
         )
+
+
+def _check_trace_folder(folder: Path | None) -> None:
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(
+            f"The folder {folder} for traces cannot be made ({error.strerror}), so nothing was measured: name another."
+        ) from None
 
 
 def _measure(experiment: Experiment, settings: Settings, trace: Path | None) -> Run:

@@ -28,6 +28,7 @@ from pages.kit.state import (
     RUN_SLOT,
     TUTORIAL_ITERATIONS,
     UNTIL_PRECISE,
+    settings_changed,
     start_run,
     the_lab,
     view_of,
@@ -102,6 +103,10 @@ view = job_panel(RUN_SLOT)
 if view is None:
     st.caption("Press Run, or Ctrl+Enter. Every path is checked for the same answer before it is timed.")
 elif view.run is not None:
+    if settings_changed(view.run):
+        st.info(
+            "The settings have changed since this run; Run measures the new ones.", icon=":material/update:"
+        )
     show_verdict(view.run)
     show_speedups(view.run, key="bench")
     st.subheader("Is the fastpath really taken?")

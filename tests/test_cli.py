@@ -87,6 +87,7 @@ def test_tutorial_makes_the_six_runs_in_order_and_names_the_three_traps() -> Non
         (("--text", "x" * 20_001), "20,001 characters"),
         (("--texts", "no-such-file"), "no-such-file"),
         (("--json", "no/such/folder/out.json"), "nothing was measured"),
+        (("--trace", "README.md"), "nothing was measured"),
         (("--budget", "-1"), "budget_s"),
         (("--frobnicate",), "frobnicate"),
     ],
@@ -162,7 +163,18 @@ def test_fail_under_gates_a_run(limit: str, code: int) -> None:
     assert limit.partition("=")[0] in done.stderr
 
 
-@pytest.mark.parametrize("limit", ["fast-nested", "fast-nested=fast", "fastest=1"])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        "fast-nested",
+        "fast-nested=fast",
+        "fast-nested=nan",
+        "fast-nested=-1",
+        "fastest=1",
+        "slow=1",
+        "slow-grad=1",
+    ],
+)
 def test_a_limit_that_is_none_is_refused_before_measuring(limit: str) -> None:
     done = _engine("run", "--fail-under", limit)
     assert (done.returncode, done.stdout) == (2, "")

@@ -194,7 +194,8 @@ def batch_words(run: Run) -> str:
     batch = run.experiment.batch
     rows, longest = batch.shape or (len(batch.texts), 0)
     cut = f", {len(batch.truncated)} texts truncated" if batch.truncated else ""
-    return f"{rows} texts x {longest} tokens, {batch.padding_ratio or 0:.0%} padding{cut}"
+    texts = "1 text" if rows == 1 else f"{rows} texts"
+    return f"{texts} x {longest} tokens, {batch.padding_ratio or 0:.0%} padding{cut}"
 
 
 def conditions_words(run: Run) -> str:

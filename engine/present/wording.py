@@ -52,7 +52,13 @@ def verdict_sentence(run: Run) -> str:
     lost = [f"{path_noun(path.name)} gave no result" for path in run.paths if path.status != "ok"]
     if not clauses and not lost:
         return f"Only {baseline} was measured: add a path to compare it with."
-    sentences = ["; ".join(part) for part in (clauses, lost) if part]
+    fetching = [path_noun(path.name) for path in measured if page_fault_sentence(path)]
+    memory = (
+        [f"{' and '.join(fetching)} fetched memory anew in every forward, which costs time"]
+        if fetching
+        else []
+    )
+    sentences = ["; ".join(part) for part in (clauses, lost, memory) if part]
     return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
 
 
@@ -68,7 +74,8 @@ def _clause(path: PathResult, baseline: str, *, first: bool) -> str:
         case "same":
             return f"{noun} is as fast as {baseline}{interval or f' ({value})'}"
         case _:
-            why = f": {path.verdict_reason}" if first and path.verdict_reason else f" ({value})"
+            told = path.verdict_reason and (first or path.speedup_ci95 is None)
+            why = f": {path.verdict_reason}" if told else f" ({value})"
             return f"{noun} cannot be told from {baseline}{why}"
 
 

@@ -17,7 +17,7 @@ from engine.desk.tickets import Ticket, TicketView
 from engine.errors import Refusal
 from engine.events import Request, RunRequest
 from engine.presets import DEFAULT_PRESET, PRESETS
-from engine.records import Batch, Experiment, ModelCard, refusal_of
+from engine.records import Batch, Experiment, ModelCard, Run, refusal_of
 
 OWN_TEXTS = "own texts"
 RUN_SLOT = "run"
@@ -149,3 +149,20 @@ def experiment_of_session() -> Experiment:
         )
     except ValidationError as error:
         raise refusal_of(error, "experiment") from None
+
+
+def settings_changed(run: Run) -> bool:
+    """Whether the session would now measure something else than this run did."""
+    measured = run.experiment
+    try:
+        now = experiment_of_session()
+    except Refusal:
+        return True
+    same = (now.model, now.batch.texts, now.device, now.dtype, set(now.paths)) == (
+        measured.model,
+        measured.batch.texts,
+        measured.device,
+        measured.dtype,
+        set(measured.paths),
+    )
+    return not same

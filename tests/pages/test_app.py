@@ -249,3 +249,12 @@ def test_the_walkthrough_ends_with_the_ladder(app: AppTest) -> None:
     app.button(key="walk_ladder_run").click().run()
     run_until(app, lambda app: "The tutorial's headline is the whole ladder" in words(app.caption))
     assert lab(app).ended["walk_ladder"].run.experiment.paths == LADDER
+
+
+def test_a_result_says_when_the_settings_have_changed_since(app: AppTest) -> None:
+    app.switch_page(nav.BENCHMARK).run()
+    app.button(key="bench_run").click().run()
+    run_until(app, lambda app: app.success)
+    assert "have changed since" not in words(app.info)
+    app.segmented_control(key="bench_dtype").set_value("fp16").run()
+    assert "have changed since" in words(app.info)
