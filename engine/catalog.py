@@ -4,7 +4,6 @@ Plain data, free of torch, so that pages and the command line can list it at no 
 """
 
 from pathlib import Path
-from typing import Literal
 
 from engine.errors import Refusal
 from engine.records import EncoderShape, ModelSpec, Record
@@ -108,14 +107,10 @@ def find_model(name: str) -> ModelSpec:
     )
 
 
-PathKind = Literal["slow", "fast"]
-
-
 class PathSpec(Record):
     """An execution path in words: what pages and tables say of it."""
 
     name: str
-    kind: PathKind
     title: str
     explanation: str
 
@@ -125,37 +120,31 @@ PATHS: dict[str, PathSpec] = {
     for spec in (
         PathSpec(
             name="slow-train",
-            kind="slow",
             title="Slow path, train mode",
             explanation="The tutorial's first slow path: train mode, gradients recorded, dropout drawn.",
         ),
         PathSpec(
             name="slow-grad",
-            kind="slow",
             title="Slow path, gradients on",
             explanation="The tutorial's later slow path: eval mode, but gradients still recorded.",
         ),
         PathSpec(
             name="slow",
-            kind="slow",
             title="Slow path",
             explanation="The fair baseline: eval mode, no gradients, fastpath switched off.",
         ),
         PathSpec(
             name="fast-mha",
-            kind="fast",
             title="Fastpath, native MHA",
             explanation="One fused operator a layer; padding is still computed.",
         ),
         PathSpec(
             name="fast-nested",
-            kind="fast",
             title="Fastpath, native MHA + sparsity",
             explanation="One fused operator a layer on nested tensors: padding costs nothing.",
         ),
         PathSpec(
             name="tutorial-mha",
-            kind="fast",
             title="The tutorial's 'MHA only'",
             explanation="The tutorial's own switch, enable_nested_tensor = False: a no-op, sparsity stays on.",
         ),

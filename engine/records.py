@@ -5,7 +5,7 @@ Names carry their unit (`_ms`, `_mb`, `_s`). The JSON's names are a contract (do
 """
 
 from datetime import datetime
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,7 +18,6 @@ Status = Literal["ok", "failed", "unavailable"]
 VerdictWord = Literal["faster", "slower", "same", "not sure"]
 SourceKind = Literal["embedded", "torchtext", "random", "folder", "hub"]
 Interval = tuple[float, float]
-R = TypeVar("R", bound=BaseModel)
 
 BYTES_PER_VALUE: dict[DType, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
 MEGABYTE = 1_000_000
@@ -311,16 +310,10 @@ def read_run(text: str | bytes) -> Run:
     Raises:
         Refusal: not JSON, of another schema version, or with a field that does not fit.
     """
-    return _read(Run, text, "run")
-
-
-def read_experiment(text: str | bytes) -> Experiment:
-    """Read an experiment from its JSON.
-
-    Raises:
-        Refusal: not JSON, or with a field that does not fit.
-    """
-    return _read(Experiment, text, "experiment")
+    try:
+        return Run.model_validate_json(text)
+    except ValidationError as error:
+        raise refusal_of(error, "run") from None
 
 
 def refusal_of(error: ValidationError, what: str) -> Refusal:
@@ -329,10 +322,3 @@ def refusal_of(error: ValidationError, what: str) -> Refusal:
     place = ".".join(map(str, first["loc"]))
     message = str(first["msg"]).removeprefix("Value error, ")
     return Refusal(f"This {what} cannot be used: {f'{place}: ' if place else ''}{message}.")
-
-
-def _read(kind: type[R], text: str | bytes, what: str) -> R:
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        raise refusal_of(error, what) from None

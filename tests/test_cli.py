@@ -3,13 +3,13 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from engine.analysis.conclude import concluded
+from engine.cli import _stop_on_interrupt
 from engine.records import read_run
 from tests.samples import sample_run
 
@@ -180,24 +180,12 @@ def test_a_limit_that_is_none_is_refused_before_measuring(limit: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_the_first_interrupt_keeps_what_was_measured(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "engine",
-        "run",
-        "--batch",
-        "mixed",
-        "--rounds",
-        "1000",
-        "--paths",
-        "slow",
-    ]
-    process = subprocess.Popen(
-        [*command, "--json", str(tmp_path / "out.json")], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-    time.sleep(12)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert read_run((tmp_path / "out.json").read_bytes()).stop_reason.startswith("cancelled after")
+def test_the_first_interrupt_asks_to_stop_and_the_second_one_insists() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with _stop_on_interrupt() as stop_asked:
+        assert not stop_asked()
+        signal.raise_signal(signal.SIGINT)
+        assert stop_asked()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from engine.catalog import CATALOG
 from engine.errors import Refusal
-from engine.records import Batch, EncoderShape, Experiment, read_experiment, read_run
+from engine.records import Batch, EncoderShape, Experiment, read_run
 from tests.samples import sample_run
 
 
@@ -45,9 +45,9 @@ def test_a_file_that_is_no_run_is_refused_in_one_sentence(text: str, clue: str) 
 
 
 def test_an_unknown_field_is_not_lost_in_silence() -> None:
-    text = sample_run().experiment.model_dump_json()[:-1] + ', "itterations": 3}'
-    with pytest.raises(Refusal, match="itterations"):
-        read_experiment(text)
+    text = sample_run().model_dump_json()[:-1] + ', "rouunds": 3}'
+    with pytest.raises(Refusal, match="rouunds"):
+        read_run(text)
 
 
 def test_records_are_frozen() -> None:

@@ -6,7 +6,7 @@ Most paths are switches around one model. Some of torch's switches are process-g
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -75,7 +75,6 @@ class ExecutionPath:
     expectations: Callable[[int], tuple[Expectation, ...]]
     switches: Callable[[EncoderModel], AbstractContextManager[None]]
     stochastic: bool = False
-    dtypes: frozenset[str] = field(default=frozenset({"fp32", "bf16", "fp16"}))
 
     def prepare(self, model: EncoderModel) -> PreparedPath:
         """Make the path ready for a torchtext RobertaModel."""
