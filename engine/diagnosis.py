@@ -1,0 +1,215 @@
+"""The nouns of the doctor: conditions, dangers, prediction, proof, cures and what they are worth.
+
+A diagnosis is plain data, like a run: the page, the terminal and a test read the same record.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import ValidationError
+
+from engine.records import (
+    Agreement,
+    Batch,
+    Environment,
+    Interval,
+    NoiseFloor,
+    Record,
+    VerdictWord,
+    refusal_of,
+)
+
+Part = Literal["native MHA", "sparsity", "attention"]
+"""What a condition decides: one fused operator per layer; nested tensors for the whole encoder; or, where a layer is
+not fused and for every `nn.MultiheadAttention` on its own, the native attention operator alone."""
+
+Taken = Literal["taken", "partly taken", "not taken", "taken but wrong"]
+Effect = Literal["wrong", "not a number", "error", "ignored"]
+"""What a danger does: outputs that are silently wrong, NaN, an exception, or a wish that torch does not follow."""
+
+
+class Check(Record):
+    """One condition that torch checks before it takes a fastpath, held against this model, batch and setting."""
+
+    key: str
+    part: Part
+    module: str
+    """Where in the model: the dotted name of the encoder, the layer or the attention."""
+    needs: str
+    has: str
+    ok: bool
+    failing_layers: tuple[int, ...] = ()
+    """Layers in which it fails; empty for conditions of the whole encoder."""
+    why: str
+    """Why torch cares, or what it costs to fail."""
+    cure: str = ""
+    """One line of code; empty where it passes, and where nothing short of retraining helps."""
+    torch_says: str = ""
+    """The beginning of torch's own, never shown, reason where this condition fails."""
+
+
+class Danger(Record):
+    """Something torch does not report: the fastpath would be wrong, fail, or not do what was asked."""
+
+    key: str
+    effect: Effect
+    module: str
+    has: str
+    why: str
+    cure: str
+
+
+class Counts(Record):
+    """How often the fastpath's operators run in one forward of the whole model."""
+
+    fused_layers: int
+    """Calls of `aten::_transformer_encoder_layer_fwd`."""
+    nested_conversions: int
+    """Calls of `aten::_nested_tensor_from_mask`."""
+    native_attentions: int
+    """Calls of `aten::_native_multi_head_attention` outside a fused layer."""
+
+
+class Prediction(Record):
+    """What the conditions say will happen; counts are None where they cannot be known before an exception."""
+
+    counts: Counts | None
+    error: str = ""
+    """Why the forward will raise; empty where it will not."""
+
+
+class TorchReason(Record):
+    """A reason torch computed in one of its own functions and threw away."""
+
+    where: Literal["nn.TransformerEncoder", "nn.TransformerEncoderLayer", "nn.MultiheadAttention"]
+    reason: str
+    calls: int
+
+
+class Proof(Record):
+    """What really happened in one forward: counted by the profiler, and read from torch's own variables."""
+
+    counts: Counts
+    error: str = ""
+    """The exception the forward ended with; empty where it came to its end."""
+    torch_reasons: tuple[TorchReason, ...] = ()
+
+
+class Timing(Record):
+    """What a state costs: measured in paired rounds with all others."""
+
+    median_ms: float
+    speedup: float
+    """Time of the baseline state / time of this one."""
+    speedup_ci95: Interval | None = None
+    verdict: VerdictWord | None = None
+    samples_ms: tuple[float, ...] = ()
+
+
+class State(Record):
+    """The model as it is, or after one more cure on a copy: what comes back, whether it is right, what it is worth."""
+
+    name: str
+    title: str
+    cure: str = ""
+    """The line of code that led here from the state before; empty for the first one."""
+    prediction: Prediction
+    proof: Proof
+    agreement: Agreement | None = None
+    """Against the slow path of the same state, on real tokens; None where there is nothing to compare."""
+    drift: Agreement | None = None
+    """Against the slow path of the model as it is: whether the cure itself changes the answer."""
+    timing: Timing | None = None
+    offered: bool = True
+    """False where the result would be silently wrong: it is shown, and never recommended."""
+
+
+class Crossover(Record):
+    """How the gain from sparsity grows with the padding ratio, on this machine, for this encoder and batch shape."""
+
+    padding_ratios: tuple[float, ...]
+    speedups: tuple[float, ...]
+    """Fused layers without sparsity / with it, median of paired ratios at each padding ratio."""
+    crossover: float | None
+    """Padding ratio from which sparsity pays; None where it never does in the sweep."""
+    shape: tuple[int, int]
+    """(texts, longest length) of the swept batches."""
+    measured_at: datetime
+    cached: bool = False
+
+
+class Sparsity(Record):
+    """How much leaving out padding can give for this batch, and how much it gives."""
+
+    real_tokens: int
+    all_tokens: int
+    padding_ratio: float
+    bound: float
+    """Speedup if padding were free: floating-point operations of all tokens / of the real ones."""
+    measured: Timing | None = None
+    """Fused layers with sparsity against the same without it."""
+    crossover: Crossover | None = None
+
+
+class Diagnosis(Record):
+    """Everything the doctor found in one examination."""
+
+    schema_version: Literal[1] = 1
+    created_at: datetime
+    title: str
+    model: str
+    batch: Batch | None = None
+    circumstances: tuple[str, ...] = ()
+    """Names of what was changed on purpose before the examination (engine/circumstances.py)."""
+    environment: Environment
+    layers: int
+    """Encoder layers in the whole model."""
+    verdict: Taken
+    summary: str
+    """One sentence: what is taken, and what stands in the way."""
+    checks: tuple[Check, ...]
+    dangers: tuple[Danger, ...] = ()
+    findings: tuple[str, ...] = ()
+    """Where prediction and proof disagree; the proof wins."""
+    states: tuple[State, ...]
+    """The slow path first, then the model as it is, then one state for each cure, each on top of the ones before."""
+    baseline: str = ""
+    """Name of the state that speedups are against: as it is, or the slow path where as it is cannot run."""
+    not_tried: tuple[str, ...] = ()
+    """Cures that were named and not tried, each with its reason."""
+    noise_floor: NoiseFloor = NoiseFloor()
+    rounds: int = 0
+    stop_reason: str = ""
+    sparsity: Sparsity | None = None
+
+    def state(self, name: str) -> State:
+        """The state of this name.
+
+        Raises:
+            KeyError: the diagnosis has no such state.
+        """
+        for state in self.states:
+            if state.name == name:
+                return state
+        raise KeyError(name)
+
+    @property
+    def failing(self) -> tuple[Check, ...]:
+        """The conditions that are not met, in torch's order."""
+        return tuple(check for check in self.checks if not check.ok)
+
+
+SLOW, AS_IT_IS, WITHOUT_SPARSITY = "slow", "as it is", "without sparsity"
+"""Names of the states every diagnosis may have; those of cures are the cures' keys."""
+
+
+def read_diagnosis(text: str | bytes) -> Diagnosis:
+    """Read a diagnosis from its JSON.
+
+    Raises:
+        Refusal: not JSON, of another schema version, or with a field that does not fit.
+    """
+    try:
+        return Diagnosis.model_validate_json(text)
+    except ValidationError as error:
+        raise refusal_of(error, "diagnosis") from None

@@ -1,0 +1,248 @@
+"""A diagnosis on a page: the verdict, what is dangerous, what stands in the way, and what the cures bring."""
+
+import re
+from datetime import UTC, datetime
+from typing import Literal
+
+import pandas as pd
+import streamlit as st
+
+from engine.diagnosis import Danger, Diagnosis, Effect, Part
+from engine.present.doctor_charts import crossover_alt, crossover_chart, states_alt, states_chart
+from engine.present.doctor_words import (
+    EFFECT_TITLES,
+    PART_TITLES,
+    PARTS,
+    Obstacle,
+    PartStatus,
+    Tone,
+    all_cures,
+    answer_words,
+    as_it_is,
+    conditions_sentence,
+    crossover_age,
+    crossover_sentence,
+    gain_sentence,
+    explanation,
+    headline,
+    obstacles,
+    part_statuses,
+    passing_sentence,
+    prediction_sentence,
+    sorted_dangers,
+    sparsity_sentence,
+    speedup_cell,
+    tone,
+    torch_knew,
+    verdict_cell,
+    where_words,
+)
+from engine.present.wording import speedup_text
+
+Colour = Literal["green", "orange", "red"]
+_COLOURS: dict[Tone, Colour] = {"good": "green", "middling": "orange", "bad": "red"}
+_ICONS: dict[Tone, str] = {
+    "good": ":material/check_circle:",
+    "middling": ":material/warning:",
+    "bad": ":material/cancel:",
+}
+_BOXES = {"good": st.success, "middling": st.warning, "bad": st.error}
+_DANGER_BOXES = {"wrong": st.error, "not a number": st.error, "error": st.error, "ignored": st.warning}
+_DANGER_ICONS: dict[Effect, str] = {
+    "wrong": ":material/dangerous:",
+    "not a number": ":material/dangerous:",
+    "error": ":material/error:",
+    "ignored": ":material/do_not_disturb_on:",
+}
+_MARKDOWN = re.compile(r"([\\*_\[\]$~<>#|:])")
+
+
+def as_text(words: str) -> str:
+    """Words for a place that reads Markdown, to be shown as they are; code between backticks stays code."""
+    spans = re.split(r"(`[^`]*`)", words)
+    return "".join(span if span.startswith("`") else _MARKDOWN.sub(r"\\\1", span) for span in spans)
+
+
+def show_diagnosis(diagnosis: Diagnosis) -> None:
+    """The whole diagnosis, the most important first."""
+    _show_verdict(diagnosis)
+    _show_dangers(diagnosis)
+    st.subheader("What stands in the way")
+    _show_conditions(diagnosis)
+    st.subheader("What the cures bring")
+    _show_states(diagnosis)
+    st.subheader("How much can sparsity give here?")
+    _show_sparsity(diagnosis)
+    st.subheader("Take it away")
+    _show_download(diagnosis)
+
+
+def _show_verdict(diagnosis: Diagnosis) -> None:
+    level = tone(diagnosis)
+    _BOXES[level](f"### {_ICONS[level]} {headline(diagnosis)}\n{as_text(explanation(diagnosis))}")
+    with st.grid(2, min_column_width=260):
+        for status in part_statuses(diagnosis):
+            with st.container(border=True, height="stretch"):
+                _part_card(status)
+    st.caption(conditions_sentence(diagnosis))
+    for note in diagnosis.environment.notes:
+        st.caption(f":material/warning: {as_text(note[0].upper() + note[1:])}.")
+
+
+def _part_card(status: PartStatus) -> None:
+    st.caption(status.title)
+    st.markdown(f":{_COLOURS[status.tone]}[{_ICONS[status.tone]}] **{status.proved}**")
+    agreed = ":material/verified:" if status.agree else ":material/report:"
+    st.caption(f"{agreed} {as_text(prediction_sentence(status))}")
+
+
+def _show_dangers(diagnosis: Diagnosis) -> None:
+    for danger in sorted_dangers(diagnosis):
+        _danger_card(danger)
+    for finding in diagnosis.findings:
+        st.warning(as_text(finding), title="Prediction and proof disagree", icon=":material/rule:")
+
+
+def _danger_card(danger: Danger) -> None:
+    with st.container(border=True):
+        title = f"{EFFECT_TITLES[danger.effect]}: {as_text(danger.has)}"
+        _DANGER_BOXES[danger.effect](as_text(danger.why), title=title, icon=_DANGER_ICONS[danger.effect])
+        silent = "" if danger.effect == "error" else " torch does not report this."
+        st.caption(f"In {as_text(danger.module)}.{silent}")
+        if danger.cure:
+            st.code(danger.cure, wrap_lines=True)
+
+
+def _show_conditions(diagnosis: Diagnosis) -> None:
+    found = obstacles(diagnosis)
+    if not found:
+        beside = " What it does not check stands above." if diagnosis.dangers else ""
+        st.markdown(f":green[:material/check_circle:] Nothing that torch checks.{beside}")
+    with st.grid(2, min_column_width=300):
+        for obstacle in found:
+            with st.container(border=True, height="stretch"):
+                _obstacle_card(obstacle, diagnosis.layers)
+    with st.expander(f"{passing_sentence(diagnosis)}: see all", icon=":material/checklist:"):
+        for part in PARTS:
+            _conditions_table(diagnosis, part)
+        _torch_reasons(diagnosis)
+
+
+def _obstacle_card(obstacle: Obstacle, layers: int) -> None:
+    check = obstacle.check
+    with st.container(horizontal=True, gap="small"):
+        for part in obstacle.parts:
+            st.badge(PART_TITLES[part], color="red", icon=":material/cancel:")
+    st.markdown(f"**Needs** {as_text(check.needs)}  \n**Has** {as_text(check.has)}")
+    st.caption(f"{as_text(check.why)}  \nIn {as_text(where_words(check, layers))}.")
+    if check.cure:
+        st.code(check.cure, wrap_lines=True)
+    else:
+        st.caption("No line of code cures this.")
+    if knew := torch_knew(obstacle):
+        st.caption(f":material/visibility_off: {as_text(knew)}")
+
+
+def _conditions_table(diagnosis: Diagnosis, part: Part) -> None:
+    checks = [check for check in diagnosis.checks if check.part == part]
+    if not checks:
+        return
+    modules = {check.module for check in checks}
+    everywhere = f", in {as_text(modules.pop())}" if len(modules) == 1 else ""
+    st.markdown(f"**{PART_TITLES[part]}**{everywhere}")
+    rows = {
+        "": ["✓\u00a0met" if check.ok else "✕\u00a0fails" for check in checks],
+        "Needs": [as_text(check.needs) for check in checks],
+        "Has": [as_text(check.has) for check in checks],
+    }
+    if not everywhere:
+        rows["Where"] = [as_text(check.module) for check in checks]
+    st.table(
+        pd.DataFrame(rows), border="horizontal", hide_index=True, alt=f"Conditions of {PART_TITLES[part]}"
+    )
+
+
+def _torch_reasons(diagnosis: Diagnosis) -> None:
+    reasons = as_it_is(diagnosis).proof.torch_reasons
+    if reasons:
+        st.markdown("**Reasons that torch computed in this forward and told nobody**")
+    for found in reasons:
+        times = "once" if found.calls == 1 else f"{found.calls} times"
+        st.caption(f"`{found.where}`, {times}: “{as_text(found.reason)}”")
+
+
+def _show_states(diagnosis: Diagnosis) -> None:
+    if any(state.timing for state in diagnosis.states):
+        st.markdown(as_text(gain_sentence(diagnosis)))
+        st.altair_chart(states_chart(diagnosis), key="doctor_states", alt=states_alt(diagnosis))
+        st.caption(
+            "Each cure is applied to a copy, on top of the ones before. Bars: median speedup with its 95 % interval. "
+            "Grey band: the baseline measured against itself, which is what this machine cannot tell apart."
+        )
+    st.dataframe(
+        states_table(diagnosis),
+        hide_index=True,
+        # The message of an exception would push the times out of sight.
+        column_config={"Right answers?": st.column_config.TextColumn(width="medium")},
+        alt="Every state of the model that was tried",
+    )
+    for reason in diagnosis.not_tried:
+        st.caption(f":material/block: Not tried: {as_text(reason)}")
+    if cures := all_cures(diagnosis):
+        st.markdown("**All cures together**")
+        st.code(cures, wrap_lines=True)
+
+
+def states_table(diagnosis: Diagnosis) -> pd.DataFrame:
+    """One row a state, in the order they were tried."""
+    return pd.DataFrame(
+        [
+            {
+                "State": state.title,
+                "Fused": f"{state.proof.counts.fused_layers} of {diagnosis.layers}",
+                "Nested": state.proof.counts.nested_conversions,
+                "Right answers?": answer_words(state),
+                "ms": f"{state.timing.median_ms:.1f}" if state.timing else "",
+                "Speedup (95 %)": speedup_cell(state),
+                "Verdict": verdict_cell(diagnosis, state),
+                "Cure": state.cure,
+            }
+            for state in diagnosis.states
+        ]
+    )
+
+
+def _show_sparsity(diagnosis: Diagnosis) -> None:
+    sparsity = diagnosis.sparsity
+    if sparsity is None:
+        st.caption("Not examined: this input has no padding mask that tells real tokens from padding.")
+        return
+    measured = sparsity.measured
+    with st.grid(3, min_column_width=200):
+        tokens = f"{sparsity.real_tokens:,} of {sparsity.all_tokens:,}"
+        st.metric("Real tokens", tokens, border=True)
+        st.metric(
+            "Bound", speedup_text(sparsity.bound), border=True, help="The speedup if padding were free."
+        )
+        st.metric("Measured", speedup_text(measured.speedup) if measured else None, border=True)
+    st.markdown(sparsity_sentence(sparsity))
+    if crossover := sparsity.crossover:
+        st.altair_chart(
+            crossover_chart(crossover, sparsity.padding_ratio),
+            key="doctor_crossover",
+            alt=crossover_alt(crossover, sparsity.padding_ratio),
+        )
+        age = crossover_age(crossover, datetime.now(UTC))
+        st.caption(f"{crossover_sentence(crossover, sparsity.padding_ratio)} {age}")
+
+
+def _show_download(diagnosis: Diagnosis) -> None:
+    st.download_button(
+        "Diagnosis (.json)",
+        diagnosis.model_dump_json(indent=1),
+        file_name=f"diagnosis-{diagnosis.created_at:%Y%m%d-%H%M%S}.json",
+        mime="application/json",
+        key="doctor_download",
+        icon=":material/download:",
+        on_click="ignore",
+    )
