@@ -7,14 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from engine.records import Batch, Experiment, Interval, ModelCard, Record, Run
+from engine.diagnosis import Diagnosis
+from engine.records import Batch, DType, Experiment, Interval, ModelCard, Record, Run
 
 
 class Step(Record):
     """A new stage of the work, in words for people."""
 
     kind: Literal["step"] = "step"
-    name: Literal["load", "tokenize", "prepare", "check", "warm-up", "measure", "profile"]
+    name: Literal[
+        "wait", "load", "tokenize", "prepare", "check", "warm-up", "measure", "profile", "examine", "treat"
+    ]
     text: str
 
 
@@ -58,11 +61,20 @@ class Finished(Record):
     run: Run
 
 
+class Diagnosed(Record):
+    """The doctor's examination is complete."""
+
+    kind: Literal["diagnosed"] = "diagnosed"
+    diagnosis: Diagnosis
+
+
 class Refused(Record):
     """The request cannot be met; the message is for people."""
 
     kind: Literal["refused"] = "refused"
     message: str
+    lack: Literal["", "memory"] = ""
+    """What there was too little of: with more of it the same request may be met."""
 
 
 class Failed(Record):
@@ -73,9 +85,10 @@ class Failed(Record):
 
 
 Event = Annotated[
-    Step | Download | Round | Loaded | Tokenized | Finished | Refused | Failed, Field(discriminator="kind")
+    Step | Download | Round | Loaded | Tokenized | Finished | Diagnosed | Refused | Failed,
+    Field(discriminator="kind"),
 ]
-ENDINGS = (Loaded, Tokenized, Finished, Refused, Failed)
+ENDINGS = (Loaded, Tokenized, Finished, Diagnosed, Refused, Failed)
 
 
 class LoadRequest(Record):
@@ -104,7 +117,23 @@ class RunRequest(Record):
     """Folder for Chrome traces, one file a path; None writes none."""
 
 
-Request = Annotated[LoadRequest | TokenizeRequest | RunRequest, Field(discriminator="do")]
+class DoctorRequest(Record):
+    """Examine a catalogued model on a batch: is the fastpath taken, why not, what cures it, what is that worth."""
+
+    do: Literal["doctor"] = "doctor"
+    model: str
+    batch: Batch
+    circumstances: tuple[str, ...] = ()
+    """Names of what is changed on purpose before the examination (engine/circumstances.py)."""
+    device: str = "cpu"
+    dtype: DType = "fp32"
+    threads: int | None = Field(None, gt=0)
+    seed: int = Field(0, ge=0)
+    budget_s: float = Field(20.0, ge=0)
+    """Longest time for the rounds; 0 examines and proves, and times nothing."""
+
+
+Request = Annotated[LoadRequest | TokenizeRequest | RunRequest | DoctorRequest, Field(discriminator="do")]
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)

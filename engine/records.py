@@ -164,6 +164,8 @@ class Environment(Record):
     threads: int
     memory_mb: float
     device_name: str
+    machine: str = ""
+    """Host name of the machine that measured."""
     cuda: str | None = None
     driver: str | None = None
     libraries: dict[str, str] = {}

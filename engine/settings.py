@@ -3,8 +3,11 @@
 The table in docs/settings.md lists them; a test keeps the two alike.
 """
 
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Annotated
 
+from platformdirs import user_data_path
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -23,11 +26,37 @@ class Settings(BaseSettings):
         "https://download.pytorch.org/models/text/",
         description="Where torchtext's bundles are fetched from; a classroom may name a mirror.",
     )
+    data_folder: Path = Field(
+        default_factory=lambda: user_data_path("fastpath-lab"),
+        description="Where the lab keeps what it has measured; the platform's own place for a user's data.",
+    )
+    lock_file: Path = Field(
+        default_factory=lambda: Path(gettempdir(), "fastpath-lab.lock"),
+        description="File whose lock keeps measurements apart; the same for every server on a machine.",
+    )
+    database_url: str = Field(
+        "",
+        description="Where finished runs are kept (SQLAlchemy's URL); empty for SQLite in the data folder.",
+    )
+    runs_kept: PositiveInt = Field(
+        10_000, description="Most finished runs that are kept; the oldest make room for new ones."
+    )
+    scheduler: str = Field(
+        "",
+        description="Address of a Dask scheduler whose workers measure, as in tcp://10.0.0.1:8786; empty for here.",
+    )
+    hosted: bool = Field(
+        False,
+        description="A public demo: catalogued models only, a share of the queue each, no internals in errors.",
+    )
     max_texts: PositiveInt = Field(256, description="Most texts in a batch.")
     max_characters: PositiveInt = Field(20_000, description="Most characters in one text.")
     max_tokens: PositiveInt = Field(
         512,
         description="Longest text in tokens, special tokens included; longer ones are truncated, and told.",
+    )
+    max_batch_tokens: PositiveInt = Field(
+        32_768, description="Most tokens in a hosted visitor's batch, padding included."
     )
     model_cache_mb: PositiveInt = Field(
         6_000, description="Bytes budget of the cache of loaded models, in MB."
@@ -37,6 +66,17 @@ class Settings(BaseSettings):
     )
     max_budget_s: PositiveInt = Field(
         600, description="Longest time in seconds that one experiment may measure."
+    )
+    max_minutes: PositiveInt = Field(
+        30, description="Longest time in minutes that one piece of work may take."
+    )
+    max_silence_s: PositiveInt = Field(
+        300,
+        description="Longest time in seconds that a measuring process may tell nothing before it is ended.",
+    )
+    viewer_grace_s: PositiveInt = Field(
+        120,
+        description="Seconds without a viewer after which a hosted visitor's queued work is taken off the queue.",
     )
 
 

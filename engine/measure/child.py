@@ -1,97 +1,39 @@
 """The process that measures: one JSON request a line in, JSON events a line out; end of input means stop.
 
 Events leave on a private copy of standard output, and standard output itself is joined to standard error, so that
-a stray print of some library cannot break the protocol.
+a stray print of some library cannot break the protocol. Input is read before torch is imported, which takes seconds:
+a child whose parent dies meanwhile must end too.
 """
 
 import os
-import sys
 import threading
-import time
-import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
-from typing import TextIO
+from queue import Empty, SimpleQueue
+from typing import NoReturn, TextIO
 
+import psutil
 from pydantic import ValidationError
 
-from engine.catalog import find_model
 from engine.errors import Refusal
-from engine.events import (
-    Event,
-    Failed,
-    Finished,
-    Loaded,
-    LoadRequest,
-    Refused,
-    Request,
-    RunRequest,
-    Step,
-    Tokenized,
-    TokenizeRequest,
-    read_request,
-)
-from engine.measure.experiment import Instruments, run_experiment
-from engine.measure.inputs import tokenize
-from engine.measure.models import LoadedModel, ModelCache, load_model
-from engine.records import DType, Run
-from engine.settings import Settings, load_settings
+from engine.events import Event, Refused, Request, read_request
+from engine.settings import load_settings
 
 END_OF_INPUT = 75
 """Exit code where the parent went away (EX_TEMPFAIL of sysexits.h)."""
-
-
-class Laboratory:
-    """Answers requests one after another and keeps the models it has loaded."""
-
-    def __init__(self, settings: Settings, tell: Callable[[Event], None]) -> None:
-        self._settings, self._tell = settings, tell
-        self._models = ModelCache(settings.model_cache_mb)
-
-    def answer(self, request: Request) -> Event:
-        """The ending of one request; never raises, so that one bad request does not end the child."""
-        try:
-            return self._ending(request)
-        except Refusal as refusal:
-            return Refused(message=str(refusal))
-        except MemoryError:
-            return Refused(
-                message="The machine ran out of memory: choose a smaller model or a smaller batch."
-            )
-        except Exception as error:  # the child's last line of defence
-            traceback.print_exc()
-            return Failed(message=f"The measuring process met a defect of ours: {type(error).__name__}.")
-
-    def _ending(self, request: Request) -> Event:
-        if isinstance(request, LoadRequest):
-            return Loaded(card=self._model(request.model, request.dtype, request.device).card)
-        if isinstance(request, TokenizeRequest):
-            model = self._model(request.model, "fp32", "cpu")
-            return Tokenized(
-                batch=tokenize(request.batch, model.tokenizer, model.card.shape, self._settings).record
-            )
-        return Finished(run=self._run(request))
-
-    def _run(self, request: RunRequest) -> Run:
-        experiment = request.experiment
-        loaded = self._model(experiment.model, experiment.dtype, experiment.device)
-        trace_dir = Path(request.trace_dir) if request.trace_dir else None
-        instruments = Instruments(self._tell, time.perf_counter, trace_dir=trace_dir)
-        return run_experiment(experiment, loaded, self._settings, instruments)
-
-    def _model(self, name: str, dtype: DType, device: str) -> LoadedModel:
-        spec = find_model(name)
-
-        def load() -> LoadedModel:
-            self._tell(Step(name="load", text=f"Loading {spec.title}"))
-            return load_model(spec, dtype, device, self._settings, self._tell, time.perf_counter)
-
-        return self._models.get((name, dtype, device), load)
+LEFT, BAD_SETTING = 0, 2
+"""Exit codes where memory was short, and where a setting does not fit."""
+IDLE_S = 5.0
+"""How long a child rests before it looks whether its memory is needed elsewhere."""
+OOM_SCORE = Path("/proc/self/oom_score_adj")
+FIRST_TO_GO = 1000
+"""The highest score there is (man 5 proc_pid_oom_score_adj); raising one's own needs no rights."""
 
 
 def main() -> None:
-    """Serve requests until the input ends."""
+    """Serve requests until the input ends, or until memory is short while there is nothing to do."""
+    volunteer_for_the_oom_killer(OOM_SCORE)
     events = _private_output()
 
     def tell(event: Event) -> None:
@@ -99,16 +41,23 @@ def main() -> None:
         events.flush()
 
     lines: SimpleQueue[str] = SimpleQueue()
-    threading.Thread(target=_read_until_the_end, args=(sys.stdin, lines), daemon=True).start()
+    threading.Thread(target=_read_until_the_end, args=(lines,), daemon=True).start()
     try:
-        laboratory = Laboratory(load_settings(), tell)
+        settings = load_settings()
     except Refusal as refusal:
         tell(Refused(message=str(refusal)))
-        sys.exit(2)
-    serve(iter(lines.get, None), laboratory, tell)
+        _exit(BAD_SETTING)
+    from engine.measure.laboratory import Laboratory
+    from engine.measure.memory import memory_available_mb
+
+    def memory_is_short() -> bool:
+        return memory_available_mb() < settings.memory_reserve_mb
+
+    serve(until_memory_is_short(lines, memory_is_short, IDLE_S), Laboratory(settings, tell).answer, tell)
+    _exit(LEFT)
 
 
-def serve(lines: Iterable[str], laboratory: Laboratory, tell: Callable[[Event], None]) -> None:
+def serve(lines: Iterable[str], answer: Callable[[Request], Event], tell: Callable[[Event], None]) -> None:
     """Answer each line of requests with events."""
     for line in lines:
         try:
@@ -116,7 +65,25 @@ def serve(lines: Iterable[str], laboratory: Laboratory, tell: Callable[[Event], 
         except ValidationError as error:
             tell(Refused(message=f"The request cannot be read: {error.errors()[0]['msg']}."))
             continue
-        tell(laboratory.answer(request))
+        tell(answer(request))
+
+
+def until_memory_is_short(
+    lines: SimpleQueue[str], memory_is_short: Callable[[], bool], idle_s: float
+) -> Iterator[str]:
+    """Lines as they come; ends where memory is short after so many seconds without one."""
+    while True:
+        try:
+            yield lines.get(timeout=idle_s)
+        except Empty:
+            if memory_is_short():
+                return
+
+
+def volunteer_for_the_oom_killer(score: Path) -> None:
+    """Have the kernel end this process, and not the server, when memory runs out; does nothing but on Linux."""
+    with suppress(OSError):
+        score.write_text(str(FIRST_TO_GO))
 
 
 def _private_output() -> TextIO:
@@ -125,8 +92,19 @@ def _private_output() -> TextIO:
     return private
 
 
-def _read_until_the_end(source: Iterable[str], lines: SimpleQueue[str]) -> None:
+def _read_until_the_end(lines: SimpleQueue[str]) -> None:
     # A thread of its own, so that a parent's death ends the child even in the middle of a forward.
-    for line in source:
-        lines.put(line)
-    os._exit(END_OF_INPUT)
+    try:
+        with open(0, encoding="utf-8", errors="replace", closefd=False) as source:
+            for line in source:
+                lines.put(line)
+    finally:
+        _exit(END_OF_INPUT)
+
+
+def _exit(code: int) -> NoReturn:
+    """End at once: what the child has started goes first, because nobody may be left to end the group."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            process.kill()
+    os._exit(code)

@@ -4,7 +4,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from engine.host import allocator_settings, cpu_name, usable_cores
 from engine.measure import torchtext_bridge
 from engine.records import MEGABYTE, Conditions, Environment
 
@@ -35,6 +36,7 @@ def read_environment(device: str, load_before: float | None) -> Environment:
         cores=cores,
         threads=torch.get_num_threads(),
         memory_mb=psutil.virtual_memory().total / MEGABYTE,
+        machine=platform.node(),
         device_name=torch.cuda.get_device_name(device) if on_cuda else cpu_name(),
         cuda=torch.version.cuda,
         driver=gpu_driver() if on_cuda else None,
@@ -47,25 +49,9 @@ def read_environment(device: str, load_before: float | None) -> Environment:
     )
 
 
-def usable_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def load_average() -> float | None:
     """Load average of the last minute; None where the platform has none."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-
-
-def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's name as the system gives it."""
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def cpu_quota(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
@@ -93,17 +79,6 @@ def library_versions() -> dict[str, str]:
     found = {name: re.search(pattern, torch.__config__.show()) for name, pattern in patterns.items()}
     built_with = {name: match[1] for name, match in found.items() if match}
     return {**built_with, "numpy": version("numpy")}
-
-
-def allocator_settings(variables: Mapping[str, str]) -> dict[str, str]:
-    """What of these variables steers malloc: a preloaded allocator, or glibc's own knobs.
-
-    They decide whether freed memory is given back to the system, which a forward then pays for in page faults.
-    """
-    names = (
-        name for name in variables if name.startswith(("MALLOC_", "GLIBC_TUNABLES")) or name == "LD_PRELOAD"
-    )
-    return {name: variables[name] for name in sorted(names)}
 
 
 def machine_pulse() -> Callable[[], None]:

@@ -4,11 +4,9 @@ In order: tokenize, prepare every path, check that their outputs agree, warm up,
 profile. A path that fails is kept with its reason; the others go on.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
-from pathlib import Path
 from random import Random
 from statistics import median
 
@@ -17,10 +15,14 @@ import torch
 from engine.analysis.conclude import concluded
 from engine.catalog import PATHS, find_paths
 from engine.errors import Refusal
-from engine.events import Event, Round, Step
+from engine.events import Round, Step
 from engine.measure.agreement import compare, disagreement, hidden_states
+from engine.measure.doctor.dangers import dangers
+from engine.measure.doctor.facts import presumed_facts
+from engine.measure.doctor.plan import plan_of
 from engine.measure.environment import Watch, load_average, machine_pulse, read_environment
 from engine.measure.inputs import TokenBatch, tokenize
+from engine.measure.instruments import Instruments
 from engine.measure.models import LoadedModel
 from engine.measure.paths import EXECUTION_PATHS, ExecutionPath, PreparedPath, slow
 from engine.measure.profiling import (
@@ -34,7 +36,6 @@ from engine.measure.profiling import (
 from engine.measure.rounds import (
     BASELINE_AGAIN,
     Block,
-    Clock,
     Rounds,
     StopRule,
     Timed,
@@ -46,27 +47,10 @@ from engine.measure.rounds import (
 from engine.records import Conditions, Experiment, NoiseFloor, PathResult, Run
 from engine.settings import Settings
 
+__all__ = ["Bench", "Candidate", "Instruments", "checked", "run_experiment"]
+
 PROFILE_S = 3.0
 """Time that the profiled forwards of one path may take, as far as more than two of them are concerned."""
-
-
-@dataclass(frozen=True)
-class Instruments:
-    """What an experiment is handed from outside.
-
-    Attributes:
-        tell: is given an event at every step and round.
-        clock: seconds, monotonic.
-        now: the time of day that the run is stamped with.
-        stop_asked: asked after every round; True ends the rounds and keeps what was measured.
-        trace_dir: folder for Chrome traces, one file a path; None writes none.
-    """
-
-    tell: Callable[[Event], None]
-    clock: Clock
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    stop_asked: Callable[[], bool] = lambda: False
-    trace_dir: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +100,7 @@ def run_experiment(
     batch = tokenize(experiment.batch, loaded.tokenizer, loaded.card.shape, settings)
     batch = replace(batch, tokens=batch.tokens.to(experiment.device))
     bench = Bench(experiment, loaded, batch, instruments)
-    candidates = _checked(bench)
+    candidates = checked(bench)
     load_before = load_average()
     warm = tuple(_warmed_up(bench, candidate) for candidate in candidates)
     rounds, conditions = _measured(bench, warm, min(experiment.budget_s, settings.max_budget_s))
@@ -142,7 +126,14 @@ def run_experiment(
     )
 
 
-def _checked(bench: Bench) -> tuple[Candidate, ...]:
+def checked(bench: Bench) -> tuple[Candidate, ...]:
+    """Every path of an experiment, called once unless that is dangerous, and compared with the slow path.
+
+    Raises:
+        Refusal: the batch is nothing but padding, or the baseline itself cannot run.
+    """
+    if not bool(bench.batch.real().any()):
+        raise Refusal("The batch holds nothing but padding, so there is nothing to encode or to compare.")
     bench.instruments.tell(Step(name="check", text="Checking that all paths give the same answer"))
     baseline = _first_call(bench, bench.experiment.baseline)
     if baseline.result.status != "ok":
@@ -168,14 +159,25 @@ def _first_call(bench: Bench, name: str) -> Candidate:
         path.prepare(bench.loaded.model),
         PathResult(name=name, dtype=bench.experiment.dtype, status="ok"),
     )
-    start = bench.instruments.clock()
     try:
+        danger = _danger(bench, candidate.prepared)
+        if danger:
+            return candidate.with_(status="unavailable", reason=danger)
+        start = bench.instruments.clock()
         with candidate.prepared.switches():
             candidate.prepared.forward(bench.batch.tokens)
             synchronize(bench.batch.tokens.device)
     except (RuntimeError, IndexError, ValueError, AssertionError) as error:
         return candidate.failed(_first_line(error))
     return candidate.with_(first_call_ms=(bench.instruments.clock() - start) * 1000)
+
+
+def _danger(bench: Bench, prepared: PreparedPath) -> str:
+    """Why this path would be silently wrong or raise on this batch, known before it runs; empty where it is safe."""
+    with prepared.switches():
+        facts = presumed_facts(bench.loaded.model, bench.batch.tokens, bench.batch.padding_id)
+    found = [danger for danger in dangers(plan_of(facts), {}) if danger.effect != "ignored"]
+    return f"{found[0].has}: {found[0].why}" if found else ""
 
 
 def _compared(bench: Bench, candidate: Candidate, reference: torch.Tensor) -> Candidate:

@@ -16,17 +16,18 @@ class TokenBatch:
     """A batch as the encoder takes it.
 
     Attributes:
-        tokens: (texts, longest length) int64, right-padded with the model's padding id.
+        tokens: (texts, longest length) int64; `tokenize` pads them on the right.
         record: the same batch in numbers.
+        padding_id: the id that the model takes for padding, wherever it stands.
     """
 
     tokens: torch.Tensor
     record: Batch
+    padding_id: int
 
     def real(self) -> torch.Tensor:
         """(texts, longest length) bool: True on real tokens."""
-        lengths = torch.tensor(self.record.lengths, device=self.tokens.device)
-        return torch.arange(self.tokens.shape[1], device=self.tokens.device) < lengths[:, None]
+        return self.tokens != self.padding_id
 
 
 def tokenize(batch: Batch, tokenizer: Tokenizer, shape: EncoderShape, settings: Settings) -> TokenBatch:
@@ -41,7 +42,7 @@ def tokenize(batch: Batch, tokenizer: Tokenizer, shape: EncoderShape, settings: 
     rows = [[tokenizer.begin_id, *ids[: longest_allowed - 2], tokenizer.end_id] for ids in encoded]
     truncated = tuple(i for i, ids in enumerate(encoded) if len(ids) > longest_allowed - 2)
     tokens = right_padded(rows, tokenizer.padding_id)
-    return TokenBatch(tokens, _measured(batch, rows, truncated))
+    return TokenBatch(tokens, _measured(batch, rows, truncated), tokenizer.padding_id)
 
 
 def right_padded(rows: Sequence[Sequence[int]], padding_id: int) -> torch.Tensor:

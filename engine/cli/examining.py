@@ -1,0 +1,144 @@
+"""The command that examines: `doctor`, on a model on offer or on a class of one's own."""
+
+import time
+from math import inf
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from engine.catalog import DEFAULT_MODEL, find_model
+from engine.circumstances import CIRCUMSTANCES, find_circumstances
+from engine.cli.files import check_writable, write_record
+from engine.cli.options import (
+    BATCH_HELP,
+    DEVICE_HELP,
+    DTYPE_HELP,
+    MODEL_HELP,
+    SEED_HELP,
+    JsonFile,
+    Text,
+    TextsFile,
+    Threads,
+    chosen_batch,
+)
+from engine.cli.progress import progress, stop_on_interrupt
+from engine.diagnosis import Diagnosis
+from engine.errors import Refusal
+from engine.events import DoctorRequest, Step
+from engine.present import terminal
+from engine.present.doctor_terminal import doctor_report
+from engine.presets import DEFAULT_PRESET
+from engine.records import refusal_of
+from engine.settings import Settings, load_settings
+
+WITH_HELP = f"What to do to the model first, separated by commas: {', '.join(CIRCUMSTANCES)}."
+PYTHON_HELP = (
+    "FILE.py:make or package.module:make of your own, where make() returns (model, example). "
+    "This runs that file's code: name none that you do not trust."
+)
+
+
+def doctor(  # noqa: PLR0913  (one argument an option)
+    model: Annotated[str | None, typer.Option(help=MODEL_HELP, show_default=DEFAULT_MODEL)] = None,
+    batch: Annotated[str | None, typer.Option(help=BATCH_HELP, show_default=DEFAULT_PRESET)] = None,
+    text: Text = None,
+    texts: TextsFile = None,
+    circumstances: Annotated[str | None, typer.Option("--with", help=WITH_HELP)] = None,
+    device: Annotated[str | None, typer.Option(help=DEVICE_HELP, show_default="cpu")] = None,
+    dtype: Annotated[str | None, typer.Option(help=DTYPE_HELP, show_default="fp32")] = None,
+    threads: Threads = None,
+    python: Annotated[str | None, typer.Option(help=PYTHON_HELP)] = None,
+    seed: Annotated[int, typer.Option(min=0, help=SEED_HELP)] = 0,
+    budget: Annotated[float, typer.Option(help="Most seconds to spend on rounds.")] = 20.0,
+    measure: Annotated[
+        bool, typer.Option("--measure/--no-measure", help="Whether to time what each cure brings.")
+    ] = True,
+    every: Annotated[bool, typer.Option("--all", help="Show the conditions that are met, too.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Say whether the fastpath is really taken, why not, what cures it, and what each cure is worth.
+
+    Exit code 0: taken; 1: partly taken, not taken, or taken with wrong answers; 2: bad input.
+    """
+    settings = load_settings()
+    budget_s = min(_checked_budget(budget), settings.max_budget_s) if measure else 0.0
+    check_writable(json_file)
+    if python is None:
+        request = _request(
+            model=model or DEFAULT_MODEL,
+            batch=chosen_batch(batch or DEFAULT_PRESET, text or [], texts, settings),
+            circumstances=_names(circumstances or ""),
+            device=device or "cpu",
+            dtype=dtype or "fp32",
+            threads=threads,
+            seed=seed,
+            budget_s=budget_s,
+        )
+        diagnosis = _examined(request, settings)
+    else:
+        _refuse_beside_python(
+            {"model": model, "batch": batch, "text": text, "texts": texts, "with": circumstances}
+            | {"device": device, "dtype": dtype, "threads": threads}
+        )
+        diagnosis = _own_model_examined(python, budget_s, seed)
+    # Lines of code are never cut: they are there to be copied.
+    Console(width=terminal.width()).print(doctor_report(diagnosis, every_condition=every), crop=False)
+    write_record(diagnosis, "diagnosis", json_file)
+    raise typer.Exit(0 if diagnosis.verdict == "taken" else 1)
+
+
+def _checked_budget(budget_s: float) -> float:
+    if not 0 <= budget_s < inf:
+        raise Refusal(f"--budget takes seconds, as in 20, or 0 to time nothing; {budget_s:g} is not that.")
+    return budget_s
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    find_circumstances(names)
+    return names
+
+
+def _refuse_beside_python(given: dict[str, object]) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise Refusal(
+                f"--{name} does not go with --python, which examines just what make() returns: do it in there."
+            )
+
+
+def _request(**fields: object) -> DoctorRequest:
+    try:
+        return DoctorRequest.model_validate(fields)
+    except ValidationError as error:
+        raise refusal_of(error, "examination") from None
+
+
+def _examined(request: DoctorRequest, settings: Settings) -> Diagnosis:
+    spec = find_model(request.model)
+    with progress() as tell:
+        tell(Step(name="load", text=f"Loading {spec.title}"))
+        from engine.measure.doctor import examine_request
+        from engine.measure.instruments import Instruments
+        from engine.measure.lock import machine_lock
+        from engine.measure.models import load_model
+
+        clock = time.perf_counter
+        loaded = load_model(spec, request.dtype, request.device, settings, tell, clock)
+        with machine_lock(settings.lock_file, tell), stop_on_interrupt() as stop_asked:
+            return examine_request(request, loaded, settings, Instruments(tell, clock, stop_asked=stop_asked))
+
+
+def _own_model_examined(place: str, budget_s: float, seed: int) -> Diagnosis:
+    with progress() as tell:
+        tell(Step(name="load", text=f"Running {place}"))
+        from engine.measure.doctor import doctor as examine
+        from engine.measure.lock import machine_lock
+        from engine.measure.own_model import load_own_model
+
+        own = load_own_model(place, Path.cwd())
+        with machine_lock(load_settings().lock_file, tell):
+            return examine(own.model, own.example, budget_s=budget_s, seed=seed, title=place, tell=tell)

@@ -1,0 +1,64 @@
+"""Files and folders that commands read and write: checked before measuring, told in a sentence where they fail."""
+
+import os
+from pathlib import Path
+
+from rich.console import Console
+
+from engine.errors import Refusal
+from engine.records import Record
+
+
+def read_bytes(file: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        Refusal: it cannot be read.
+    """
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Refusal(f"The file {file} cannot be read: {error.strerror}.") from None
+
+
+def check_writable(file: Path | None) -> None:
+    """Find out before measuring, not after: a lost measurement is worse than a late refusal.
+
+    Raises:
+        Refusal: the file cannot be written.
+    """
+    if file is not None and (file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK)):
+        raise Refusal(
+            f"The file {file} cannot be written, so nothing was measured: name one in a folder of yours."
+        )
+
+
+def make_trace_folder(folder: Path | None) -> None:
+    """Make the folder for traces, before measuring for the same reason.
+
+    Raises:
+        Refusal: it cannot be made.
+    """
+    if folder is None:
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refusal(
+            f"The folder {folder} for traces cannot be made ({error.strerror}), so nothing was measured: name another."
+        ) from None
+
+
+def write_record(record: Record, noun: str, file: Path | None) -> None:
+    """Write a record as JSON and say so on standard error; nothing where no file is asked for.
+
+    Raises:
+        Refusal: the file cannot be written after all; the result has been printed.
+    """
+    if file is None:
+        return
+    try:
+        file.write_text(record.model_dump_json(indent=1), encoding="utf-8")
+    except OSError as error:
+        raise Refusal(f"The {noun} is above, but {file} cannot be written: {error.strerror}.") from None
+    Console(stderr=True, soft_wrap=True).print(f"The {noun} is in {file}", highlight=False)

@@ -1,0 +1,172 @@
+"""Commands that measure: `run` on paths of your choice, `tutorial` on the tutorial's six."""
+
+import time
+from math import inf, nan
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from engine.analysis.compare import Gate, gate_ratio
+from engine.catalog import DEFAULT_MODEL, PATHS, find_model, find_paths
+from engine.cli.files import check_writable, make_trace_folder, write_record
+from engine.cli.options import (
+    BATCH_HELP,
+    Device,
+    JsonFile,
+    Model,
+    Precision,
+    Seed,
+    Text,
+    TextsFile,
+    Threads,
+    chosen_batch,
+)
+from engine.cli.progress import progress, stop_on_interrupt
+from engine.errors import Refusal
+from engine.events import Step
+from engine.present import terminal
+from engine.present.tutorial import TUTORIAL_ITERATIONS, TUTORIAL_PATHS, tutorial_report
+from engine.presets import DEFAULT_PRESET, find_preset
+from engine.records import Experiment, Run, refusal_of
+from engine.settings import Settings, load_settings
+
+DEFAULT_PATHS = "slow,fast-mha,fast-nested"
+
+TraceFolder = Annotated[Path | None, typer.Option("--trace", help="Write Chrome traces to this folder.")]
+
+
+def run(  # noqa: PLR0913  (one argument an option)
+    model: Model = DEFAULT_MODEL,
+    batch: Annotated[str, typer.Option(help=BATCH_HELP)] = DEFAULT_PRESET,
+    text: Text = None,
+    texts: TextsFile = None,
+    paths: Annotated[
+        str, typer.Option(help=f"Execution paths, separated by commas: {', '.join(PATHS)}.")
+    ] = DEFAULT_PATHS,
+    device: Device = "cpu",
+    dtype: Precision = "fp32",
+    threads: Threads = None,
+    seed: Seed = 0,
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", "--iterations", help="A fixed number of rounds, not until precise."),
+    ] = None,
+    budget: Annotated[float, typer.Option(help="Most seconds to spend on rounds.")] = 60.0,
+    json_file: JsonFile = None,
+    trace: TraceFolder = None,
+    fail_under: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="PATH=RATIO, may be repeated: exit 1 if PATH's speedup is below, 3 if it is not clear."
+        ),
+    ] = None,
+) -> None:
+    """Measure execution paths of one model on one batch, and say which is faster."""
+    settings = load_settings()
+    names = _with_baseline(paths)
+    limits = [_limit(text, names) for text in fail_under or []]
+    experiment = _experiment(
+        model=model,
+        batch=chosen_batch(batch, text or [], texts, settings),
+        paths=names,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        seed=seed,
+        iterations=rounds,
+        budget_s=budget,
+    )
+    check_writable(json_file)
+    make_trace_folder(trace)
+    finished = _measure(experiment, settings, trace)
+    Console(width=terminal.width()).print(terminal.run_report(finished))
+    write_record(finished, "run", json_file)
+    _exit_by(limits, finished)
+
+
+def tutorial(
+    model: Model = DEFAULT_MODEL,
+    batch: Annotated[str, typer.Option(help="A preset.")] = DEFAULT_PRESET,
+    device: Device = "cpu",
+    threads: Threads = None,
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+) -> None:
+    """Make the tutorial's six runs (2.1 to 2.3) in its order, and show what its three traps do to them."""
+    settings = load_settings()
+    experiment = _experiment(
+        model=model,
+        batch=find_preset(batch),
+        paths=TUTORIAL_PATHS,
+        device=device,
+        threads=threads,
+        seed=seed,
+        iterations=TUTORIAL_ITERATIONS,
+        budget_s=settings.max_budget_s,
+    )
+    check_writable(json_file)
+    finished = _measure(experiment, settings, None)
+    on_cpu = finished
+    if device != "cpu":
+        on_cpu = _measure(experiment.model_copy(update={"device": "cpu"}), settings, None)
+    Console(width=terminal.width()).print(tutorial_report(finished, on_cpu))
+    write_record(finished, "run", json_file)
+
+
+def _limit(text: str, measured: tuple[str, ...]) -> tuple[str, float]:
+    name, _, ratio = text.partition("=")
+    find_paths((name,))
+    if name not in measured or name == "slow":
+        raise Refusal(
+            f"--fail-under {text}: {name} is the baseline or not among --paths, so it has no speedup."
+        )
+    try:
+        least = float(ratio)
+    except ValueError:
+        least = nan
+    if not 0 < least < inf:
+        raise Refusal(f"--fail-under takes PATH=RATIO, as in fast-nested=1.2; {text!r} is not that.")
+    return name, least
+
+
+def _exit_by(limits: list[tuple[str, float]], run: Run) -> None:
+    """Exit with the worst of the limits, each told in a sentence on standard error."""
+    verdicts = [(name, least, gate_ratio(run, name, least)) for name, least in limits]
+    for name, least, verdict in verdicts:
+        Console(stderr=True, soft_wrap=True).print(
+            terminal.gate_words(run, name, least, verdict), highlight=False
+        )
+    for worst in (Gate.REGRESSED, Gate.NOT_MEASURED, Gate.INCONCLUSIVE):
+        if any(verdict is worst for *_, verdict in verdicts):
+            raise typer.Exit(worst)
+
+
+def _experiment(**fields: object) -> Experiment:
+    try:
+        return Experiment.model_validate(fields)
+    except ValidationError as error:
+        raise refusal_of(error, "experiment") from None
+
+
+def _with_baseline(names: str) -> tuple[str, ...]:
+    asked = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
+    find_paths(asked)
+    return asked if "slow" in asked else ("slow", *asked)
+
+
+def _measure(experiment: Experiment, settings: Settings, trace: Path | None) -> Run:
+    spec = find_model(experiment.model)
+    with progress() as tell:
+        tell(Step(name="load", text=f"Loading {spec.title}"))
+        from engine.measure.experiment import Instruments, run_experiment
+        from engine.measure.lock import machine_lock
+        from engine.measure.models import load_model
+
+        clock = time.perf_counter
+        loaded = load_model(spec, experiment.dtype, experiment.device, settings, tell, clock)
+        with machine_lock(settings.lock_file, tell), stop_on_interrupt() as stop_asked:
+            instruments = Instruments(tell, clock, stop_asked=stop_asked, trace_dir=trace)
+            return run_experiment(experiment, loaded, settings, instruments)

@@ -1,0 +1,61 @@
+"""What a person sees and can do while a command measures: progress on standard error, and Ctrl-C."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from engine.events import Download, Event, Round, Step
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C ends the rounds and keeps what was measured; the second one drops everything."""
+    asked = threading.Event()
+
+    def interrupted(_signal: int, _frame: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        Console(stderr=True).print("Stopping after this round; press again to drop everything.")
+
+    previous = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[Event], None]]:
+    """A line of progress that is moved by events; nothing where standard error is no terminal."""
+    # Drawn only when told, never by a timer thread, which would compete with what is measured.
+    console = Console(stderr=True)
+    bars = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        auto_refresh=False,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    task = bars.add_task("Starting", total=None)
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Step):
+            bars.update(task, description=event.text, total=None, completed=0)
+        elif isinstance(event, Round):
+            bars.update(task, total=event.at_most, completed=event.done)
+        elif isinstance(event, Download):
+            bars.update(
+                task, description=f"Fetching {event.file}", total=event.total_mb, completed=event.received_mb
+            )
+        bars.refresh()
+
+    with bars:
+        yield tell
