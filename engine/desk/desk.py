@@ -1,209 +1,252 @@
-"""The desk: takes requests, hands out tickets, and lets one measurement run at a time, in order of arrival.
+"""The desk: takes requests, hands out tickets, and lets one measurement run at a time on each machine.
 
 Measurements get a fresh child each, so that none inherits another's state. Loading and tokenizing go to the
-assistant, one warm child that keeps its models; it is started again when it has died.
+assistant, one warm child that keeps its models; it is started again when it has died. What is known of the work
+stands in the ledger; here are the lock and the threads around it.
 """
 
 import logging
-import secrets
 import sys
 import threading
-from collections import deque
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 
-from engine.desk.process import ChildDied, ChildProcess
-from engine.desk.tickets import Ticket, TicketView, advanced
+from engine.desk.jobs import Job
+from engine.desk.journal import Journal, open_journal
+from engine.desk.lane import Lane
+from engine.desk.ledger import EndState, Ledger
+from engine.desk.limits import Limits
+from engine.desk.machines import Machines
+from engine.desk.places import THIS_MACHINE, places
+from engine.desk.process import Child, StartChild, local_child
+from engine.desk.tickets import DeskView, Ticket, TicketView, opens
+from engine.diagnosis import Diagnosis
 from engine.errors import Refusal
-from engine.events import Event, Request
+from engine.events import Event, Refused, Request
+from engine.records import Run
+from engine.settings import Settings, load_settings
+from engine.store import the_store
 
 LOG = logging.getLogger(__name__)
-TICKETS_KEPT = 500
+TICK_S = 0.5
+"""Seconds between two looks at the limits, while anything lives."""
 _ANCHOR = "_fastpath_desk"
-
-
-@dataclass
-class _Job:
-    ticket: Ticket
-    request: Request
-    view: TicketView
-
-
-@dataclass
-class _Lane:
-    """A queue with one worker; `warm` keeps its child from one job to the next."""
-
-    name: str
-    warm: bool
-    waiting: deque[_Job] = field(default_factory=deque)
-    current: _Job | None = None
-    child: ChildProcess | None = None
-    thread: threading.Thread | None = None
-
-
-@dataclass(frozen=True)
-class DeskView:
-    """How busy the desk is: what the machine chip shows."""
-
-    measuring: bool
-    waiting: int
+_ANCHOR_LOCK = "_fastpath_desk_lock"
 
 
 class Desk:
-    """Thread-safe; what it hands out is immutable."""
+    """Thread-safe; what it hands out is immutable.
 
-    def __init__(self, start_child: Callable[[], ChildProcess] = ChildProcess) -> None:
-        self._start_child = start_child
+    Args:
+        start_child: starts a child on a machine; may be slow, and is never called under the lock.
+        machines: names of the machines that can measure now; the empty name is this one.
+        journal: remembers the queue across restarts; None forgets it.
+        on_finished: is given every result before its ticket says that it is done.
+        clock: seconds, monotonic.
+        now: the time of day, in UTC.
+    """
+
+    def __init__(
+        self,
+        start_child: StartChild = local_child,
+        machines: Callable[[], tuple[str, ...]] = lambda: (THIS_MACHINE,),
+        *,
+        journal: Journal | None = None,
+        on_finished: Callable[[Run | Diagnosis], None] = lambda _result: None,
+        limits: Limits = Limits(),  # noqa: B008  (frozen)
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._start_child, self._on_finished = start_child, on_finished
+        self._machines = Machines(machines, clock)
+        self._ledger = Ledger(limits, self._machines, journal, clock, now)
         self._changed = threading.Condition()
-        self._jobs: dict[str, _Job] = {}
-        self._measuring = _Lane("measuring", warm=False)
-        self._assistant = _Lane("assistant", warm=True)
+        self._assistant = Lane(THIS_MACHINE, start_child, warm=True)
+        self._lanes: dict[str, Lane] = {}
+        self._watched = False
+        if journal is not None:
+            self._machines.look()
+            with self._changed:
+                self._ledger.remember(journal.entries())
+                self._hand_out()
 
-    def submit(self, request: Request) -> Ticket:
-        """Queue a request: a run for the measuring lane, anything else for the assistant."""
-        ticket = Ticket(id=secrets.token_hex(6), secret=secrets.token_urlsafe(16))
-        job = _Job(ticket, request, TicketView(ticket.id))
-        lane = self._measuring if request.do == "run" else self._assistant
+    def submit(self, request: Request, visitor: str = "", machine: str = "") -> Ticket:
+        """Queue a request: what is timed for a machine that measures, anything else for the assistant.
+
+        Args:
+            visitor: whose turn it takes; work without a visitor shares one turn.
+            machine: the only machine it may go to; empty for the first that is free.
+
+        Raises:
+            Refusal: the visitor's share is used up, or there is no such machine.
+        """
+        self._machines.look()
         with self._changed:
-            self._forget_old_tickets()
-            self._jobs[ticket.id] = job
-            lane.waiting.append(job)
-            self._ensure_worker(lane)
-            self._changed.notify_all()
+            ticket = self._ledger.take(request, visitor, machine)
+            self._hand_out()
         return ticket
 
     def snapshot(self, ticket_id: str) -> TicketView:
-        """The state of a ticket now.
+        """The state of a ticket now; who looks at it is a viewer, in another session than the visitor's too.
 
         Raises:
             Refusal: no such ticket, or one that ended so long ago that it was forgotten.
         """
         with self._changed:
-            job = self._find(ticket_id)
-            return replace(job.view, place=self._place(job))
+            job = self._ledger.find(ticket_id)
+            self._ledger.seen(job.visitor)
+            return self._ledger.shown(job)
 
     def wait(self, ticket_id: str, timeout_s: float) -> TicketView:
-        """The state of a ticket once it has ended, or after this many seconds."""
+        """The state of a ticket once it has ended, or after this many seconds.
+
+        Raises:
+            Refusal: no such ticket, or one that ended so long ago that it was forgotten.
+        """
         with self._changed:
-            job = self._find(ticket_id)
+            job = self._ledger.find(ticket_id)
             self._changed.wait_for(lambda: job.view.ended, timeout_s)
-        return self.snapshot(ticket_id)
+            return self._ledger.shown(job)
 
     def cancel(self, ticket: Ticket) -> None:
         """Take the ticket's work off the queue, or kill its process group; harmless once it has ended.
 
         Raises:
-            Refusal: the secret is not the ticket's.
+            Refusal: the secret is not the ticket's, or the ticket is forgotten.
         """
         with self._changed:
-            job = self._find(ticket.id)
-            if not secrets.compare_digest(job.ticket.secret, ticket.secret):
+            job = self._ledger.find(ticket.id)
+            if not opens(ticket.secret, job.digest):
                 raise Refusal("Only the visitor who started this measurement can cancel it; it goes on.")
-            if not job.view.ended:
-                job.view = replace(job.view, state="cancelled", message="Cancelled; your settings are kept.")
-                self._stop(job)
+            child = self._end(job, "cancelled", "Cancelled; your settings are kept.")
+        _kill(child)
+
+    def seen(self, visitor: str) -> None:
+        """A viewer of this visitor is there: what the visitor has queued stays in the queue."""
+        with self._changed:
+            self._ledger.seen(visitor)
+
+    def view(self, visitor: str = "") -> DeskView:
+        """How busy the machines are, and where this visitor's first measurement stands."""
+        self._machines.look()
+        with self._changed:
+            return self._ledger.desk_view(visitor)
+
+    def _hand_out(self) -> None:
+        """Set free machines to work; under the lock, as all that follows up to the threads' own loops."""
+        for job, machine in self._ledger.hand_out():
+            lane = self._lane(machine) if job.timed else self._assistant
+            lane.job = job
+            if not lane.open:
+                # Threads start with the first request, so that a desk that nobody uses costs nothing.
+                lane.open = True
+                _start(partial(self._serve, lane), f"desk-{machine or 'here'}")
+        if self._ledger.lives and not self._watched:
+            self._watched = True
+            _start(self._watch, "desk-watch")
+        self._changed.notify_all()
+
+    def _lane(self, machine: str) -> Lane:
+        if machine not in self._lanes:
+            self._lanes[machine] = Lane(machine, self._start_child, warm=False)
+        return self._lanes[machine]
+
+    def _end(self, job: Job, state: EndState, message: str) -> Child | None:
+        """End a job before its time; gives the child that must be killed once the lock is released."""
+        if not self._ledger.end(job, state, message):
+            return None
+        self._changed.notify_all()
+        lanes = (self._assistant, *self._lanes.values())
+        return next((lane.detach() for lane in lanes if lane.job is job), None)
+
+    def _close_lanes(self) -> None:
+        """Let the threads go whose machines have left."""
+        for machine in self._lanes.keys() - set(self._machines.names):
+            if self._lanes[machine].job is None:
+                self._lanes.pop(machine).open = False
                 self._changed.notify_all()
 
-    def view(self) -> DeskView:
-        """How busy the measuring lane is."""
+    def _serve(self, lane: Lane) -> None:
+        """The thread of a lane: one job after the other, until the lane is closed."""
+        while (job := self._next(lane)) is not None:
+            request = job.request
+            if request is not None:
+                ending = self._answer(lane, job, request)
+                if not job.view.ended:
+                    self._keep(ending)
+                with self._changed:
+                    self._ledger.conclude(job, request, ending)
+            with self._changed:
+                lane.job = None
+                self._ledger.free(job, lane.machine)
+                self._hand_out()
+
+    def _next(self, lane: Lane) -> Job | None:
         with self._changed:
-            return DeskView(self._measuring.current is not None, len(self._measuring.waiting))
+            self._changed.wait_for(lambda: lane.job is not None or not lane.open)
+            return lane.job
 
-    def _find(self, ticket_id: str) -> _Job:
-        job = self._jobs.get(ticket_id)
-        if job is None:
-            raise Refusal(
-                "This measurement is not known here any more; your settings are kept: start it again."
-            )
-        return job
+    def _answer(self, lane: Lane, job: Job, request: Request) -> Event:
+        begin, tell = partial(self._begin, lane, job), partial(self._tell, job)
+        ending = lane.answer(request, begin, tell)
+        lacks_memory = isinstance(ending, Refused) and ending.lack == "memory"
+        if lacks_memory and lane is not self._assistant and self._sent_assistant_home(lane.machine):
+            return lane.answer(request, begin, tell)
+        return ending
 
-    def _place(self, job: _Job) -> int:
-        for lane in (self._measuring, self._assistant):
-            if job in lane.waiting:
-                return lane.waiting.index(job) + (lane.current is not None)
-        return 0
+    def _begin(self, lane: Lane, job: Job) -> bool:
+        with self._changed:
+            begun = self._ledger.begin(job, lane.machine)
+            self._changed.notify_all()
+            return begun
 
-    def _stop(self, job: _Job) -> None:
-        for lane in (self._measuring, self._assistant):
-            if job in lane.waiting:
-                lane.waiting.remove(job)
-            elif job is lane.current and lane.child is not None:
-                lane.child.kill()
+    def _tell(self, job: Job, event: Event) -> None:
+        with self._changed:
+            self._ledger.hear(job, event)
+            self._changed.notify_all()
 
-    def _forget_old_tickets(self) -> None:
-        ended = [ticket_id for ticket_id, job in self._jobs.items() if job.view.ended]
-        for ticket_id in ended[: max(0, len(ended) - TICKETS_KEPT)]:
-            del self._jobs[ticket_id]
+    def _sent_assistant_home(self, machine: str) -> bool:
+        """End the assistant where its models take the memory that a measurement beside it lacks."""
+        with self._changed:
+            idle = machine == THIS_MACHINE and self._assistant.job is None
+            child = self._assistant.detach() if idle else None
+        if child is not None:
+            child.close()
+        return child is not None
 
-    def _ensure_worker(self, lane: _Lane) -> None:
-        # Started with the first request, so that a desk that nobody uses costs nothing.
-        if lane.thread is None:
-            lane.thread = threading.Thread(
-                target=self._serve, args=(lane,), name=f"desk-{lane.name}", daemon=True
-            )
-            lane.thread.start()
-
-    def _serve(self, lane: _Lane) -> None:
-        while True:
-            job = self._next(lane)
+    def _keep(self, ending: Event) -> None:
+        result = getattr(ending, "run", None) or getattr(ending, "diagnosis", None)
+        if result is not None:
             try:
-                self._work(lane, job)
-            except ChildDied as death:
-                self._fail(lane, job, str(death))
+                self._on_finished(result)
             except Exception:
-                # The worker must outlive any defect, or every later ticket would wait for ever.
-                LOG.exception("the %s lane could not do its work", lane.name)
-                self._fail(lane, job, "The work could not be started or read; the server's log says why.")
-            finally:
-                self._release(lane)
+                # The visitor still gets the result; only the history lacks it.
+                LOG.exception("a result could not be kept")
 
-    def _next(self, lane: _Lane) -> _Job:
-        with self._changed:
-            self._changed.wait_for(lambda: bool(lane.waiting))
-            lane.current = lane.waiting.popleft()
-            return lane.current
+    def _watch(self) -> None:
+        """The thread that sees to limits and to machines that come and go; it sleeps while nothing lives."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._ledger.lives)
+            self._machines.look()
+            with self._changed:
+                children = [self._end(*due) for due in self._ledger.due()]
+                self._close_lanes()
+                self._hand_out()
+            for child in children:
+                _kill(child)
+            time.sleep(TICK_S)
 
-    def _work(self, lane: _Lane, job: _Job) -> None:
-        child = self._child_for(lane)
-        with self._changed:
-            if job.view.ended:
-                raise ChildDied("cancelled while the child was being started")
-            job.view = replace(job.view, state="running")
-            self._changed.notify_all()
-        for event in child.ask(job.request):
-            self._tell(job, event)
 
-    def _child_for(self, lane: _Lane) -> ChildProcess:
-        with self._changed:
-            if lane.child is None or not lane.child.alive:
-                if lane.child is not None:
-                    lane.child.close()
-                lane.child = self._start_child()
-            return lane.child
+def _start(work: Callable[[], None], name: str) -> None:
+    threading.Thread(target=work, name=name, daemon=True).start()
 
-    def _tell(self, job: _Job, event: Event) -> None:
-        with self._changed:
-            job.view = advanced(job.view, event)
-            self._changed.notify_all()
 
-    def _fail(self, lane: _Lane, job: _Job, message: str) -> None:
-        with self._changed:
-            child, lane.child = lane.child, None
-            if not job.view.ended:
-                job.view = replace(job.view, state="failed", message=message)
-                LOG.error("%s: %s\n%s", lane.name, message, child.log_tail() if child else "")
-            self._changed.notify_all()
-        if child is not None:
-            child.close()
-
-    def _release(self, lane: _Lane) -> None:
-        child = None
-        with self._changed:
-            lane.current = None
-            if not lane.warm:
-                child, lane.child = lane.child, None
-        if child is not None:
-            child.close()
+def _kill(child: Child | None) -> None:
+    if child is not None:
+        child.kill()
 
 
 def the_desk() -> Desk:
@@ -212,5 +255,24 @@ def the_desk() -> Desk:
     It hangs on `sys` because nothing else lasts: any visitor can clear Streamlit's caches by one message, and
     its file watcher throws project modules, with their globals, out of `sys.modules` on every edit.
     """
-    desk: Desk = sys.__dict__.setdefault(_ANCHOR, Desk())
+    with sys.__dict__.setdefault(_ANCHOR_LOCK, threading.Lock()):
+        if _ANCHOR not in sys.__dict__:
+            sys.__dict__[_ANCHOR] = _open_desk(load_settings())
+    desk: Desk = sys.__dict__[_ANCHOR]
     return desk
+
+
+def _open_desk(settings: Settings) -> Desk:
+    start_child, machines = places(settings)
+    return Desk(
+        start_child,
+        machines,
+        journal=open_journal(settings.data_folder),
+        on_finished=_keep_in_store,
+        limits=Limits.of(settings),
+    )
+
+
+def _keep_in_store(result: Run | Diagnosis) -> None:
+    if isinstance(result, Run):
+        the_store().save(result)

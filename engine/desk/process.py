@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
 from pydantic import ValidationError
 
@@ -26,8 +27,36 @@ class ChildDied(Exception):  # noqa: N818  (a fact about a process, not an error
     """The child's output ended, or stopped making sense, before it answered; the message is for people."""
 
 
+class Child(Protocol):
+    """What the desk needs of a child, wherever it runs; `kill` may be called by any thread, and is quick."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it can take another request."""
+
+    def ask(self, request: Request) -> Iterator[Event]:
+        """Send a request and give its events as they come; the last one is one of `ENDINGS`.
+
+        Raises:
+            ChildDied: the child ended, or sent what is no event, before it answered.
+        """
+
+    def log_tail(self) -> str:
+        """The end of what it wrote to standard error."""
+
+    def kill(self) -> None:
+        """End it now, with everything it has started."""
+
+    def close(self) -> None:
+        """End it and give back what it holds."""
+
+
+StartChild = Callable[[str], Child]
+"""Starts a child on a machine; the empty name is this machine."""
+
+
 class ChildProcess:
-    """A running child; not thread-safe but for `kill`, which any thread may call at any time."""
+    """A child on this machine; not thread-safe but for `kill`, which any thread may call at any time."""
 
     def __init__(self, command: Sequence[str] = CHILD_COMMAND, cwd: Path = PROJECT) -> None:
         # A file and not a pipe: nobody reads it while the child works, and a full pipe would stop the child.
@@ -40,8 +69,10 @@ class ChildProcess:
             stderr=self._log,
             text=True,
             encoding="utf-8",
+            errors="replace",  # a child may be killed in the middle of a character
             start_new_session=True,
         )
+        self._ended = False
         threading.Thread(target=self._end_together, name="child-watch", daemon=True).start()
 
     @property
@@ -63,6 +94,8 @@ class ChildProcess:
         self._send(request)
         assert self._process.stdout is not None  # noqa: S101  (asked for above)
         for line in self._process.stdout:
+            if not line.endswith("\n"):
+                break  # killed in the middle of a line
             event = _read(line)
             yield event
             if isinstance(event, ENDINGS):
@@ -78,8 +111,10 @@ class ChildProcess:
 
     def kill(self) -> None:
         """End the whole process group now; harmless if it has ended."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        # Once the group is gone, the system may give its number to somebody else's.
+        if not self._ended:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """End the group, reap the child and give its files back."""
@@ -93,6 +128,7 @@ class ChildProcess:
         # A grandchild that outlives the child would hold the output open, and the desk would read for ever.
         self._process.wait()
         self.kill()
+        self._ended = True
 
     def _send(self, request: Request) -> None:
         assert self._process.stdin is not None  # noqa: S101  (asked for above)
@@ -122,3 +158,8 @@ def _death_sentence(return_code: int) -> str:
         f"The measuring process ended (exit code {return_code}) before it answered; your settings are kept: "
         "try again, and look at the server's log if it happens again."
     )
+
+
+def local_child(_machine: str) -> ChildProcess:
+    """A child on this machine."""
+    return ChildProcess()

@@ -1,19 +1,23 @@
-"""The desk keeps its promises with real child processes: order, one at a time, cancel, and honest deaths."""
+"""The desk keeps its promises with real child processes: order, one at a time, cancel, limits, and honest deaths."""
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from engine.desk.desk import Desk, the_desk
+from engine.desk.journal import Journal
+from engine.desk.limits import Limits
 from engine.desk.process import ChildProcess
 from engine.desk.tickets import Ticket, TicketView
 from engine.errors import Refusal
-from engine.events import LoadRequest, RunRequest, TokenizeRequest
+from engine.events import DoctorRequest, LoadRequest, RunRequest, TokenizeRequest
 from engine.records import Batch, Experiment
 
 FAKE_CHILD = Path(__file__).with_name("fake_child.py")
@@ -21,9 +25,13 @@ BATCH = Batch(name="two", texts=("one", "two words"))
 LONG_S = 20.0
 
 
+def fake_child(_machine: str) -> ChildProcess:
+    return ChildProcess((sys.executable, str(FAKE_CHILD)))
+
+
 @pytest.fixture
 def desk() -> Desk:
-    return Desk(partial(ChildProcess, (sys.executable, str(FAKE_CHILD))))
+    return Desk(fake_child)
 
 
 def run_of(model: str) -> RunRequest:
@@ -78,7 +86,10 @@ def test_a_wrong_secret_cannot_cancel(desk: Desk) -> None:
     desk.cancel(ticket)
 
 
-@pytest.mark.parametrize(("wish", "sentence"), [("die", "exit code 3"), ("talk", "no event")])
+@pytest.mark.parametrize(
+    ("wish", "sentence"),
+    [("die", "exit code 3"), ("talk", "no event"), ("torn", "killed by the system")],
+)
 def test_a_child_that_fails_to_answer_is_told_and_the_lane_goes_on(
     desk: Desk, wish: str, sentence: str
 ) -> None:
@@ -114,6 +125,15 @@ def test_measurements_run_one_at_a_time_in_the_order_they_came(desk: Desk, tmp_p
     until(lambda: not desk.view().measuring)
 
 
+def test_an_examination_waits_for_the_measurement_before_it(desk: Desk, tmp_path: Path) -> None:
+    first = desk.submit(run_of(str(tmp_path)))
+    second = desk.submit(DoctorRequest(model="refuse", batch=BATCH))
+    until(lambda: desk.snapshot(first.id).step == "waiting")
+    assert (desk.snapshot(second.id).state, desk.snapshot(second.id).place) == ("queued", 1)
+    (tmp_path / "go").touch()
+    assert "answered by" in desk.wait(second.id, LONG_S).message
+
+
 def test_measurements_get_fresh_children_and_the_assistant_stays_warm(desk: Desk) -> None:
     runs = [desk.wait(desk.submit(run_of("refuse")).id, LONG_S).message for _ in range(2)]
     loads = [desk.wait(desk.submit(LoadRequest(model="refuse")).id, LONG_S).message for _ in range(2)]
@@ -134,10 +154,149 @@ def test_the_assistant_answers_while_a_measurement_runs(desk: Desk) -> None:
 
 
 def test_a_child_that_cannot_be_started_fails_its_ticket() -> None:
-    desk = Desk(partial(ChildProcess, ("/no/such/program",)))
+    desk = Desk(lambda _machine: ChildProcess(("/no/such/program",)))
     view = desk.wait(desk.submit(run_of("any")).id, LONG_S)
     assert view.state == "failed"
     assert "could not be started" in view.message
+
+
+def test_a_warm_assistant_that_left_between_two_requests_is_nobodys_failure(desk: Desk) -> None:
+    first = desk.wait(desk.submit(LoadRequest(model="leave")).id, LONG_S).message
+    until(lambda: gone(int(first.split()[-1])))
+    second = desk.wait(desk.submit(LoadRequest(model="refuse")).id, LONG_S).message
+    assert "answered by" in second
+    assert first != second
+
+
+def test_nor_is_one_that_left_just_when_it_was_asked(desk: Desk) -> None:
+    first = desk.wait(desk.submit(LoadRequest(model="faint")).id, LONG_S).message
+    second = desk.wait(desk.submit(LoadRequest(model="refuse")).id, LONG_S).message
+    assert "answered by" in second
+    assert first != second
+
+
+def test_the_assistant_makes_room_for_a_measurement_that_lacks_memory(desk: Desk) -> None:
+    assistant = desk.wait(desk.submit(LoadRequest(model="refuse")).id, LONG_S).message.split()[-1]
+    view = desk.wait(desk.submit(run_of(f"lack {assistant}")).id, LONG_S)
+    assert view.message.startswith("answered by"), "asked again once the assistant had gone"
+    assert gone(int(assistant))
+
+
+def test_a_measurement_that_lacks_memory_beside_nobody_is_refused(desk: Desk) -> None:
+    view = desk.wait(desk.submit(run_of(f"lack {os.getpid()}")).id, LONG_S)
+    assert view.state == "failed"
+
+
+def test_silence_ends_a_child_and_the_next_one_runs() -> None:
+    desk = Desk(fake_child, limits=Limits(silence_s=0.5))
+    silent, following = desk.submit(run_of("silent")), desk.submit(run_of("refuse"))
+    assert "told nothing" in desk.wait(silent.id, LONG_S).message
+    assert "answered by" in desk.wait(following.id, LONG_S).message
+
+
+def test_the_wall_clock_ends_a_child_and_all_it_started() -> None:
+    desk = Desk(fake_child, limits=Limits(longest_s=1.5))
+    ticket = desk.submit(run_of("hang"))
+    pids = [int(pid) for pid in started(desk, ticket).step.split()]
+    assert "took longer" in desk.wait(ticket.id, LONG_S).message
+    until(lambda: all(gone(pid) for pid in pids))
+
+
+def test_who_waits_for_another_program_may_wait() -> None:
+    desk = Desk(fake_child, limits=Limits(longest_s=0.5))
+    ticket = desk.submit(run_of("busy"))
+    until(lambda: desk.snapshot(ticket.id).step != "")
+    assert desk.wait(ticket.id, 1.5).state == "running"
+    desk.cancel(ticket)
+
+
+def test_queued_work_is_dropped_when_nobody_looks_and_kept_while_somebody_does() -> None:
+    desk = Desk(fake_child, limits=Limits(grace_s=1.0))
+    running, left, watched = (desk.submit(run_of("hang"), visitor) for visitor in ("", "ann", "bob"))
+
+    def left_is_dropped() -> bool:
+        assert desk.snapshot(watched.id).state == "queued"
+        return desk.view().waiting == 1  # a snapshot of the ticket itself would count as looking
+
+    until(left_is_dropped)
+    assert desk.snapshot(left.id).state == "cancelled"
+    assert desk.snapshot(running.id).state == "running"
+    for ticket in (watched, running):
+        desk.cancel(ticket)
+
+
+def test_visitors_take_turns(desk: Desk, tmp_path: Path) -> None:
+    asked = [desk.submit(run_of(str(tmp_path)), visitor) for visitor in ("ann", "ann", "ann", "bob")]
+    until(lambda: desk.snapshot(asked[0].id).step == "waiting")
+    assert [desk.snapshot(ticket.id).place for ticket in asked] == [0, 2, 3, 1]
+    assert desk.view("bob").place == 1
+    (tmp_path / "go").touch()
+    ended = [desk.wait(ticket.id, LONG_S).ended_at for ticket in asked]
+    assert ended[3] < ended[1] < ended[2]  # type: ignore[operator]
+
+
+def test_two_machines_measure_at_once_and_each_names_itself(tmp_path: Path) -> None:
+    asked_for = []
+
+    def start(machine: str) -> ChildProcess:
+        asked_for.append(machine)
+        return fake_child(machine)
+
+    desk = Desk(start, lambda: ("left", "right"))
+    tickets = [desk.submit(run_of(str(tmp_path)), machine=machine) for machine in ("", "right", "left")]
+    until(lambda: all(desk.snapshot(ticket.id).step == "waiting" for ticket in tickets[:2]))
+    assert [desk.snapshot(ticket.id).machine for ticket in tickets] == ["left", "right", "left"]
+    assert [desk.snapshot(ticket.id).place for ticket in tickets] == [0, 0, 1]
+    assert desk.view().free == ()
+    (tmp_path / "go").touch()
+    assert all(desk.wait(ticket.id, LONG_S).ended for ticket in tickets)
+    assert sorted(asked_for) == ["left", "left", "right"]
+    with pytest.raises(Refusal, match="The machine middle is not there"):
+        desk.submit(run_of("any"), machine="middle")
+
+
+def test_machines_that_cannot_be_listed_stop_nothing_else() -> None:
+    def fail() -> NoReturn:
+        raise OSError("no scheduler")
+
+    desk = Desk(fake_child, fail)
+    ticket = desk.submit(run_of("refuse"))
+    assert desk.snapshot(ticket.id).state == "queued"
+    assert desk.view().machines == ()
+    assert desk.wait(desk.submit(TokenizeRequest(model="any", batch=BATCH)).id, LONG_S).state == "done"
+    desk.cancel(ticket)
+
+
+def test_a_result_is_kept_before_its_ticket_says_done() -> None:
+    kept = []
+    desk = Desk(fake_child, on_finished=lambda result: kept.append((result, desk.snapshot(ticket.id).state)))
+    ticket = desk.submit(run_of("finish"))
+    view = desk.wait(ticket.id, LONG_S)
+    assert kept == [(view.run, "running")]
+    assert view.run is not None
+    assert view.run_id == view.run.id
+
+
+def test_a_result_that_cannot_be_kept_still_reaches_its_visitor() -> None:
+    def fail(_result: object) -> NoReturn:
+        raise OSError("disk full")
+
+    desk = Desk(fake_child, on_finished=fail)
+    assert desk.wait(desk.submit(run_of("finish")).id, LONG_S).run is not None
+
+
+def test_a_server_that_is_killed_takes_its_child_along_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "tests.desk.server", str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
+    assert server.stdout is not None
+    running, queued, child = server.stdout.readline().split()
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    until(lambda: gone(int(child)))
+    desk = Desk(fake_child, journal=Journal(tmp_path))
+    assert desk.snapshot(running).state == "interrupted"
+    assert "answered by" in desk.wait(queued, LONG_S).message
 
 
 def test_an_unknown_ticket_is_refused_in_words(desk: Desk) -> None:

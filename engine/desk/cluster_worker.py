@@ -1,0 +1,140 @@
+"""The worker's half of the cluster: a Dask task that starts the same child as the desk does, and passes on its events.
+
+Dask cannot stop a task that runs. So a plugin on the worker watches what becomes of the task, and ends its child when
+nobody wants it any more: after a cancel, when the server has gone, when the worker is told to leave.
+"""
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import dask
+from dask.typing import Key
+from distributed import Worker, get_worker
+from distributed.diagnostics.plugin import WorkerPlugin
+
+from engine.desk.process import ChildDied, ChildProcess
+from engine.events import Diagnosed, Event, Finished, read_request
+from engine.records import Environment
+
+PLUGIN = "fastpath-children"
+CONFIG = "cluster.yaml"
+
+
+class Children(WorkerPlugin):
+    """The children of this worker by the job they work for."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self._lock = threading.Lock()
+        self._running: dict[Key, ChildProcess] = {}
+
+    def transition(self, key: Key, start: str, finish: str, **_: Any) -> None:
+        """End the child of a job that Dask lets go of while it runs."""
+        if start == "executing" and finish == "released":
+            with self._lock:
+                if key in self._running:
+                    self._running[key].kill()
+
+    def teardown(self, worker: Worker) -> None:  # noqa: ARG002  (Dask's signature)
+        """End every child, because the worker is leaving."""
+        with self._lock:
+            for child in self._running.values():
+                child.kill()
+
+    @contextmanager
+    def child(self, job: str, command: Sequence[str]) -> Iterator[ChildProcess]:
+        """A child for a job; it is ended with the job, however that ends."""
+        child = ChildProcess(command)
+        with self._lock:
+            self._running[job] = child
+        try:
+            # Dask may have let go of the job while the child was being started.
+            if self._worker.state.tasks[job].state != "executing":
+                child.kill()
+            yield child
+        finally:
+            with self._lock:
+                del self._running[job]
+            child.close()
+
+
+async def dask_setup(worker: Worker) -> None:
+    """Make a worker ready for jobs; Dask calls it at the start, because cluster.yaml names this module.
+
+    Not registered by the server for all workers: one that cannot import the lab would then stop all others.
+    """
+    await worker.plugin_add(Children(worker), PLUGIN)
+
+
+def measure(job: str, topic: str, request: str, arguments: Sequence[str]) -> None:
+    """The task: answer one request, as JSON, by a child, and tell its events to the subscribers of the topic.
+
+    Each message names the job, and holds an `event` as JSON, or why it was `refused`, or why the child `died` and the
+    end of its `log`. Nothing is returned, so that no result stays in the worker's memory.
+    """
+    worker = get_worker()
+    machine = machine_name(worker.name, worker.address)
+
+    def tell(**message: str) -> None:
+        worker.log_event(topic, {"job": job, **message})
+
+    problem = worker_problem(dask.config.config, worker.state.nthreads)
+    if problem:
+        tell(refused=f"The machine {machine} {problem}")
+        return
+    children = cast(Children, worker.plugins[PLUGIN])
+    with children.child(job, (sys.executable, *arguments)) as child:
+        try:
+            for event in child.ask(read_request(request)):
+                tell(event=with_machine(event, machine).model_dump_json())
+        except ChildDied as death:
+            tell(died=str(death), log=child.log_tail())
+
+
+def machine_name(worker_name: object, address: str) -> str:
+    """What a worker's machine is called: the name it was started with, or its host where it was given none."""
+    name = str(worker_name)
+    return address.rpartition("://")[2].rpartition(":")[0] if "://" in name else name
+
+
+def with_machine(event: Event, machine: str) -> Event:
+    """The event, and in its run or diagnosis the machine's name as people choose it, instead of its host's."""
+    if isinstance(event, Finished):
+        run = event.run
+        return Finished(run=run.model_copy(update=_renamed(run.environment, machine)))
+    if isinstance(event, Diagnosed):
+        diagnosis = event.diagnosis
+        return Diagnosed(diagnosis=diagnosis.model_copy(update=_renamed(diagnosis.environment, machine)))
+    return event
+
+
+def _renamed(environment: Environment, machine: str) -> dict[str, Environment]:
+    return {"environment": environment.model_copy(update={"machine": machine})}
+
+
+def worker_problem(config: dict[str, Any], threads: int) -> str:
+    """Why a worker with these settings of Dask must not measure; empty where it may."""
+    start = f"start it with DASK_CONFIG={CONFIG} and --nthreads 1 (docs/hosting.md)."
+    if threads != 1:
+        return f"takes {threads} jobs at once, which would spoil each other: {start}"
+    if dask.config.get("distributed.worker.profile.enabled", config=config):
+        return f"samples its own threads while it measures: {start}"
+    leaked = [
+        name
+        for name, value in dask.config.get("distributed.nanny.pre-spawn-environ", config=config).items()
+        if value is not None
+    ]
+    return f"was started with Dask's own {', '.join(leaked)}: {start}" if leaked else ""
+
+
+def scheduler_problem(dask_scheduler: Any) -> str:
+    """Why this scheduler must not be used; empty where it may. Runs on the scheduler."""
+    start = f"start it with DASK_CONFIG={CONFIG} (docs/hosting.md)."
+    if dask_scheduler.allowed_failures:
+        return f"tries a job again whose machine has died: {start}"
+    if dask.config.get("distributed.scheduler.active-memory-manager.start"):
+        return f"wakes its workers while they measure: {start}"
+    return ""

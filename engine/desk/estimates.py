@@ -1,0 +1,64 @@
+"""How long things will take, as pure functions: guesses that get better with what was seen."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from engine.desk.fairness import Waiting
+from engine.events import DoctorRequest, Request, RunRequest
+
+START_S = 15.0
+"""A child's start, loading, warm-up and profile, before any was seen."""
+LEAST_SHARE = 0.1
+"""What is longer on its way than expected still takes this share of the expected time."""
+
+
+@dataclass(frozen=True)
+class Duration:
+    """How long a piece of work took."""
+
+    do: str
+    model: str
+    seconds: float
+
+
+def expected_s(request: Request, past: Sequence[Duration]) -> float:
+    """Seconds that a request will take: the median of its like, of its kind, or a guess from its budget."""
+    kind = [duration for duration in past if duration.do == request.do]
+    like = [duration.seconds for duration in kind if duration.model == model_of(request)]
+    seen = like or [duration.seconds for duration in kind]
+    return median(seen) if seen else START_S + budget_s(request)
+
+
+def model_of(request: Request) -> str:
+    """Name of the model that a request is about."""
+    return request.experiment.model if isinstance(request, RunRequest) else request.model
+
+
+def budget_s(request: Request) -> float:
+    """Longest time in seconds that a request asks its rounds to take."""
+    if isinstance(request, RunRequest):
+        return request.experiment.budget_s
+    return request.budget_s if isinstance(request, DoctorRequest) else 0.0
+
+
+def left_s(expected: float, running_s: float) -> float:
+    """Seconds that a piece of work still takes."""
+    return max(expected - running_s, expected * LEAST_SHARE)
+
+
+def starts_in_s(order: Iterable[Waiting], free_in_s: Mapping[str, float]) -> dict[str, float]:
+    """Seconds until each request of the queue starts, by its id; absent where no machine may serve it.
+
+    Args:
+        order: the queue, first come first.
+        free_in_s: seconds until each machine is free.
+    """
+    free, starts = dict(free_in_s), dict[str, float]()
+    for request in order:
+        machines = [machine for machine in free if request.may_go_to(machine)]
+        if machines:
+            first = min(machines, key=lambda machine: free[machine])
+            starts[request.id] = free[first]
+            free[first] += request.expected_s
+    return starts

@@ -1,0 +1,111 @@
+"""The machine and the build on it, read without torch: what a stored run must share to answer for a new one.
+
+The server never imports torch, so torch's version comes from its files.
+"""
+
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Host:
+    """The facts of a machine and its build that decide how fast a forward is.
+
+    Attributes:
+        torch, torchtext: versions; empty where they are not installed.
+        cores: cores this process may use.
+        allocator: environment variables that steer malloc.
+        machine: host name.
+    """
+
+    torch: str
+    torchtext: str
+    cpu: str
+    cores: int
+    allocator: dict[str, str]
+    machine: str
+
+
+def this_host() -> Host:
+    """The machine as it is now; a child that this process starts measures on the same."""
+    return Host(
+        torch=torch_version(),
+        torchtext=_installed("torchtext"),
+        cpu=cpu_name(),
+        cores=usable_cores(),
+        allocator=allocator_settings(os.environ),
+        machine=platform.node(),
+    )
+
+
+def torch_version() -> str:
+    """`torch.__version__` without importing torch; empty where there is none.
+
+    The package's metadata leave out which CUDA a wheel is for, so it is read from torch/version.py.
+    """
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return ""
+    found = re.search(r"^__version__ = '(.+)'$", Path(spec.origin).with_name("version.py").read_text(), re.M)
+    return found[1] if found else ""
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def default_threads(variables: Mapping[str, str], usable: int, physical: int | None) -> int:
+    """Threads of torch's intra-op pool where nobody sets them: OpenMP's and MKL's own rule.
+
+    Args:
+        variables: the environment, whose OMP_NUM_THREADS comes first and MKL_NUM_THREADS second.
+        usable: cores that this process may use.
+        physical: cores of the machine without hyper-threading; None where it does not tell.
+    """
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        if variables.get(name, "").isdecimal() and int(variables[name]):
+            return int(variables[name])
+    return min(usable, physical or usable)
+
+
+def threads_here() -> int:
+    """Threads that torch chooses by itself on this machine."""
+    return default_threads(os.environ, usable_cores(), psutil.cpu_count(logical=False))
+
+
+def usable_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name as the system gives it."""
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def allocator_settings(variables: Mapping[str, str]) -> dict[str, str]:
+    """What of these variables steers malloc: a preloaded allocator, or glibc's own knobs.
+
+    They decide whether freed memory is given back to the system, which a forward then pays for in page faults.
+    """
+    names = (
+        name for name in variables if name.startswith(("MALLOC_", "GLIBC_TUNABLES")) or name == "LD_PRELOAD"
+    )
+    return {name: variables[name] for name in sorted(names)}

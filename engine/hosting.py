@@ -1,0 +1,122 @@
+"""What a visitor of a hosted lab may ask for, and what may be said to one; pure functions.
+
+On a laptop (`FASTPATH_HOSTED` unset) everything is allowed here and every sentence stays as it is.
+"""
+
+import re
+
+from engine.catalog import CATALOG, find_model, find_paths
+from engine.circumstances import find_circumstances
+from engine.errors import Refusal
+from engine.events import DoctorRequest, LoadRequest, Request, RunRequest
+from engine.records import Batch, Experiment, ModelSpec
+from engine.settings import Settings
+from engine.texts import checked_texts
+
+MAX_ITERATIONS = 100
+SPECIAL_TOKENS = 2
+"""Tokens that are put around a text."""
+
+_DEVICE = re.compile(r"cpu|cuda(:\d{1,2})?")
+_ADVICE_TO_THE_HOST = re.compile(r",? or (raise|set|unset) FASTPATH_\w+")
+_ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s,;)]+|\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b")
+_FOLDERS = re.compile(r"(?<![\w/.~])(~|\.{0,2})/([^\s/,;:'\")]+/)*(?=[^\s/,;:'\")])")
+
+
+def check_request(request: Request, settings: Settings, cores: int) -> None:
+    """Let a request pass that a visitor may make.
+
+    Args:
+        cores: of this machine; the most threads that may be asked for.
+
+    Raises:
+        Refusal: hosted, and the request asks for what visitors may not have; said without internals.
+    """
+    if not settings.hosted:
+        return
+    try:
+        _check(request, settings, cores)
+    except Refusal as refusal:
+        raise Refusal(without_internals(str(refusal), settings)) from None
+
+
+def find_offered_model(name: str, settings: Settings) -> ModelSpec:
+    """The model of this name, if it is on offer here: hosted, no name ever reaches the file system or the hub.
+
+    Raises:
+        Refusal: no such model, or not for visitors.
+    """
+    if not settings.hosted:
+        return find_model(name)
+    if name not in CATALOG:
+        raise Refusal(
+            f"On this shared server there are only the models {', '.join(CATALOG)}: choose one of them."
+        )
+    return CATALOG[name]
+
+
+def without_internals(sentence: str, settings: Settings) -> str:
+    """A sentence as a visitor may read it: without folders, addresses, or advice that only the host can follow."""
+    if not settings.hosted:
+        return sentence
+    said = _ADVICE_TO_THE_HOST.sub("", sentence)
+    said = _ADDRESS.sub("(an address)", said)
+    return _FOLDERS.sub("", said)
+
+
+def _check(request: Request, settings: Settings, cores: int) -> None:
+    if isinstance(request, RunRequest):
+        _check_experiment(request.experiment, settings, cores)
+        if request.trace_dir:
+            raise Refusal("Traces are not kept on this shared server: measure without them.")
+        return
+    find_offered_model(request.model, settings)
+    if not isinstance(request, LoadRequest):
+        _check_batch(request.batch, settings)
+    if isinstance(request, DoctorRequest):
+        find_circumstances(request.circumstances)
+        _check_effort(request, settings, cores)
+    if isinstance(request, LoadRequest | DoctorRequest):
+        _check_device(request.device)
+
+
+def _check_experiment(experiment: Experiment, settings: Settings, cores: int) -> None:
+    find_offered_model(experiment.model, settings)
+    find_paths(experiment.paths)
+    _check_batch(experiment.batch, settings)
+    _check_device(experiment.device)
+    _check_effort(experiment, settings, cores)
+    _at_most("rounds", experiment.iterations or 0, MAX_ITERATIONS)
+
+
+def _check_effort(asked: Experiment | DoctorRequest, settings: Settings, cores: int) -> None:
+    _at_most("threads", asked.threads or 0, cores)
+    _at_most("seconds of measuring", asked.budget_s, settings.max_budget_s)
+
+
+def _check_batch(batch: Batch, settings: Settings) -> None:
+    checked_texts(batch.texts, settings)
+    _at_most(
+        "tokens in the batch, padding included,", most_tokens(batch, settings), settings.max_batch_tokens
+    )
+
+
+def most_tokens(batch: Batch, settings: Settings) -> int:
+    """Tokens of a batch with padding: as counted, or estimated from above by a token for every byte."""
+    if batch.shape is not None:
+        texts, longest = batch.shape
+        return texts * longest
+    longest_bytes = max(len(text.encode()) for text in batch.texts)
+    return len(batch.texts) * min(longest_bytes + SPECIAL_TOKENS, settings.max_tokens)
+
+
+def _check_device(device: str) -> None:
+    if not _DEVICE.fullmatch(device):
+        raise Refusal("A device is cpu, cuda, or cuda: and a number: choose one of them.")
+
+
+def _at_most(what: str, asked: float, allowed: float) -> None:
+    if asked > allowed:
+        raise Refusal(
+            f"{asked:,.0f} {what} are more than the {allowed:,.0f} allowed on this shared server: ask for less."
+        )

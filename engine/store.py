@@ -1,0 +1,415 @@
+"""Finished runs, kept in a database: SQLite in the data folder, or whatever SQLAlchemy's URL names.
+
+A run is kept as its JSON, beside the few columns that lists and look-ups need. Rows that this version cannot read
+are kept as they are. Any number of threads, processes and servers may write at once.
+"""
+
+import json
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+from sqlalchemy import (
+    URL,
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Executable,
+    Float,
+    Index,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    event,
+    func,
+    make_url,
+    select,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from engine.errors import Refusal
+from engine.presets import PRESETS
+from engine.records import SCHEMA_VERSION, Batch, Experiment, PathResult, Record, Run, VerdictWord, read_run
+from engine.settings import Settings, load_settings
+
+LOG = logging.getLogger(__name__)
+FILE_NAME = "runs.sqlite3"
+PRESET, OWN = "preset", "own"
+BUSY_MS = 30_000
+"""How long a writer waits for the others before it gives up."""
+OPENING_ATTEMPTS, OPENING_PAUSE_S = 10, 0.1
+"""Two processes that make the same database at once may refuse each other; a moment later it is there."""
+CANDIDATES = 5
+"""Rows tried for the same experiment, newest first, before it counts as never measured."""
+_ANCHOR = "_fastpath_store"
+
+_RUNS = Table(
+    "runs",
+    MetaData(),
+    Column("id", String(64), primary_key=True),
+    Column(
+        "created_at", String(40), nullable=False
+    ),  # ISO 8601 in UTC, so that order of text is order of time
+    Column("title", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("batch", Text, nullable=False),
+    Column("texts", String(8), nullable=False),  # whose texts: PRESET or OWN
+    Column("best_path", Text),
+    Column("verdict", String(16)),
+    Column("speedup", Float),
+    Column("machine", Text, nullable=False),
+    Column("experiment_key", String(64), nullable=False),
+    Column("build_key", String(64), nullable=False),
+    Column("json", Text, nullable=False),
+)
+_INDEXES = (
+    Index("runs_by_time", _RUNS.c.created_at),
+    Index("runs_by_key", _RUNS.c.experiment_key, _RUNS.c.build_key, _RUNS.c.created_at),
+)
+_INSERTS: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class BuildFacts(Protocol):
+    """What a run's environment and a host have in common: the facts that decide how fast a forward is."""
+
+    @property
+    def torch(self) -> str: ...  # noqa: D102
+    @property
+    def torchtext(self) -> str: ...  # noqa: D102
+    @property
+    def cpu(self) -> str: ...  # noqa: D102
+    @property
+    def cores(self) -> int: ...  # noqa: D102
+    @property
+    def allocator(self) -> dict[str, str]: ...  # noqa: D102
+    @property
+    def machine(self) -> str: ...  # noqa: D102
+
+
+class RunRow(Record):
+    """A finished run in a list; what a damaged row does not tell is None or empty."""
+
+    id: str
+    created_at: datetime | None = None
+    title: str = ""
+    model: str = ""
+    batch: str = ""
+    best_path: str | None = None
+    """The fastest path but the baseline; None where no other gave a result."""
+    verdict: VerdictWord | None = None
+    speedup: float | None = None
+    machine: str = ""
+
+
+def experiment_key(experiment: Experiment) -> str:
+    """Hash of all that decides an experiment's answer; its seed and the batch's name do not.
+
+    `threads` counts as it stands: who looks for a run, which tells its threads, must fill it in first.
+    """
+    return _hash(
+        {
+            **experiment.model_dump(
+                include={"model", "device", "dtype", "threads", "baseline", "iterations", "budget_s"}
+            ),
+            "texts": experiment.batch.texts,
+            "paths": sorted(experiment.paths),
+        }
+    )
+
+
+def build_key(facts: BuildFacts) -> str:
+    """Hash of the machine and the build: of a run's environment, or of the host that asks."""
+    return _hash(
+        {
+            "torch": facts.torch,
+            "torchtext": facts.torchtext,
+            "cpu": facts.cpu,
+            "cores": facts.cores,
+            "allocator": facts.allocator,
+            "machine": facts.machine,
+        }
+    )
+
+
+def _hash(facts: Mapping[str, object]) -> str:
+    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def best_path(run: Run) -> PathResult | None:
+    """The fastest measured path but the baseline; None where there is none."""
+    others = [path for path in run.paths if path.name != run.experiment.baseline]
+    return max((path for path in others if path.speedup), key=lambda path: path.speedup or 0, default=None)
+
+
+def is_preset(batch: Batch) -> bool:
+    """Whether these are the texts of a preset, which tell nothing of the visitor who measured them."""
+    return any(preset.texts == batch.texts for preset in PRESETS.values())
+
+
+def upsert(run: Run, dialect: str) -> Executable:
+    """The statement that keeps a run in place of what was kept under its id, in SQLAlchemy's name of a dialect."""
+    insert = _INSERTS[dialect](_RUNS).values(_values(run))
+    changes = {column.name: insert.excluded[column.name] for column in _RUNS.c if not column.primary_key}
+    statement: Executable = insert.on_conflict_do_update(index_elements=["id"], set_=changes)
+    return statement
+
+
+class Store:
+    """Thread-safe; opened with the first use, so that a store that cannot be reached stops nothing else."""
+
+    def __init__(self, url: str | URL, runs_kept: int = 10_000) -> None:
+        self._url, self._runs_kept = url, runs_kept
+        self._opening = threading.Lock()
+        self._engine: Engine | None = None
+
+    def save(self, run: Run) -> None:
+        """Keep a run, in place of what was kept under its id; the oldest runs make room where there are too many.
+
+        Raises:
+            Refusal: the database cannot be written.
+        """
+        with self._connected("kept") as connection:
+            connection.execute(upsert(run, connection.dialect.name))
+            surplus = select(_RUNS.c.id).order_by(*_NEWEST_FIRST).offset(self._runs_kept)
+            connection.execute(delete(_RUNS).where(_RUNS.c.id.in_(surplus)))
+
+    def get(self, run_id: str) -> Run | None:
+        """The run of this id; None where there is none.
+
+        Raises:
+            Refusal: the row is damaged or of a newer schema, which keeps it; or the database cannot be read.
+        """
+        text = self.json_of(run_id)
+        return None if text is None else _readable(text)
+
+    def json_of(self, run_id: str) -> str | None:
+        """The JSON of a run as it was kept, readable or not; None where there is none.
+
+        Raises:
+            Refusal: the database cannot be read.
+        """
+        with self._connected("read") as connection:
+            return connection.scalar(select(_RUNS.c.json).where(_RUNS.c.id == run_id))
+
+    def latest(self, limit: int, offset: int = 0, *, presets_only: bool = False) -> tuple[RunRow, ...]:
+        """Rows of the newest runs, newest first.
+
+        Args:
+            presets_only: leave out runs of a visitor's own texts.
+
+        Raises:
+            Refusal: the database cannot be read.
+        """
+        columns = [_RUNS.c[name] for name in RunRow.model_fields]
+        query = select(*columns).where(*_listed(presets_only)).order_by(*_NEWEST_FIRST)
+        with self._connected("read") as connection:
+            found = connection.execute(query.limit(limit).offset(offset)).mappings().all()
+        return tuple(map(_row, found))
+
+    def count(self, *, presets_only: bool = False) -> int:
+        """How many runs `latest` has to give.
+
+        Raises:
+            Refusal: the database cannot be read.
+        """
+        query = select(func.count()).select_from(_RUNS).where(*_listed(presets_only))
+        with self._connected("read") as connection:
+            return connection.scalar(query) or 0
+
+    def find_same(self, experiment: Experiment, environment_key: str) -> Run | None:
+        """The newest readable run of the same experiment on the same machine and build; None where there is none.
+
+        Raises:
+            Refusal: the database cannot be read.
+        """
+        query = (
+            select(_RUNS.c.json)
+            .where(_RUNS.c.experiment_key == experiment_key(experiment), _RUNS.c.build_key == environment_key)
+            .order_by(*_NEWEST_FIRST)
+            .limit(CANDIDATES)
+        )
+        with self._connected("read") as connection:
+            texts = connection.scalars(query).all()
+        for text in texts:
+            with suppress(Refusal):
+                return _readable(text)
+        return None
+
+    def delete(self, run_id: str) -> None:
+        """Forget a run for good; harmless where there is none.
+
+        Raises:
+            Refusal: the database cannot be written.
+        """
+        with self._connected("deleted") as connection:
+            connection.execute(delete(_RUNS).where(_RUNS.c.id == run_id))
+
+    @contextmanager
+    def _connected(self, done: str) -> Iterator[Connection]:
+        """A transaction; whatever goes wrong in it becomes one sentence, and its cause goes to the log."""
+        try:
+            with self._opened().begin() as connection:
+                yield connection
+        except (SQLAlchemyError, OSError, ImportError) as error:
+            LOG.error("the store of finished runs: %s: %s", type(error).__name__, error)  # noqa: TRY400  (no defect)
+            raise Refusal(
+                f"Finished runs cannot be {done} now, because their database does not work "
+                f"({type(error).__name__}; the log says more); what is kept there is left as it is."
+            ) from None
+
+    def _opened(self) -> Engine:
+        with self._opening:
+            if self._engine is None:
+                self._engine = _open(self._url)
+            return self._engine
+
+
+_NEWEST_FIRST = (_RUNS.c.created_at.desc(), _RUNS.c.id)
+
+
+def _listed(presets_only: bool) -> tuple[ColumnElement[bool], ...]:
+    return (_RUNS.c.texts == PRESET,) if presets_only else ()
+
+
+def _open(url: str | URL) -> Engine:
+    # Asked before each use, so that a database that was started again is found again; errors that tell a row's values
+    # would bring a visitor's texts into the log.
+    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    if engine.dialect.name not in _INSERTS:
+        raise ArgumentError(f"{engine.dialect.name} is neither SQLite nor PostgreSQL")
+    if engine.dialect.name == "sqlite":
+        _make_private_file(Path(engine.url.database or FILE_NAME))
+        event.listen(engine, "connect", _be_patient)
+    for attempt in range(1, OPENING_ATTEMPTS + 1):
+        try:
+            _prepare(engine)
+            break
+        except DBAPIError as error:
+            if attempt == OPENING_ATTEMPTS or not _is_a_race(error):
+                raise
+            time.sleep(OPENING_PAUSE_S)
+    return engine
+
+
+def _make_private_file(file: Path) -> None:
+    """Runs hold visitors' texts; SQLite gives its side files the rights of this one."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        file.touch(mode=0o600)
+
+
+def _is_a_race(error: DBAPIError) -> bool:
+    """SQLite does not wait for its turn to switch the log on; PostgreSQL's `if not exists` looks before it leaps."""
+    return isinstance(error, IntegrityError | ProgrammingError) or "locked" in str(error.orig)
+
+
+def _be_patient(connection: Any, _record: object) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+
+
+def _prepare(engine: Engine) -> None:
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            # Write-ahead log: readers never wait for a writer. Kept in the file once it is set.
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+        connection.execute(CreateTable(_RUNS, if_not_exists=True))
+        for index in _INDEXES:
+            connection.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _values(run: Run) -> dict[str, object]:
+    best = best_path(run)
+    return {
+        "id": run.id,
+        "created_at": run.created_at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "title": run.title,
+        "model": run.experiment.model,
+        "batch": run.experiment.batch.name,
+        "texts": PRESET if is_preset(run.experiment.batch) else OWN,
+        "best_path": best.name if best else None,
+        "verdict": best.verdict if best else None,
+        "speedup": best.speedup if best else None,
+        "machine": run.environment.machine,
+        "experiment_key": experiment_key(run.experiment),
+        "build_key": build_key(run.environment),
+        "json": run.model_dump_json(),
+    }
+
+
+def _row(values: Mapping[Any, Any]) -> RunRow:
+    try:
+        return RunRow.model_validate(dict(values))
+    except ValidationError:
+        return RunRow(id=str(values["id"]))
+
+
+def _readable(text: str) -> Run:
+    """The run of a row.
+
+    Raises:
+        Refusal: it is of a newer schema, or damaged.
+    """
+    try:
+        return read_run(text)
+    except Refusal:
+        if _schema_version(text) > SCHEMA_VERSION:
+            raise Refusal(
+                "This run was written by a newer version of the lab and cannot be shown by this one; it is kept: "
+                "take its JSON away, or open it with that version."
+            ) from None
+        raise Refusal(
+            "What was kept of this run is damaged and cannot be shown; it is left as it is: take its JSON away to look "
+            "into it, or measure again."
+        ) from None
+
+
+def _schema_version(text: str) -> int:
+    with suppress(ValueError, TypeError, KeyError):
+        return int(from_json(text)["schema_version"])
+    return 0
+
+
+def store_url(settings: Settings) -> URL:
+    """Where the settings say that finished runs are kept.
+
+    Raises:
+        Refusal: FASTPATH_DATABASE_URL is no URL.
+    """
+    if not settings.database_url:
+        return URL.create("sqlite", database=str(settings.data_folder / FILE_NAME))
+    try:
+        return make_url(settings.database_url)
+    except ArgumentError:
+        # The value may hold a password, so it is not repeated.
+        raise Refusal(
+            "The setting FASTPATH_DATABASE_URL is no URL of a database; "
+            "write it as in postgresql+psycopg://name:password@host/database."
+        ) from None
+
+
+def the_store() -> Store:
+    """The one store of this process; it hangs on `sys` for the desk's reasons (engine/desk/desk.py).
+
+    Raises:
+        Refusal: a setting does not fit.
+    """
+    if _ANCHOR not in sys.__dict__:
+        settings = load_settings()
+        sys.__dict__.setdefault(_ANCHOR, Store(store_url(settings), settings.runs_kept))
+    store: Store = sys.__dict__[_ANCHOR]
+    return store

@@ -1,0 +1,380 @@
+"""Finished runs are kept: found again, found for the same question, by many writers, and over damage."""
+
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy.dialects import postgresql
+
+from engine.analysis.conclude import concluded
+from engine.errors import Refusal
+from engine.host import default_threads, this_host
+from engine.presets import PRESETS
+from engine.records import Environment, Experiment, Run
+from engine.settings import Settings
+from engine.store import FILE_NAME, Store, build_key, experiment_key, store_url, the_store, upsert
+from tests.samples import sample_environment, sample_run
+
+PROJECT = Path(__file__).parents[1]
+START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+LONG_S = 60.0
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "new folder" / FILE_NAME
+
+
+@pytest.fixture
+def store(file: Path) -> Store:
+    return Store(f"sqlite:///{file}")
+
+
+def a_run(run_id: str = "a", minutes: int = 0, **changes: object) -> Run:
+    run = concluded(sample_run())
+    return run.model_copy(update={"id": run_id, "created_at": START + timedelta(minutes=minutes), **changes})
+
+
+def an_experiment(**changes: object) -> Experiment:
+    return sample_run().experiment.model_copy(update=changes)
+
+
+def with_texts(*texts: str) -> Experiment:
+    batch = sample_run().experiment.batch
+    return an_experiment(batch=batch.model_copy(update={"texts": texts, "lengths": ()}))
+
+
+def change_row(file: Path, run_id: str, column: str, value: object) -> None:
+    with sqlite3.connect(file) as connection:
+        changed = connection.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", (value, run_id))  # noqa: S608
+        assert changed.rowcount == 1
+
+
+def test_a_run_comes_back_as_it_was_from_another_process_too(store: Store, file: Path) -> None:
+    store.save(a_run())
+    assert store.get("a") == a_run() == Store(f"sqlite:///{file}").get("a")
+    assert store.get("b") is None
+
+
+def test_rows_come_newest_first_a_page_at_a_time_with_the_best_path(store: Store) -> None:
+    for number in (1, 3, 0, 2):
+        store.save(a_run(str(number), minutes=number))
+    assert [row.id for row in store.latest(3)] == ["3", "2", "1"]
+    assert [row.id for row in store.latest(3, offset=3)] == ["0"]
+    assert store.count() == 4
+    row = store.latest(1)[0]
+    assert (row.created_at, row.title, row.batch) == (
+        START + timedelta(minutes=3),
+        a_run().title,
+        "tutorial-small",
+    )
+    assert (row.best_path, row.verdict, row.speedup) == ("fast-nested", "faster", 2.0)
+
+
+def test_a_run_without_another_path_that_ran_has_no_best_path(store: Store) -> None:
+    store.save(sample_run().model_copy(update={"paths": sample_run().paths[:1]}))
+    row = store.latest(1)[0]
+    assert (row.best_path, row.verdict, row.speedup) == (None, None, None)
+
+
+def test_runs_of_own_texts_are_told_from_runs_of_presets(store: Store) -> None:
+    store.save(a_run("own", experiment=with_texts("my secret")))
+    store.save(a_run("preset", experiment=an_experiment(batch=PRESETS["mixed"])))
+    # The name alone makes no preset.
+    posing = PRESETS["mixed"].model_copy(update={"texts": ("my secret",)})
+    store.save(a_run("posing", experiment=an_experiment(batch=posing)))
+    assert [row.id for row in store.latest(9, presets_only=True)] == ["preset"]
+    assert (store.count(presets_only=True), store.count()) == (1, 3)
+
+
+def test_a_run_saved_again_takes_its_own_place_and_a_deleted_one_is_gone(store: Store) -> None:
+    store.save(a_run())
+    store.save(a_run(title="concluded anew"))
+    assert [row.title for row in store.latest(9)] == ["concluded anew"]
+    store.delete("a")
+    store.delete("a")
+    assert store.get("a") is None
+    assert store.count() == 0
+
+
+def test_the_oldest_runs_make_room(file: Path) -> None:
+    store = Store(f"sqlite:///{file}", runs_kept=2)
+    for number in (2, 0, 3, 1):
+        store.save(a_run(str(number), minutes=number))
+    assert [row.id for row in store.latest(9)] == ["3", "2"]
+
+
+def test_only_the_owner_may_read_the_file(store: Store, file: Path) -> None:
+    store.save(a_run())
+    assert file.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        an_experiment(model="xlmr-base"),
+        an_experiment(device="cuda"),
+        an_experiment(dtype="bf16"),
+        an_experiment(threads=3),
+        an_experiment(paths=("slow", "fast-nested", "fast-mha")),
+        an_experiment(baseline="fast-nested"),
+        an_experiment(iterations=10),
+        an_experiment(budget_s=1.0),
+        with_texts("Hello world"),
+        with_texts("How are you!", "Hello world"),
+        with_texts("Hello world", "How are you?"),
+    ],
+    ids=lambda other: next(
+        str(item) for item in other.model_dump().items() if item not in an_experiment().model_dump().items()
+    )[:40],
+)
+def test_another_question_is_not_answered_by_this_run(store: Store, other: Experiment) -> None:
+    store.save(a_run())
+    assert experiment_key(other) != experiment_key(an_experiment())
+    assert store.find_same(other, build_key(sample_environment())) is None
+
+
+def test_seed_order_of_paths_name_and_measured_half_of_the_batch_do_not_decide_the_answer(
+    store: Store,
+) -> None:
+    store.save(a_run())
+    same = with_texts(*sample_run().experiment.batch.texts).model_copy(
+        update={"seed": 7, "paths": ("fast-nested", "slow")}
+    )
+    renamed = same.model_copy(update={"batch": same.batch.model_copy(update={"name": "mine"})})
+    assert store.find_same(renamed, build_key(sample_environment())) == a_run()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"torch": "2.13.0+cu130"},
+        {"torchtext": "0.18.1"},
+        {"cpu": "another"},
+        {"cores": 4},
+        {"allocator": {"LD_PRELOAD": "libjemalloc.so"}},
+        {"machine": "another"},
+    ],
+    ids=str,
+)
+def test_a_run_of_another_machine_or_build_does_not_answer(store: Store, changes: dict[str, object]) -> None:
+    store.save(a_run())
+    other: Environment = sample_environment().model_copy(update=changes)
+    assert store.find_same(an_experiment(), build_key(other)) is None
+
+
+def test_what_was_measured_here_is_known_to_be_of_this_machine_and_build() -> None:
+    """The server's torch-free look at the machine and the child's own must agree, or nothing is ever recalled."""
+    code = (
+        "from engine.measure.environment import read_environment; from engine.store import build_key;"
+        "print(build_key(read_environment('cpu', None)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+    assert build_key(this_host()) == done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("variables", "physical", "threads"),
+    [
+        ({}, 4, 4),
+        ({}, 16, 8),
+        ({}, None, 8),
+        ({"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "5"}, 4, 3),
+        ({"MKL_NUM_THREADS": "5"}, 4, 5),
+        ({"OMP_NUM_THREADS": "many"}, 4, 4),
+        ({"OMP_NUM_THREADS": "0"}, 4, 4),
+    ],
+)
+def test_torchs_own_choice_of_threads(variables: dict[str, str], physical: int | None, threads: int) -> None:
+    assert default_threads(variables, 8, physical) == threads
+
+
+def test_the_newest_same_run_answers_and_a_damaged_one_does_not_stand_in_its_way(
+    store: Store, file: Path
+) -> None:
+    build = build_key(sample_environment())
+    for number in range(3):
+        store.save(a_run(str(number), minutes=number))
+    assert store.find_same(an_experiment(), build) == a_run("2", minutes=2)
+    change_row(file, "2", "json", "{")
+    assert store.find_same(an_experiment(), build) == a_run("1", minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (lambda text: text[:500], "damaged"),
+        (lambda text: text.replace('"rounds"', '"round"'), "damaged"),
+        (lambda text: text.replace('"schema_version":1', '"schema_version":2'), "newer version of the lab"),
+        (lambda _text: "", "damaged"),
+        (lambda _text: '{"schema_version": "x"}', "damaged"),
+        (lambda _text: "[" * 100_000, "damaged"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_told_in_a_sentence_and_kept(
+    store: Store, file: Path, damage: Callable[[str], str], sentence: str
+) -> None:
+    store.save(a_run("bad", minutes=1))
+    store.save(a_run("good"))
+    damaged = damage(a_run("bad", minutes=1).model_dump_json())
+    change_row(file, "bad", "json", damaged)
+    with pytest.raises(Refusal, match=sentence):
+        store.get("bad")
+    assert store.json_of("bad") == damaged
+    assert [row.id for row in store.latest(9)] == ["bad", "good"]
+    assert store.get("good") == a_run("good")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("created_at", "yesterday"), ("speedup", "fast"), ("verdict", "wow")]
+)
+def test_a_row_with_damaged_columns_stays_in_the_list(
+    store: Store, file: Path, column: str, value: str
+) -> None:
+    store.save(a_run("bad"))
+    store.save(a_run("good"))
+    change_row(file, "bad", column, value)
+    rows = {row.id: row for row in store.latest(9)}
+    assert rows["good"].title == a_run().title
+    assert rows["bad"].created_at is None
+    assert store.get("bad") == a_run("bad")
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(store: Store, file: Path) -> None:
+    file.parent.mkdir()
+    file.write_bytes(b"These are somebody's notes." * 100)
+    for use in (lambda: store.save(a_run()), lambda: store.latest(1), lambda: store.get("a")):
+        with pytest.raises(Refusal, match="their database does not work"):
+            use()
+    assert file.read_bytes() == b"These are somebody's notes." * 100
+
+
+def test_a_folder_that_cannot_be_made_is_refused_until_it_can(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "data"
+    in_the_way.write_text("a file")
+    store = Store(f"sqlite:///{in_the_way / FILE_NAME}")
+    with pytest.raises(Refusal, match="cannot be kept now"):
+        store.save(a_run())
+    in_the_way.unlink()
+    store.save(a_run())
+    assert store.get("a") == a_run()
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg://lab:secret@127.0.0.1:1/lab", "oracle://lab:secret@host/lab"]
+)
+def test_a_database_that_cannot_be_had_is_refused_without_its_password(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Refusal, match="cannot be read now") as refused:
+        Store(url).latest(1)
+    assert "secret" not in str(refused.value) + caplog.text
+
+
+def test_what_a_visitor_measured_does_not_go_to_the_log(
+    store: Store, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.count()
+    with sqlite3.connect(file) as connection:
+        connection.execute("DROP TABLE runs")
+    with pytest.raises(Refusal, match="cannot be kept now"):
+        store.save(a_run(title="my secret"))
+    assert "no such table" in caplog.text
+    assert "my secret" not in caplog.text
+
+
+def test_the_settings_say_where_runs_are_kept(tmp_path: Path) -> None:
+    here = store_url(Settings(data_folder=tmp_path))
+    assert (here.drivername, here.database) == ("sqlite", str(tmp_path / FILE_NAME))
+    there = store_url(Settings(database_url="postgresql+psycopg://lab:secret@host/lab"))
+    assert (there.drivername, there.host) == ("postgresql+psycopg", "host")
+    with pytest.raises(Refusal, match="FASTPATH_DATABASE_URL is no URL") as refused:
+        store_url(Settings(database_url="host:secret"))
+    assert "secret" not in str(refused.value)
+
+
+def test_the_process_has_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.__dict__, "_fastpath_store", None)
+    del sys.__dict__["_fastpath_store"]
+    monkeypatch.setenv("FASTPATH_DATA_FOLDER", str(tmp_path))
+    the_store().save(a_run())
+    assert the_store() is the_store()
+    assert (tmp_path / FILE_NAME).exists()
+
+
+def test_postgresql_is_asked_to_replace_a_run_too() -> None:
+    statement = str(upsert(a_run(), "postgresql").compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
+    assert "ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at" in statement
+
+
+def test_processes_that_begin_together_all_keep_their_runs_while_others_read(
+    store: Store, file: Path
+) -> None:
+    writers = [_writer(file, f"writer{number}", runs=15) for number in range(4)]
+    while any(writer.poll() is None for writer in writers):
+        store.latest(5)
+        store.count()
+    told = [writer.communicate(timeout=LONG_S) for writer in writers]
+    assert [errors for _, errors in told] == [""] * 4
+    kept = {row.id for row in store.latest(100)}
+    assert kept == {f"writer{number}-{run}" for number in range(4) for run in range(15)}
+
+
+def test_a_new_store_waits_for_its_turn_where_sqlite_does_not(store: Store, file: Path) -> None:
+    """Switching the write-ahead log on is refused at once, whatever the time-out, while another process writes."""
+    file.parent.mkdir()
+    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE busy (number)")
+    other.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(0.3, other.commit)
+    release.start()
+    store.save(a_run())
+    release.join()
+    other.close()
+    assert store.get("a") == a_run()
+
+
+def test_threads_share_a_store(store: Store) -> None:
+    def save_some(name: int) -> None:
+        for number in range(5):
+            store.save(a_run(f"{name}-{number}"))
+
+    threads = [threading.Thread(target=save_some, args=(name,)) for name in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG_S)
+    assert store.count() == 30
+
+
+def test_what_a_process_had_kept_outlives_its_violent_death(store: Store, file: Path) -> None:
+    writer = _writer(file, "victim", runs=100_000)
+    assert writer.stdout is not None
+    told = [writer.stdout.readline().strip() for _ in range(10)]
+    writer.send_signal(signal.SIGKILL)
+    told += writer.communicate(timeout=LONG_S)[0].split()
+    assert len(told) >= 10
+    # Its last word may have been cut off in the middle.
+    for run_id in told[:-1]:
+        assert store.get(run_id) is not None
+    store.save(a_run("after"))
+    with sqlite3.connect(file) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def _writer(file: Path, name: str, runs: int) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.storing_process", f"sqlite:///{file}", name, str(runs)],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
