@@ -1,29 +1,14 @@
-"""The frame of the app: page configuration, navigation and the machine chip; every page runs inside it."""
+"""The frame of the app: page configuration, navigation, the machine chip and news of one's own work."""
 
 import streamlit as st
 
-from engine.desk.desk import the_desk
 from pages.kit import nav
-
-CHIP_POLL_S = 3.0
+from pages.kit.chip import machine_chip, page_name, tell_endings
 
 nav.configure_page()
 page = st.navigation(nav.page_list())
 
-
-def machine_chip() -> None:
-    """How busy the measuring machine is; it polls only while somebody measures."""
-    busy = the_desk().view()
-
-    @st.fragment(run_every=CHIP_POLL_S if busy.measuring else None)
-    def chip() -> None:
-        now = the_desk().view()
-        waiting = f", {now.waiting} waiting" if now.waiting else ""
-        st.caption(f":material/memory: Machine {'measuring' if now.measuring else 'free'}{waiting}")
-
-    chip()
-
-
 with st.sidebar:
     machine_chip()
+tell_endings(page_name(page.url_path))
 nav.run_in_frame(page)

@@ -11,30 +11,25 @@ nav.guard()
 
 from engine.catalog import PATHS
 from engine.present.wording import path_title
+from pages.kit.address import find_again, keep_in_address, link_to_share
 from pages.kit.choosing import chosen_model, devices
+from pages.kit.fleet import choose_machine, fleet_runs, show_fleet, slot_of
+from pages.kit.history import show_run
 from pages.kit.job_panel import job_panel
-from pages.kit.results import (
-    show_downloads,
-    show_explanations,
-    show_operators,
-    show_proof,
-    show_rounds,
-    show_speedups,
-    show_traces,
-    show_verdict,
-)
+from pages.kit.results import show_traces
+from pages.kit.running import offers_traces, start_run
 from pages.kit.state import (
     DEFAULT_PATHS,
     RUN_SLOT,
     TUTORIAL_ITERATIONS,
     UNTIL_PRECISE,
     settings_changed,
-    start_run,
     the_lab,
     view_of,
 )
 
 lab = the_lab()
+lost = find_again(RUN_SLOT)
 
 st.title("Benchmark")
 with st.container(horizontal=True, vertical_alignment="center"):
@@ -53,7 +48,7 @@ st.pills(
     help="The slow path is always measured too: it is the baseline.",
     wrap=True,
 )
-with st.container(horizontal=True, vertical_alignment="bottom"):
+with st.container(horizontal=True, vertical_alignment="top"):
     st.segmented_control(
         "Rounds",
         [UNTIL_PRECISE, TUTORIAL_ITERATIONS],
@@ -82,12 +77,14 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         persist_state="session",
         width=180,
     )
-st.toggle(
-    "Keep Chrome traces",
-    key="bench_traces",
-    persist_state="session",
-    help="Every profiled event of every path, for chrome://tracing or Perfetto; downloaded below the result.",
-)
+    choose_machine()
+if offers_traces():
+    st.toggle(
+        "Keep Chrome traces",
+        key="bench_traces",
+        persist_state="session",
+        help="Every profiled event of every path, for chrome://tracing or Perfetto; downloaded below the result.",
+    )
 
 before = view_of(RUN_SLOT)
 st.button(
@@ -99,24 +96,31 @@ st.button(
     on_click=start_run,
     disabled=before is not None and not before.ended,
 )
-view = job_panel(RUN_SLOT)
-if view is None:
+if lost:
+    st.warning(lost, icon=":material/link_off:")
+view = job_panel(RUN_SLOT, link_to_share(RUN_SLOT))
+keep_in_address(RUN_SLOT)
+for machine in lab.fleet:
+    job_panel(slot_of(machine))
+if runs := fleet_runs():
+    show_fleet(runs)
+elif view is None:
     st.caption("Press Run, or Ctrl+Enter. Every path is checked for the same answer before it is timed.")
 elif view.run is not None:
+    if lab.recalled:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f":material/history: {lab.recalled}")
+            st.button(
+                "Measure again",
+                key="bench_again",
+                icon=":material/replay:",
+                on_click=start_run,
+                args=(True,),
+            )
     if settings_changed(view.run):
         st.info(
             "The settings have changed since this run; Run measures the new ones.", icon=":material/update:"
         )
-    show_verdict(view.run)
-    show_speedups(view.run, key="bench")
-    st.subheader("Is the fastpath really taken?")
-    show_proof(view.run)
-    st.subheader("Where the time goes")
-    show_operators(view.run, key="bench")
-    st.subheader("Where the difference comes from")
-    show_explanations(view.run, key="bench")
-    show_rounds(view.run, key="bench")
-    st.subheader("Take it away")
-    show_downloads(view.run, key="bench")
+    show_run(view.run, key="bench")
     if lab.traces is not None:
         show_traces(Path(lab.traces.name), key="bench")

@@ -13,6 +13,7 @@ from pages.kit.choosing import (
     loading_panel,
     model_label,
     needs_sentence,
+    offered_sources,
     show_card,
     start_loading,
 )
@@ -25,7 +26,7 @@ def draw_choice() -> None:
     """Draw the choice of a model."""
     source = st.segmented_control(
         "Where from",
-        list(SOURCES),
+        offered_sources(),
         default="embedded",
         required=True,
         format_func=SOURCES.__getitem__,

@@ -9,7 +9,8 @@ nav.guard()
 from engine.catalog import CATALOG
 from engine.presets import PRESET_NOTES, PRESETS, find_preset
 from pages.kit.choosing import chosen_model, loading_panel, model_label, needs_sentence, start_loading
-from pages.kit.state import start_run, the_lab, use_texts
+from pages.kit.running import start_run
+from pages.kit.state import the_lab, use_texts
 
 lab = the_lab()
 
@@ -97,4 +98,5 @@ st.subheader("Go on")
 st.page_link(nav.MODEL, label="Choose among all models, or bring your own", icon=":material/deployed_code:")
 st.page_link(nav.BATCH, label="Measure your own texts", icon=":material/format_list_bulleted:")
 st.page_link(nav.BENCHMARK, label="Choose paths, precision and threads", icon=":material/speed:")
+st.page_link(nav.DOCTOR, label="Ask why the fastpath is taken, or not", icon=":material/stethoscope:")
 st.page_link(nav.WALKTHROUGH, label="Walk through the Better Transformer tutorial", icon=":material/school:")

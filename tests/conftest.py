@@ -2,10 +2,16 @@
 
 import os
 import time
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 # Two test processes, and the children that they start, must not fight over the cores with a pool of threads each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Nor may tests touch what the user's own server keeps, or wait until it has measured.
+if "FASTPATH_DATA_FOLDER" not in os.environ:
+    _DATA = TemporaryDirectory(prefix="fastpath-tests-")
+    os.environ["FASTPATH_DATA_FOLDER"] = _DATA.name
+    os.environ["FASTPATH_LOCK_FILE"] = f"{_DATA.name}/measuring.lock"
 
 import pytest
 from hypothesis import settings

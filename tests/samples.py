@@ -3,6 +3,22 @@
 from datetime import UTC, datetime
 
 from engine.catalog import CATALOG
+from engine.diagnosis import (
+    AS_IT_IS,
+    SLOW,
+    Check,
+    Counts,
+    Crossover,
+    Danger,
+    Diagnosis,
+    Part,
+    Prediction,
+    Proof,
+    Sparsity,
+    State,
+    Timing,
+    TorchReason,
+)
 from engine.records import (
     Agreement,
     Batch,
@@ -15,6 +31,7 @@ from engine.records import (
     PathResult,
     Profile,
     Run,
+    VerdictWord,
 )
 
 TEXTS = ("Hello world", "How are you!")
@@ -90,4 +107,182 @@ def sample_run(slow_ms: tuple[float, ...] = (10.0,) * 8, fast_ms: tuple[float, .
         rounds=len(slow_ms),
         stop_reason=f"the {len(slow_ms)} rounds asked for",
         order=(("slow", "fast-nested", "baseline-again"),) * len(slow_ms),
+    )
+
+
+_FUSED = Counts(fused_layers=6, nested_conversions=1, native_attentions=0)
+_NOT_FUSED = Counts(fused_layers=0, nested_conversions=0, native_attentions=0)
+_RIGHT = Agreement(max_abs_error=1.2e-6, tolerance=1e-4, ok=True)
+_WRONG = Agreement(max_abs_error=2.81, tolerance=1e-4, ok=False)
+_BATCH = Batch(
+    name="tutorial-big",
+    texts=(*TEXTS, "Well, Prince"),
+    lengths=(4, 6, 190),
+    padding_ratio=0.649,
+    shape=(3, 190),
+)
+
+
+def a_timing(median_ms: float, speedup: float, verdict: VerdictWord | None = "faster") -> Timing:
+    return Timing(
+        median_ms=median_ms,
+        speedup=speedup,
+        speedup_ci95=(speedup * 0.98, speedup * 1.02),
+        verdict=verdict,
+        samples_ms=(median_ms,) * 8,
+    )
+
+
+def a_state(name: str, title: str, counts: Counts, timing: Timing | None, cure: str = "") -> State:
+    return State(
+        name=name,
+        title=title,
+        cure=cure,
+        prediction=Prediction(counts=counts),
+        proof=Proof(counts=counts),
+        agreement=_RIGHT,
+        drift=_RIGHT,
+        timing=timing,
+    )
+
+
+def a_check(key: str, part: Part, needs: str, has: str) -> Check:
+    return Check(key=key, part=part, module="encoder", needs=needs, has=has, ok=True, why="It costs speed.")
+
+
+def some_sparsity() -> Sparsity:
+    return Sparsity(
+        real_tokens=200,
+        all_tokens=570,
+        padding_ratio=0.649,
+        bound=3.1,
+        measured=a_timing(33.0, 1.7),
+        crossover=Crossover(
+            padding_ratios=(0.0, 0.2, 0.4, 0.6, 0.8),
+            speedups=(0.93, 0.97, 1.2, 1.6, 2.7),
+            crossover=0.24,
+            shape=(3, 190),
+            measured_at=datetime(2026, 11, 20, tzinfo=UTC),
+            cached=True,
+        ),
+    )
+
+
+def a_diagnosis() -> Diagnosis:
+    """A healthy model: both parts of the fastpath are taken."""
+    return Diagnosis(
+        created_at=datetime(2026, 11, 23, tzinfo=UTC),
+        title="all-MiniLM-L6-v2, tutorial-big, cpu fp32",
+        model="minilm",
+        batch=_BATCH,
+        environment=sample_environment(),
+        layers=6,
+        verdict="taken",
+        summary="The fastpath is taken: 6 of 6 layers are fused, sparsity is on.",
+        checks=(
+            a_check("layer.eval", "native MHA", "eval mode", "eval mode"),
+            a_check("encoder.mask", "sparsity", "a padding mask", "a padding mask of 3 x 190"),
+        ),
+        states=(
+            a_state(SLOW, "Slow path", _NOT_FUSED, a_timing(61.0, 0.54, "slower")),
+            a_state(AS_IT_IS, "As it is", _FUSED, a_timing(33.0, 1.0, None)),
+        ),
+        baseline=AS_IT_IS,
+        noise_floor=NoiseFloor(samples_ms=(33.0,) * 8, ci95=(0.99, 1.01)),
+        rounds=8,
+        stop_reason="precise enough",
+        sparsity=some_sparsity(),
+    )
+
+
+def a_broken_diagnosis() -> Diagnosis:
+    """A healthy model in train mode and with gradients on: nothing is taken, and two cures bring it back."""
+    train = Check(
+        key="layer.eval",
+        part="native MHA",
+        module="encoder.layers",
+        needs="eval mode",
+        has="train mode",
+        ok=False,
+        failing_layers=(0, 1, 2, 3, 4, 5),
+        why="The fused operator draws no dropout.",
+        cure="model.eval()",
+        torch_says="training is enabled",
+    )
+    gradients = Check(
+        key="layer.gradients",
+        part="native MHA",
+        module="encoder.layers",
+        needs="no gradients, or no parameter that requires one",
+        has="gradients on, 16 tensors require one",
+        ok=False,
+        failing_layers=(0, 1, 2, 3, 4, 5),
+        why="The fused operator has no backward.",
+        cure="torch.inference_mode().__enter__()",
+        torch_says="grad is enabled and at least one of query or the input/output projection weights",
+    )
+    healthy = a_diagnosis()
+    return healthy.model_copy(
+        update={
+            "circumstances": ("train-mode", "gradients"),
+            "verdict": "not taken",
+            "summary": "The fastpath is not taken. What stands in the way first: train mode.",
+            "checks": (train, gradients, *healthy.checks[1:]),
+            "states": (
+                a_state(SLOW, "Slow path", _NOT_FUSED, a_timing(61.0, 1.6)),
+                a_state(AS_IT_IS, "As it is", _NOT_FUSED, a_timing(97.0, 1.0, None)).model_copy(
+                    update={
+                        "agreement": None,
+                        "proof": Proof(
+                            counts=_NOT_FUSED,
+                            torch_reasons=(
+                                TorchReason(
+                                    where="nn.TransformerEncoderLayer", reason="training is enabled", calls=6
+                                ),
+                            ),
+                        ),
+                    }
+                ),
+                a_state("layer.eval", "eval mode", _NOT_FUSED, a_timing(70.0, 1.38), "model.eval()"),
+                a_state("layer.gradients", "no gradients", _FUSED, a_timing(33.0, 2.94), gradients.cure),
+            ),
+            "not_tried": ("The hook was left alone: it may be yours.",),
+        }
+    )
+
+
+def checked_by_every_part(diagnosis: Diagnosis) -> Diagnosis:
+    """The first failing condition as the encoder asks it too, and one that fails for the native attention alone."""
+    first = diagnosis.failing[0]
+    sparsity: dict[str, object] = {"part": "sparsity", "torch_says": "self.layers[0] was in training mode"}
+    attention: dict[str, object] = {"part": "attention", "needs": "masks of booleans", "cure": ""}
+    more = (first.model_copy(update=sparsity), first.model_copy(update=attention))
+    return diagnosis.model_copy(update={"checks": (more[0], *diagnosis.checks, more[1])})
+
+
+def a_silently_wrong_diagnosis() -> Diagnosis:
+    """Texts padded on the left: the fastpath is taken, and its answers are wrong."""
+    healthy = a_diagnosis()
+    danger = Danger(
+        key="left-padding",
+        effect="wrong",
+        module="encoder",
+        has="2 of 3 texts are padded on the left",
+        why="The nested tensor takes each text's first tokens, whatever the mask says.",
+        cure='tokenizer.padding_side = "right"',
+    )
+    slow = a_state(SLOW, "Slow path", _NOT_FUSED, a_timing(61.0, 1.0, None))
+    wrong = a_state(AS_IT_IS, "As it is", _FUSED, a_timing(33.0, 1.85)).model_copy(
+        update={"agreement": _WRONG, "offered": False}
+    )
+    return healthy.model_copy(
+        update={
+            "circumstances": ("left-padding",),
+            "verdict": "taken but wrong",
+            "summary": "The fastpath is taken and its answer is wrong: 2 of 3 texts are padded on the left.",
+            "dangers": (danger,),
+            "findings": ("Sparsity was predicted for 1 encoder, and proved for none.",),
+            "states": (slow, wrong),
+            "baseline": SLOW,
+        }
     )

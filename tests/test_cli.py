@@ -1,5 +1,6 @@
 """The command line as a person meets it: real processes, exit codes, one sentence on standard error, no traceback."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,9 +8,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from filelock import FileLock
 
 from engine.analysis.conclude import concluded
-from engine.cli import _stop_on_interrupt
+from engine.cli.progress import stop_on_interrupt
 from engine.records import read_run
 from tests.samples import sample_run
 
@@ -182,10 +184,24 @@ def test_a_limit_that_is_none_is_refused_before_measuring(limit: str) -> None:
 
 def test_the_first_interrupt_asks_to_stop_and_the_second_one_insists() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with _stop_on_interrupt() as stop_asked:
+    with stop_on_interrupt() as stop_asked:
         assert not stop_asked()
         signal.raise_signal(signal.SIGINT)
         assert stop_asked()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_command_line_waits_for_its_turn_on_the_machine(tmp_path: Path) -> None:
+    """A run from a terminal and a server's would spoil each other; it starts when the other lets go."""
+    lock = tmp_path / "machine.lock"
+    environment = {**os.environ, "FASTPATH_LOCK_FILE": str(lock)}
+    command = [sys.executable, "-m", "engine", "run", "--batch", "tutorial-small", "--rounds", "1"]
+    with FileLock(lock):
+        child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(timeout=8)
+    output, _ = child.communicate(timeout=60)
+    assert child.returncode == 0
+    assert "slow path" in output.lower()

@@ -4,11 +4,13 @@ import shutil
 
 import streamlit as st
 
-from engine.catalog import CATALOG, DEFAULT_MODEL, find_model
+from engine.catalog import CATALOG, DEFAULT_MODEL
 from engine.desk.tickets import TicketView
 from engine.errors import Refusal
 from engine.events import LoadRequest
 from engine.records import ModelCard, ModelSpec
+from engine.hosting import find_offered_model
+from engine.settings import load_settings
 from pages.kit.job_panel import job_panel
 from pages.kit.state import submit, the_lab
 
@@ -21,11 +23,16 @@ SOURCES = {
 }
 
 
+def offered_sources() -> list[str]:
+    """Where models may come from: on a shared server only from the catalogue."""
+    return [source for source in SOURCES if source != "own" or not load_settings().hosted]
+
+
 def chosen_model() -> ModelSpec:
     """What is known of the chosen model before it is loaded; the default one where its folder has gone."""
     lab = the_lab()
     try:
-        return find_model(lab.model)
+        return find_offered_model(lab.model, load_settings())
     except Refusal as refusal:
         st.warning(str(refusal))
         lab.model = DEFAULT_MODEL
@@ -63,7 +70,7 @@ def start_loading(name: str) -> None:
     def request() -> LoadRequest:
         if not name:
             raise Refusal("No model is named: write a folder on the server, or an owner/name on the hub.")
-        find_model(name)
+        find_offered_model(name, load_settings())
         the_lab().model = name
         return LoadRequest(model=name)
 

@@ -6,30 +6,53 @@ It polls only while the work is live, and only the panel is drawn again.
 import streamlit as st
 
 from engine.desk.tickets import TicketView
-from engine.present.charts import live_chart
+from engine.hosting import without_internals
+from engine.present.ages import duration_words
+from engine.present.charts import LIVE_HEIGHT, closing_in_spec, closing_in_words
+from engine.settings import load_settings
 from pages.kit.state import cancel, the_lab, view_of
 
 POLL_S = 1.0
+WAITING_POLL_S = 3.0
+"""Who waits sees nothing move for a while."""
 
 
-def job_panel(slot: str) -> TicketView | None:
-    """Draw the panel while the work in this slot is live, and the trouble it met; give its view."""
+def job_panel(slot: str, link: str = "") -> TicketView | None:
+    """Draw the panel while the work in this slot is live, and the trouble it met; give its view.
+
+    Args:
+        link: an address where others may watch it; empty where there is none.
+    """
     view = view_of(slot)
     if view is None or view.ended:
         _show_trouble(slot, view)
         return view
+    queued = view.state == "queued"
 
-    @st.fragment(run_every=POLL_S)
+    @st.fragment(run_every=WAITING_POLL_S if queued and view.place > 1 else POLL_S)
     def panel() -> None:
         now = view_of(slot)
-        if now is None or now.ended:
+        if now is None or now.ended or (queued and now.state == "running"):
             st.rerun()
         with st.container(border=True):
             _draw(now)
-            st.button("Cancel", key=f"cancel_{slot}", icon=":material/stop:", on_click=cancel, args=(slot,))
+            _offer(slot, link)
 
     panel()
     return view
+
+
+def _offer(slot: str, link: str) -> None:
+    with st.container(horizontal=True):
+        ticket = the_lab().tickets.get(slot)
+        if ticket is not None and ticket.secret:
+            st.button("Cancel", key=f"cancel_{slot}", icon=":material/stop:", on_click=cancel, args=(slot,))
+        else:
+            st.caption("Started elsewhere: only who started it can cancel it.")
+        if link:
+            with st.popover("Link", icon=":material/link:"):
+                st.caption("Anybody may watch here; it goes on when you close this page.")
+                st.code(link, language=None)
 
 
 def _show_trouble(slot: str, view: TicketView | None) -> None:
@@ -38,28 +61,49 @@ def _show_trouble(slot: str, view: TicketView | None) -> None:
         st.error(refusal, icon=":material/block:")
     elif view is None:
         return
-    elif view.state == "failed":
-        st.error(view.message, icon=":material/error:")
+    elif view.state in ("failed", "interrupted"):
+        st.error(without_internals(view.message, load_settings()), icon=":material/error:")
     elif view.state == "cancelled":
         st.info(view.message, icon=":material/stop_circle:")
+    elif view.run_id and view.run is None:
+        st.warning("The run ended, and its result is not in the store any more.", icon=":material/error:")
 
 
 def _draw(view: TicketView) -> None:
     if view.state == "queued":
-        ahead = "Starting" if view.place == 0 else f"Waiting: {view.place} before you"
-        st.progress(0.0, text=f"{ahead}. One measurement runs at a time, so that none disturbs another.")
+        st.progress(0.0, text=waiting_words(view))
     elif view.download is not None:
         st.progress(_share(view.download.received_mb, view.download.total_mb), text=_download_text(view))
     elif view.rounds_done:
-        text = f"{view.step}: {view.rounds_done} done, {view.rounds_at_most} at most"
-        st.progress(_share(view.rounds_done, view.rounds_at_most), text=text)
+        st.progress(_share(view.rounds_done, view.rounds_at_most), text=_rounds_text(view))
     else:
-        st.progress(0.0, text=view.step or "Starting the process")
-    if view.speedups:
-        chart = live_chart(dict(view.speedups))
-        st.altair_chart(
-            chart, key=f"live_{view.id}", alt="Speedup so far of each path, with its 95 % interval"
+        st.progress(0.0, text=_with_left(view.step or "Starting the process", view))
+    if len(view.history) > 1:
+        st.vega_lite_chart(
+            spec=closing_in_spec(view.history),
+            height=LIVE_HEIGHT,
+            key=f"live_{view.id}",
+            alt="Speedup so far of each path, with its 95 % interval closing in round by round",
         )
+        st.caption(f"Speedup so far, 95 % interval: {closing_in_words(view.history[-1])}")
+
+
+def waiting_words(view: TicketView) -> str:
+    """What a queued piece of work waits for, and about how long."""
+    if view.place == 0:
+        return "Starting. One measurement runs at a time, so that none disturbs another."
+    before = "1 measurement" if view.place == 1 else f"{view.place} measurements"
+    wait = f", about {duration_words(view.wait_s)}" if view.wait_s is not None else ""
+    return f"Waiting: {before} before you{wait}. One runs at a time, so that none disturbs another."
+
+
+def _rounds_text(view: TicketView) -> str:
+    text = f"{view.step}: {view.rounds_done} done, {view.rounds_at_most} at most"
+    return _with_left(text, view)
+
+
+def _with_left(text: str, view: TicketView) -> str:
+    return text if view.left_s is None else f"{text}; about {duration_words(view.left_s)} left"
 
 
 def _share(done: float, of: float | None) -> float:

@@ -12,7 +12,8 @@ from streamlit.navigation.page import StreamlitPage
 _IN_FRAME = "_in_frame"
 
 OVERVIEW, MODEL, BATCH = "pages/overview.py", "pages/model.py", "pages/batch.py"
-BENCHMARK, WALKTHROUGH = "pages/benchmark.py", "pages/walkthrough.py"
+BENCHMARK, DOCTOR, WALKTHROUGH = "pages/benchmark.py", "pages/doctor.py", "pages/walkthrough.py"
+HISTORY = "pages/history.py"
 
 
 def configure_page() -> None:
@@ -32,6 +33,8 @@ def page_list() -> dict[str, list[StreamlitPage]]:
             st.Page(MODEL, title="Model", icon=":material/deployed_code:"),
             st.Page(BATCH, title="Batch", icon=":material/format_list_bulleted:"),
             st.Page(BENCHMARK, title="Benchmark", icon=":material/speed:"),
+            st.Page(DOCTOR, title="Doctor", icon=":material/stethoscope:"),
+            st.Page(HISTORY, title="History", icon=":material/history:"),
         ],
         "Learn": [st.Page(WALKTHROUGH, title="Walkthrough", icon=":material/school:")],
     }

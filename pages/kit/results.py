@@ -31,6 +31,7 @@ from engine.present.wording import (
     verdict_sentence,
 )
 from engine.records import PathResult, Run
+from pages.kit import nav
 
 Colour = Literal["green", "red", "gray", "orange"]
 _VERDICT_LOOKS: dict[str, tuple[Colour, str]] = {
@@ -66,6 +67,14 @@ def show_proof(run: Run) -> None:
         for path in run.paths:
             with st.container(border=True, height="stretch"):
                 _proof_card(run, path)
+    if any(map(is_doubtful, run.paths)):
+        st.page_link(nav.DOCTOR, label="Why (not)? Ask the doctor", icon=":material/stethoscope:")
+
+
+def is_doubtful(path: PathResult) -> bool:
+    """Whether a fastpath is not what it promises: its claim is refuted, or it is not faster."""
+    refuted = path.evidence is not None and not path.evidence.ok
+    return refuted or (path.name.startswith("fast-") and path.verdict not in (None, "faster"))
 
 
 def _proof_card(run: Run, path: PathResult) -> None:

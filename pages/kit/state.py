@@ -5,7 +5,8 @@ Widgets own their own values under their keys; whatever more than one page needs
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from secrets import token_hex
 from tempfile import TemporaryDirectory
 
 import streamlit as st
@@ -15,12 +16,19 @@ from engine.catalog import DEFAULT_MODEL
 from engine.desk.desk import the_desk
 from engine.desk.tickets import Ticket, TicketView
 from engine.errors import Refusal
-from engine.events import Request, RunRequest
+from engine.events import DoctorRequest, Request
+from engine.host import usable_cores
+from engine.hosting import check_request, without_internals
 from engine.presets import DEFAULT_PRESET, PRESETS
 from engine.records import Batch, Experiment, ModelCard, Run, refusal_of
+from engine.settings import load_settings
+from engine.store import the_store
 
 OWN_TEXTS = "own texts"
 RUN_SLOT = "run"
+DOCTOR_SLOT = "doctor"
+TOLD_SLOTS = (RUN_SLOT, DOCTOR_SLOT)
+"""Work that takes long enough for people to go elsewhere."""
 DEFAULT_PATHS = ("slow", "fast-mha", "fast-nested")
 UNTIL_PRECISE, TUTORIAL_ITERATIONS = "Until precise", "10, as in the tutorial"
 BUDGET_S = 20.0
@@ -42,6 +50,11 @@ class Lab:
         tokenized_for: the model and the texts that the tokenize slot is about.
         tickets, ended: work by the slot that shows it, and the last views of what has ended.
         refusals: why a slot's work could not even be asked for.
+        examined: what the doctor was asked last; None before the first examination.
+        fleet: machines that were asked for the same run together; empty for an ordinary one.
+        recalled: the sentence about an answer from the store; empty for what was measured.
+        visitor: whose turn this session's work takes at the desk.
+        announced: tickets whose end was seen or told.
         traces: folder of the last run's Chrome traces, removed with the session; None where none were asked for.
     """
 
@@ -56,6 +69,11 @@ class Lab:
     tickets: dict[str, Ticket] = field(default_factory=dict)
     ended: dict[str, TicketView] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
+    examined: DoctorRequest | None = None
+    fleet: tuple[str, ...] = ()
+    recalled: str = ""
+    visitor: str = field(default_factory=lambda: token_hex(8))
+    announced: set[str] = field(default_factory=set)
     traces: TemporaryDirectory[str] | None = None
 
 
@@ -65,18 +83,26 @@ def the_lab() -> Lab:
     return lab
 
 
-def submit(slot: str, make_request: Callable[[], Request]) -> None:
+def submit(slot: str, make_request: Callable[[], Request], machine: str = "") -> None:
     """Hand work to the desk, or keep why it is refused; what stood in the slot before is forgotten.
 
     For callbacks, which run before the page is drawn: the slot's panel shows the refusal in its place.
     """
     lab = the_lab()
+    forget(slot)
+    try:
+        request = make_request()
+        check_request(request, load_settings(), usable_cores())
+        lab.tickets[slot] = the_desk().submit(request, lab.visitor, machine)
+    except Refusal as refusal:
+        lab.refusals[slot] = without_internals(str(refusal), load_settings())
+
+
+def forget(slot: str) -> None:
+    """Leave the slot empty; work that lives in it goes on at the desk."""
+    lab = the_lab()
     for kept in (lab.tickets, lab.ended, lab.refusals):
         kept.pop(slot, None)
-    try:
-        lab.tickets[slot] = the_desk().submit(make_request())
-    except Refusal as refusal:
-        lab.refusals[slot] = str(refusal)
 
 
 def view_of(slot: str) -> TicketView | None:
@@ -91,17 +117,35 @@ def view_of(slot: str) -> TicketView | None:
     except Refusal:
         return None
     if view.ended:
-        lab.ended[slot] = view
+        view = lab.ended[slot] = _with_stored_run(view)
     return view
 
 
-def start_run() -> None:
-    """Measure the chosen model and batch; a callback."""
+def _with_stored_run(view: TicketView) -> TicketView:
+    """What a desk that was started anew knows by its number only is in the store."""
+    if view.run is not None or not view.run_id:
+        return view
+    with suppress(Refusal):
+        return replace(view, run=the_store().get(view.run_id))
+    return view
+
+
+def live(slot: str) -> bool:
+    """Whether the work in this slot goes on."""
+    view = view_of(slot)
+    return view is not None and not view.ended
+
+
+def newly_ended() -> tuple[tuple[str, TicketView], ...]:
+    """Slots whose measurement has ended since the last time, each told once."""
     lab = the_lab()
-    wanted = st.session_state.get("bench_traces", False)
-    lab.traces = TemporaryDirectory(prefix="fastpath-traces-") if wanted else None
-    folder = lab.traces.name if lab.traces else None
-    submit(RUN_SLOT, lambda: RunRequest(experiment=experiment_of_session(), trace_dir=folder))
+    found = []
+    for slot in TOLD_SLOTS:
+        view = view_of(slot)
+        if view is not None and view.ended and view.id not in lab.announced:
+            lab.announced.add(view.id)
+            found.append((slot, view))
+    return tuple(found)
 
 
 def cancel(slot: str) -> None:
@@ -166,3 +210,16 @@ def settings_changed(run: Run) -> bool:
         set(measured.paths),
     )
     return not same
+
+
+def examination_of_session() -> DoctorRequest:
+    """The chosen model and batch with the settings of the Doctor page."""
+    lab, session = the_lab(), st.session_state
+    return DoctorRequest(
+        model=lab.model,
+        batch=lab.batch,
+        circumstances=tuple(session.get("doctor_circumstances") or ()),
+        device=session.get("doctor_device") or "cpu",
+        dtype=session.get("doctor_dtype") or "fp32",
+        budget_s=BUDGET_S,
+    )

@@ -62,6 +62,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
                 *("--server.address=127.0.0.1", f"--server.port={port}", "--server.fileWatcherType=none"),
             ],
             cwd=PROJECT,
+            env={**os.environ, "FASTPATH_DATA_FOLDER": str(tmp_path / "data")},
             stdout=out,
             stderr=subprocess.STDOUT,
         )

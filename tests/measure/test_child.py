@@ -4,13 +4,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
 from engine.events import (
     ENDINGS,
+    Diagnosed,
+    DoctorRequest,
     Event,
     Finished,
     Loaded,
@@ -18,10 +22,14 @@ from engine.events import (
     Refused,
     Request,
     RunRequest,
+    Step,
     Tokenized,
     TokenizeRequest,
     read_event,
 )
+from engine.host import threads_here
+from engine.measure.child import until_memory_is_short, volunteer_for_the_oom_killer
+from engine.measure.lock import machine_lock
 from engine.presets import PRESETS
 from engine.records import Experiment
 
@@ -45,6 +53,11 @@ class Child:
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
         return list(self._events())
+
+    def write(self, request: Request) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(request.model_dump_json() + "\n")
+        self.process.stdin.flush()
 
     def _events(self) -> Iterator[Event]:
         assert self.process.stdout is not None
@@ -123,3 +136,72 @@ def test_a_bad_setting_is_refused_before_anything_else() -> None:
     assert isinstance(event, Refused)
     assert "FASTPATH_MAX_TEXTS" in event.message
     assert child.process.wait(timeout=10) == 2
+
+
+def test_the_number_of_threads_is_set_and_recorded_for_runs_and_examinations(child: Child) -> None:
+    batch, chosen = PRESETS["tutorial-small"], threads_here()
+    experiment = Experiment(model="minilm", batch=batch, paths=("slow",), iterations=1)
+    for asked, used in ((2, 2), (None, chosen)):
+        run = child.ask(RunRequest(experiment=experiment.model_copy(update={"threads": asked})))[-1]
+        assert isinstance(run, Finished)
+        assert (run.run.experiment.threads, run.run.environment.threads) == (used, used)
+        ending = child.ask(DoctorRequest(model="minilm", batch=batch, threads=asked, budget_s=0))[-1]
+        assert isinstance(ending, Diagnosed)
+        assert ending.diagnosis.environment.threads == used
+
+
+def test_a_child_waits_until_another_program_has_measured_and_loads_meanwhile(
+    tmp_path: Path,
+) -> None:
+    lock = tmp_path / "lock"
+    waiting = Child(FASTPATH_LOCK_FILE=str(lock))
+    assert waiting.process.stdout is not None
+    experiment = Experiment(model="minilm", batch=PRESETS["tutorial-small"], paths=("slow",), iterations=1)
+    with machine_lock(lock, lambda _event: None):
+        assert isinstance(waiting.ask(LoadRequest(model="minilm"))[-1], Loaded)
+        waiting.write(RunRequest(experiment=experiment))
+        step = read_event(waiting.process.stdout.readline())
+        assert isinstance(step, Step)
+        assert step.name == "wait"
+    assert isinstance(list(waiting._events())[-1], Finished)
+    waiting.process.kill()
+    waiting.process.wait()
+
+
+def test_the_kernel_is_told_to_end_a_child_first(child: Child) -> None:
+    score = Path(f"/proc/{child.process.pid}/oom_score_adj")
+    child.ask(LoadRequest(model="minilm"))
+    assert not score.exists() or score.read_text().strip() == "1000"
+
+
+def test_where_there_is_no_such_score_nothing_is_written(tmp_path: Path) -> None:
+    volunteer_for_the_oom_killer(tmp_path / "no" / "score")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_idle_child_leaves_when_memory_is_short_and_not_before_it_has_answered() -> None:
+    lines: SimpleQueue[str] = SimpleQueue()
+    looks = iter((False, False, True))
+    lines.put("first")
+    lines.put("second")
+    assert list(until_memory_is_short(lines, lambda: next(looks), 0.01)) == ["first", "second"]
+    assert next(looks, "all looks taken") == "all looks taken"
+
+
+def test_a_child_leaves_quietly_when_memory_is_short() -> None:
+    child = Child(FASTPATH_MEMORY_RESERVE_MB="1000000000")
+    assert child.process.wait(timeout=60) == 0
+
+
+def test_the_end_of_input_ends_a_child_that_is_still_loading_torch(tmp_path: Path) -> None:
+    began = tmp_path / "began"
+    endless = f"import pathlib, time\npathlib.Path({str(began)!r}).touch()\ntime.sleep(600)\n"
+    (tmp_path / "torch.py").write_text(endless, encoding="utf-8")
+    child = Child(PYTHONPATH=str(tmp_path))
+    deadline = time.monotonic() + 60
+    while not began.exists():
+        assert time.monotonic() < deadline, "torch was never asked for"
+        time.sleep(0.01)
+    assert child.process.stdin is not None
+    child.process.stdin.close()
+    assert child.process.wait(timeout=60) == 75

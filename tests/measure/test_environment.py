@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.measure.environment import Watch, allocator_settings, cpu_quota, machine_pulse, read_environment
+from engine.host import allocator_settings
+from engine.measure.environment import Watch, cpu_quota, machine_pulse, read_environment
 
 
 def test_the_facts_are_those_of_this_process() -> None:

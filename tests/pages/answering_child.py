@@ -9,7 +9,10 @@ import sys
 import time
 from pathlib import Path
 
+from engine.diagnosis import Diagnosis
 from engine.events import (
+    Diagnosed,
+    DoctorRequest,
     Finished,
     Loaded,
     LoadRequest,
@@ -21,6 +24,7 @@ from engine.events import (
     read_request,
 )
 from engine.records import Batch, Record, read_run
+from tests.samples import a_broken_diagnosis, a_diagnosis, a_silently_wrong_diagnosis, checked_by_every_part
 
 SAMPLE = read_run((Path(__file__).parents[1] / "data" / "run_minilm_tutorial_big.json").read_bytes())
 
@@ -51,7 +55,15 @@ def answer(line: str, loaded: set[str]) -> Record:
         loaded.add(request.model)
         assert SAMPLE.model_card is not None
         return Loaded(card=SAMPLE.model_card.model_copy(update={"name": request.model}))
+    if isinstance(request, DoctorRequest):
+        return Diagnosed(diagnosis=diagnosis_for(request.circumstances))
     return answer_run(request)
+
+
+def diagnosis_for(circumstances: tuple[str, ...]) -> Diagnosis:
+    if "left-padding" in circumstances:
+        return a_silently_wrong_diagnosis()
+    return checked_by_every_part(a_broken_diagnosis()) if circumstances else a_diagnosis()
 
 
 def answer_run(request: RunRequest) -> Record:

@@ -3,7 +3,6 @@
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,8 @@ LONG_S = 30.0
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setitem(sys.__dict__, desk_module._ANCHOR, Desk(partial(ChildProcess, CHILD, PROJECT)))
+    desk = Desk(lambda _machine: ChildProcess(CHILD, PROJECT))
+    monkeypatch.setitem(sys.__dict__, desk_module._ANCHOR, desk)
     return AppTest.from_file(str(PROJECT / "streamlit_app.py"), default_timeout=LONG_S).run()
 
 

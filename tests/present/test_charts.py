@@ -116,6 +116,17 @@ def test_the_padding_map_adds_up_to_the_padded_batch() -> None:
     assert len(rows_of(spec_of(charts.padding_map(batch)))) == 6
 
 
-def test_live_intervals_are_drawn_as_they_close_in() -> None:
-    rows = rows_of(spec_of(charts.live_chart({"fast-nested": (1.5, 2.5)})))
-    assert {"path": "Native MHA + sparsity", "low": 1.5, "high": 2.5, "label": "1.50x to 2.5x"} in rows
+def test_the_live_chart_shows_the_interval_closing_in() -> None:
+    """Round by round, on a ratio's own middle; the newest interval in words too."""
+    history = [{"fast-nested": (1.0, 4.0)}, {"fast-nested": (1.5, 2.5)}]
+    spec = charts.closing_in_spec(history)
+    rows = spec["datasets"]["rounds"]
+    assert {layer["mark"]["type"] for layer in spec["layer"]} == {"area", "line", "rule"}
+    assert [row["round"] for row in rows] == [1, 2]
+    assert rows[0]["middle"] == 2.0
+    assert charts.closing_in_words(history[-1]) == "Native MHA + sparsity 1.50x to 2.5x"
+
+
+def test_the_live_chart_of_nothing_yet_is_empty() -> None:
+    """Before the first interval there is a frame and no line."""
+    assert charts.closing_in_spec([])["datasets"] == {"rounds": []}

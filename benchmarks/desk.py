@@ -1,0 +1,290 @@
+"""Does the desk keep its promises with real children? Cancels, random kills, killed servers, an idle assistant.
+
+    python -m benchmarks.desk [--cancels 10] [--kills 100] [--server-kills 20] [--only cancel]
+
+Targets: a cancelled child gone in 100 ms and the next ticket started in 2 s; for every kill a clear message, no
+finished run lost, nothing left running; a killed server's child gone in 1 s and its journal true. Children measure
+on one thread, so that other programs on the machine disturb them less.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import psutil
+
+from engine.desk.desk import Desk
+from engine.desk.journal import Journal
+from engine.desk.process import ChildProcess
+from engine.desk.tickets import Ticket, TicketView
+from engine.events import LoadRequest, RunRequest
+from engine.presets import PRESETS
+from engine.records import Experiment
+from engine.store import Store
+
+LONG_RUN = RunRequest(
+    experiment=Experiment(
+        model="minilm",
+        batch=PRESETS["mixed"],
+        threads=1,
+        paths=("slow", "fast-nested"),
+        iterations=1000,
+        budget_s=600,
+    )
+)
+SHORT_RUN = RunRequest(
+    experiment=Experiment(
+        model="minilm",
+        batch=PRESETS["tutorial-small"],
+        threads=1,
+        paths=("slow", "fast-nested"),
+        iterations=5,
+    )
+)
+RESULT = Path(__file__).parent / "results" / "desk.json"
+PATIENCE_S = 120.0
+IDLE_S = 20.0
+VISITORS = 50
+CLEAR = ("killed by the system", "is no event")
+"""What the messages for a killed child say."""
+
+
+class Nursery:
+    """Starts real children and remembers their processes."""
+
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+
+    def start(self, _machine: str) -> ChildProcess:
+        """A child on this machine."""
+        child = ChildProcess()
+        self.pids.append(child.pid)
+        return child
+
+    def left_over(self) -> int:
+        """Processes of any child's group that still run."""
+        groups = {pid: _group(pid) for pid in psutil.pids()}
+        return sum(group in self.pids and not gone(pid) for pid, group in groups.items())
+
+
+def main() -> None:
+    """Print and keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cancels", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--server-kills", type=int, default=20)
+    parser.add_argument("--only", help="One part; the figures of the others stay as they were kept.")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.serve:
+        serve(arguments.serve)
+    parts: dict[str, Callable[[], dict[str, object]]] = {
+        "cancel": lambda: cancels(arguments.cancels),
+        "kills": lambda: kills(arguments.kills, Random(0)),
+        "server killed": lambda: server_kills(arguments.server_kills, Random(0)),
+        "idle assistant": idle_assistant,
+        "poll": poll,
+    }
+    figures = kept_before() if arguments.only else {}
+    for name in [arguments.only] if arguments.only else parts:
+        figures[name] = {"load of the minute before": round(os.getloadavg()[0], 2), **parts[name]()}
+    from benchmarks.harness import keep  # imports torch, which no server does
+
+    keep("desk", figures)
+
+
+def kept_before() -> dict[str, object]:
+    """The figures of the last time, of which one part is to be replaced."""
+    kept: dict[str, object] = json.loads(RESULT.read_text(encoding="utf-8"))["figures"]
+    return kept
+
+
+def cancels(count: int) -> dict[str, object]:
+    """How soon a cancelled child is gone, and how soon the next ticket runs and is heard of."""
+    nursery = Nursery()
+    desk = Desk(nursery.start)
+    times: list[tuple[float, ...]] = []
+    current = desk.submit(LONG_RUN)
+    for _ in range(count):
+        following = desk.submit(LONG_RUN)
+        times.append(cancel_ms(desk, nursery, current, following))
+        current = following
+    desk.cancel(current)
+    names = ("child gone, ms", "next one runs, ms", "next one is heard of, ms")
+    return {name: spread(values) for name, values in zip(names, zip(*times, strict=True), strict=True)}
+
+
+def cancel_ms(desk: Desk, nursery: Nursery, current: Ticket, following: Ticket) -> tuple[float, ...]:
+    """Milliseconds from the cancel of one ticket until its child is gone, the next runs, and is heard of."""
+    until(lambda: desk.snapshot(current.id).rounds_done >= 2)
+    pid, start = nursery.pids[-1], time.perf_counter()
+    desk.cancel(current)
+    return (
+        since_ms(start, lambda: gone(pid)),
+        since_ms(start, lambda: desk.snapshot(following.id).state == "running"),
+        since_ms(start, lambda: desk.snapshot(following.id).step != ""),
+    )
+
+
+def kills(count: int, random: Random) -> dict[str, object]:
+    """SIGKILL at random moments of a run, from its start to its end and beyond, until so many have hit."""
+    nursery, messages, runs = Nursery(), Counter[str](), list[str]()
+    with TemporaryDirectory() as folder:
+        store = Store(f"sqlite:///{folder}/runs.sqlite")
+        desk = Desk(nursery.start, on_finished=store.save)  # type: ignore[arg-type]
+        start = time.perf_counter()
+        runs.append(desk.wait(desk.submit(SHORT_RUN).id, PATIENCE_S).run_id)
+        whole_s = time.perf_counter() - start
+        current = desk.submit(SHORT_RUN)
+        while messages.total() < count:
+            following = desk.submit(SHORT_RUN)
+            view = killed(desk, nursery, current, random.uniform(0, whole_s * 1.1))
+            if view.state == "done":
+                runs.append(view.run_id)
+            else:
+                messages[next((words for words in CLEAR if words in view.message), view.message)] += 1
+            current = following
+        desk.cancel(current)
+        until(lambda: not desk.view().measuring)
+        lost = [run_id for run_id in runs if store.get(run_id) is None]
+    return {
+        "kills that hit": messages.total(),
+        "messages": dict(messages),
+        "runs finished": len(runs),
+        "finished runs lost": len(lost),
+        "processes left over": nursery.left_over(),
+        "a whole run, s": round(whole_s, 1),
+    }
+
+
+def killed(desk: Desk, nursery: Nursery, ticket: Ticket, after_s: float) -> TicketView:
+    """How a ticket ended whose child was killed so long after its start."""
+    until(lambda: desk.snapshot(ticket.id).state != "queued")
+    pid = nursery.pids[-1]  # started for this ticket: its children come one after the other
+    desk.wait(ticket.id, after_s)
+    _kill(pid)
+    return desk.wait(ticket.id, PATIENCE_S)
+
+
+def server_kills(count: int, random: Random) -> dict[str, object]:
+    """SIGKILL of the server at random moments of a run, its child's start included."""
+    gone_ms, truths = list[float](), Counter[str]()
+    for _ in range(count):
+        with TemporaryDirectory() as folder:
+            server = subprocess.Popen(
+                (sys.executable, "-m", "benchmarks.desk", "--serve", folder),
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert server.stdout is not None
+            child, running, queued = server.stdout.readline().split()
+            time.sleep(random.uniform(0, 6))
+            start = time.perf_counter()
+            server.send_signal(signal.SIGKILL)
+            server.wait()
+            gone_ms.append(since_ms(start, lambda pid=int(child): gone(pid)))  # type: ignore[misc]
+            truths[told_after_restart(Path(folder), running, queued)] += 1
+    return {"child gone, ms": spread(gone_ms), "the journal tells (running, queued)": dict(truths)}
+
+
+def told_after_restart(folder: Path, running: str, queued: str) -> str:
+    """States of two tickets as a new desk tells them, which has no machine to go on with."""
+    desk = Desk(machines=lambda: (), journal=Journal(folder))
+    return f"{desk.snapshot(running).state}, {desk.snapshot(queued).state}"
+
+
+def serve(folder: Path) -> None:
+    """A server that measures one run while another waits, and tells its child and both tickets."""
+    nursery = Nursery()
+    desk = Desk(nursery.start, journal=Journal(folder))
+    running, queued = desk.submit(LONG_RUN), desk.submit(LONG_RUN)
+    until(lambda: desk.snapshot(running.id).state == "running")
+    print(nursery.pids[0], running.id, queued.id, flush=True)
+    time.sleep(PATIENCE_S)
+
+
+def idle_assistant() -> dict[str, object]:
+    """Processor time that a warm child takes while nobody asks it anything."""
+    nursery = Nursery()
+    desk = Desk(nursery.start)
+    desk.wait(desk.submit(LoadRequest(model="minilm")).id, PATIENCE_S)
+    time.sleep(1)
+    process = psutil.Process(nursery.pids[0])
+    before = process.cpu_times()
+    time.sleep(IDLE_S)
+    after = process.cpu_times()
+    share = (after.user + after.system - before.user - before.system) / IDLE_S
+    _kill(process.pid)
+    return {"share of a core": max(0.0, round(share, 5)), "watched, s": IDLE_S}
+
+
+def poll() -> dict[str, object]:
+    """What one poll costs inside the desk (chip and ticket), with a queue of many visitors."""
+    desk = Desk(machines=lambda: ())
+    tickets = [desk.submit(LONG_RUN, f"visitor {number}") for number in range(VISITORS)]
+    rounds = 200
+    start = time.process_time()
+    for number in range(rounds):
+        desk.seen(f"visitor {number % VISITORS}")
+        desk.view(f"visitor {number % VISITORS}")
+        desk.snapshot(tickets[number % VISITORS].id)
+    cost_ms = (time.process_time() - start) / rounds * 1000
+    for ticket in tickets:
+        desk.cancel(ticket)
+    return {"visitors in the queue": VISITORS, "processor time of a poll, ms": round(cost_ms, 3)}
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait, and give up loudly."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.002)
+
+
+def since_ms(start: float, condition: Callable[[], bool]) -> float:
+    """Milliseconds from a start on the performance counter until something holds."""
+    until(condition)
+    return (time.perf_counter() - start) * 1000
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and worst."""
+    return {"median": round(median(values), 1), "most": round(max(values), 1), "times": len(values)}
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended with all its threads, reaped or not."""
+    try:
+        process = psutil.Process(pid)
+        # The first thread may be dead while others still hold the memory.
+        return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _kill(pid: int) -> None:
+    # Ended by itself already, and reaped by the desk, where the run was quicker.
+    if not gone(pid):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _group(pid: int) -> int:
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Finished runs that this server keeps: find one again, read it as when it was measured, take it away, delete it."""
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from pages.kit import nav
+
+nav.guard()
+
+from engine.errors import Refusal
+from engine.settings import load_settings
+from engine.store import the_store
+from pages.kit.history import (
+    RUN_PARAMETER,
+    close_run,
+    offer_deletion,
+    show_card,
+    show_heading,
+    show_run,
+    show_unreadable,
+)
+
+RUNS_ON_A_PAGE = 10
+HOSTED = load_settings().hosted
+
+
+def show_list() -> None:
+    """The newest runs, a page at a time; on a public server without those of other visitors' own texts."""
+    store = the_store()
+    total = store.count(presets_only=HOSTED)
+    if HOSTED:
+        st.caption("Runs of visitors' own texts are not listed; the link to such a run opens it.")
+    if not total:
+        st.markdown("No run is kept yet. Each run that finishes on the Benchmark page is kept here.")
+        st.page_link(nav.BENCHMARK, label="Measure one", icon=":material/speed:")
+        return
+    pages = -(-total // RUNS_ON_A_PAGE)
+    number = st.pagination(pages, key="history_page", persist_state="session") if pages > 1 else 1
+    now = datetime.now(UTC)
+    for row in store.latest(RUNS_ON_A_PAGE, (number - 1) * RUNS_ON_A_PAGE, presets_only=HOSTED):
+        show_card(row, now)
+
+
+def show_opened(run_id: str) -> None:
+    """One run again, or why it cannot be shown."""
+    st.button("All runs", key="history_close", icon=":material/arrow_back:", on_click=close_run)
+    try:
+        run = the_store().get(run_id)
+    except Refusal as refusal:
+        show_unreadable(run_id, str(refusal))
+    else:
+        if run is None:
+            st.info("There is no run of this name here: it was deleted, or kept by another server.")
+            return
+        show_heading(run, datetime.now(UTC))
+        show_run(run, key="history")
+    if not HOSTED:
+        offer_deletion(run_id)
+
+
+st.title("History")
+try:
+    if opened := st.query_params.get(RUN_PARAMETER):
+        show_opened(opened)
+    else:
+        show_list()
+except Refusal as refusal:
+    st.error(str(refusal), icon=":material/database_off:")

@@ -1,0 +1,157 @@
+"""The pieces of the History page: a card a finished run, a run opened again, and a way to delete it."""
+
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import streamlit as st
+
+from engine.errors import Refusal
+from engine.present.ages import age_words
+from engine.present.wording import path_noun, speedup_text
+from engine.records import Run
+from engine.store import RunRow, the_store
+from pages.kit.doctor import as_text
+from pages.kit.results import (
+    show_downloads,
+    show_explanations,
+    show_operators,
+    show_proof,
+    show_rounds,
+    show_speedups,
+    show_verdict,
+)
+
+RUN_PARAMETER = "run"
+"""Name in the address of the run that is open, so that a link leads to it."""
+_ICONS = {
+    "faster": ":material/trending_up:",
+    "slower": ":material/trending_down:",
+    "same": ":material/trending_flat:",
+    "not sure": ":material/help:",
+}
+
+
+def verdict_words(row: RunRow) -> str:
+    """The verdict of a run's fastest path in a few words."""
+    if row.best_path is None:
+        return "no path to compare with the slow one"
+    noun = path_noun(row.best_path)
+    value = f" ({speedup_text(row.speedup)})" if row.speedup is not None else ""
+    match row.verdict:
+        case "faster" | "slower":
+            return f"{noun} is {row.verdict}{value}"
+        case "same":
+            return f"{noun} is as fast as the slow path{value}"
+        case _:
+            return f"{noun}: not sure{value}"
+
+
+def when_and_where(measured_at: datetime | None, machine: str, now: datetime, zone: tzinfo) -> str:
+    """When a run was measured, by the reader's clock, how long ago, and on which machine.
+
+    Args:
+        measured_at, now: with a time zone.
+        machine: its host name; empty where the run does not tell.
+        zone: the reader's.
+    """
+    when = (
+        f"{measured_at.astimezone(zone):%Y-%m-%d %H:%M}, {age_words(measured_at, now)}"
+        if measured_at
+        else "At an unknown time"
+    )
+    return f"{when}, on {machine or 'an unnamed machine'}"
+
+
+def reader_zone() -> tzinfo:
+    """The time zone of the reader's browser; UTC where it does not tell one that is known here."""
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
+def open_run(run_id: str) -> None:
+    """Show this run; a callback. By a button, because a link to the page that is open leaves the address as it is."""
+    st.query_params[RUN_PARAMETER] = run_id
+
+
+def close_run() -> None:
+    """Go back to the list; a callback."""
+    st.query_params.pop(RUN_PARAMETER, None)
+
+
+def show_card(row: RunRow, now: datetime) -> None:
+    """One finished run in the list, with a button that opens it."""
+    title, words = row.title or "A run whose row is damaged", verdict_words(row)
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        with st.container(gap="xxsmall"):
+            st.markdown(f"{_ICONS.get(row.verdict or '', ':material/help:')} **{as_text(title)}**")
+            st.markdown(as_text(f"{words[0].upper()}{words[1:]}."))
+            st.caption(as_text(when_and_where(row.created_at, row.machine, now, reader_zone())))
+        st.button(
+            "Open",
+            key=f"history_open_{row.id}",
+            help=f"Open {as_text(title)}",
+            on_click=open_run,
+            args=(row.id,),
+        )
+
+
+def show_heading(run: Run, now: datetime) -> None:
+    """What was measured, when and where."""
+    st.subheader(as_text(run.title))
+    st.caption(as_text(when_and_where(run.created_at, run.environment.machine, now, reader_zone())))
+
+
+def show_run(run: Run, key: str) -> None:
+    """A finished run from its verdict to its downloads, as the Benchmark page shows it."""
+    show_verdict(run)
+    show_speedups(run, key)
+    st.subheader("Is the fastpath really taken?")
+    show_proof(run)
+    st.subheader("Where the time goes")
+    show_operators(run, key)
+    st.subheader("Where the difference comes from")
+    show_explanations(run, key)
+    show_rounds(run, key)
+    st.subheader("Take it away")
+    show_downloads(run, key)
+
+
+def show_unreadable(run_id: str, why: str) -> None:
+    """What is wrong with a stored run, and its JSON as it was kept."""
+    st.error(why, icon=":material/broken_image:")
+    text = the_store().json_of(run_id)
+    if text is not None:
+        st.download_button(
+            "Run (.json)",
+            text,
+            file_name=f"fastpath-{run_id}.json",
+            mime="application/json",
+            key="history_download_raw",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def offer_deletion(run_id: str) -> None:
+    """A way to delete a run, which asks once more."""
+    with st.popover("Delete", icon=":material/delete:", key="history_delete"):
+        st.markdown("The run is gone for good, and links to it lead nowhere.")
+        st.button(
+            "Delete this run",
+            key="history_delete_sure",
+            type="primary",
+            on_click=_forget,
+            args=(run_id,),
+        )
+
+
+def _forget(run_id: str) -> None:
+    try:
+        the_store().delete(run_id)
+    except Refusal as refusal:
+        st.toast(str(refusal), icon=":material/error:", duration="long")
+        return
+    close_run()
+    st.toast("The run is deleted.", icon=":material/delete:")

@@ -1,0 +1,70 @@
+"""Answers from the store: the same experiment on the same machine and build is not measured a second time."""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.catalog import CATALOG
+from engine.errors import Refusal
+from engine.host import this_host, threads_here
+from engine.present.ages import age_words
+from engine.records import Experiment, Run
+from engine.store import build_key, the_store
+
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """A stored run that answers an experiment, and how old it is, in a sentence for people."""
+
+    run: Run
+    sentence: str
+
+
+def build_here() -> str:
+    """Key of this machine and build as they are now."""
+    return build_key(this_host())
+
+
+def recall(experiment: Experiment, build: str, now: datetime | None = None) -> Recalled | None:
+    """The newest run of this experiment on this build with its age; None where it has to be measured.
+
+    A run of a machine that was busy is no answer: it is measured again. A store that does not work is no reason not
+    to measure: it is logged, and nothing is recalled.
+
+    Args:
+        build: key of the machine that would measure (`build_here`, where it is this one).
+        now: with a time zone.
+    """
+    asked = experiment.model_copy(update={"threads": experiment.threads or threads_here()})
+    try:
+        run = the_store().find_same(asked, build)
+    except Refusal as refusal:
+        LOG.warning("nothing is recalled: %s", refusal)
+        return None
+    if run is None or not run.environment.quiet or not is_same_model(experiment.model, run.created_at):
+        return None
+    return Recalled(run, recalled_sentence(run, now or datetime.now(UTC)))
+
+
+def recalled_sentence(run: Run, now: datetime) -> str:
+    """How old an answer from the store is, and that nothing was measured for it."""
+    return f"Measured {age_words(run.created_at, now)} on this machine; nothing was measured again."
+
+
+def is_same_model(name: str, measured_at: datetime) -> bool:
+    """Whether a model of this name is still what it was then.
+
+    A catalogued one is; a folder is where none of its files was written since; what a hub's name stands for may
+    have changed.
+    """
+    if name in CATALOG:
+        return True
+    folder = Path(name)
+    try:
+        written_s = [file.stat().st_mtime for file in folder.iterdir()] if folder.is_dir() else []
+    except OSError:
+        return False
+    return bool(written_s) and max(written_s) < measured_at.timestamp()

@@ -1,0 +1,84 @@
+"""Starting measurements: from the store where the same was measured before, else at the desk, on one machine or all."""
+
+from tempfile import TemporaryDirectory
+
+import streamlit as st
+
+from engine.desk.tickets import TicketView
+from engine.errors import Refusal
+from engine.events import RunRequest
+from engine.settings import load_settings
+from pages.kit.fleet import chosen_machines, machines, slot_of
+from pages.kit.recall import Recalled, build_here, recall
+from pages.kit.state import (
+    DOCTOR_SLOT,
+    RUN_SLOT,
+    examination_of_session,
+    experiment_of_session,
+    forget,
+    submit,
+    the_lab,
+)
+
+ONLY_HERE = ("",)
+
+
+def offers_traces() -> bool:
+    """Whether traces can be kept: not for visitors, and not on other machines, where they would stay."""
+    return not load_settings().hosted and machines() == ONLY_HERE
+
+
+def start_run(again: bool = False) -> None:
+    """Measure the chosen model and batch; a callback.
+
+    Args:
+        again: measure even where the store has the answer.
+    """
+    lab = the_lab()
+    lab.fleet, lab.recalled, lab.traces = (), "", _traces_folder()
+    known = None if again else _recalled()
+    if known is not None:
+        _show_recalled(known)
+        return
+    chosen = chosen_machines()
+    if len(chosen) > 1:
+        forget(RUN_SLOT)
+        lab.fleet = chosen
+        for machine in chosen:
+            submit(slot_of(machine), _request, machine)
+    else:
+        submit(RUN_SLOT, _request, chosen[0])
+
+
+def start_examination() -> None:
+    """Have the doctor examine the chosen model and batch; a callback."""
+    the_lab().examined = examination_of_session()
+    submit(DOCTOR_SLOT, examination_of_session)
+
+
+def _request() -> RunRequest:
+    traces = the_lab().traces
+    return RunRequest(experiment=experiment_of_session(), trace_dir=traces.name if traces else None)
+
+
+def _traces_folder() -> TemporaryDirectory[str] | None:
+    wanted = st.session_state.get("bench_traces", False) and offers_traces()
+    return TemporaryDirectory(prefix="fastpath-traces-") if wanted else None
+
+
+def _recalled() -> Recalled | None:
+    """The stored answer, where this machine measures and no traces are wanted."""
+    if the_lab().traces is not None or machines() != ONLY_HERE:
+        return None
+    try:
+        return recall(experiment_of_session(), build_here())
+    except Refusal:
+        return None  # submitting tells what does not fit
+
+
+def _show_recalled(known: Recalled) -> None:
+    lab = the_lab()
+    forget(RUN_SLOT)
+    view = TicketView(id=known.run.id, state="done", title=known.run.title, run=known.run)
+    lab.ended[RUN_SLOT], lab.recalled = view, known.sentence
+    lab.announced.add(view.id)

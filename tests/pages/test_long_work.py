@@ -1,0 +1,169 @@
+"""Work that outlives a page: found again by its link, told when it ends elsewhere, answered from the store."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from engine.desk.tickets import DeskView, Ticket, TicketView
+from engine.records import Run, read_run
+from pages.kit import nav
+from pages.kit.address import ticket_of
+from pages.kit.chip import chip_words, ending_words, page_name
+from pages.kit.fleet import fleet_rows
+from pages.kit.job_panel import waiting_words
+from tests.pages.conftest import PROJECT, run_until
+
+
+def a_run() -> Run:
+    """A real run, as it was measured once."""
+    return read_run((PROJECT / "tests" / "data" / "run_minilm_tutorial_big.json").read_bytes())
+
+
+def lab(app: AppTest) -> Any:
+    return app.session_state["lab"]
+
+
+def another_visitor(ticket: str) -> AppTest:
+    """A second browser that opens the Benchmark page by a link."""
+    app = AppTest.from_file(str(PROJECT / "streamlit_app.py"), default_timeout=30).run()
+    app.switch_page(nav.BENCHMARK)
+    app.query_params["ticket"] = ticket
+    return app.run()
+
+
+def start_endless(app: AppTest) -> None:
+    app.pills(key="overview_preset").select("skewed-64").run()
+    app.switch_page(nav.BENCHMARK).run()
+    app.button(key="bench_run").click().run()
+    run_until(app, lambda app: any("for ever" in bar.text for bar in app.get("progress")))
+
+
+def test_a_run_is_found_again_by_its_address(app: AppTest) -> None:
+    """A reload is a new session: the address alone leads back to the live work, and may cancel it."""
+    start_endless(app)
+    named = app.query_params["ticket"]
+    named = named[0] if isinstance(named, list) else named
+    again = another_visitor(named)
+    assert any("for ever" in bar.text for bar in again.get("progress"))
+    again.button(key="cancel_run").click().run()
+    run_until(app, lambda app: app.info)
+    assert "Cancelled" in app.info[0].value
+
+
+def test_a_shared_link_may_look_and_not_cancel(app: AppTest) -> None:
+    """The id alone shows the work; the button that ends it is the owner's."""
+    start_endless(app)
+    ticket: Ticket = lab(app).tickets["run"]
+    other = another_visitor(ticket.id)
+    assert any("for ever" in bar.text for bar in other.get("progress"))
+    assert not [button for button in other.button if button.key == "cancel_run"]
+    app.button(key="cancel_run").click().run()
+
+
+@pytest.mark.usefixtures("app")
+def test_a_link_that_leads_nowhere_says_so() -> None:
+    """One sentence, and the page is usable."""
+    other = another_visitor("0123456789ab.secret")
+    assert "not known here any more" in other.warning[0].value
+    assert not other.button(key="bench_run").disabled
+
+
+def test_the_end_is_told_on_another_page_once(app: AppTest) -> None:
+    """A toast where people are, and none where the result itself is shown."""
+    app.button(key="overview_run").click().run()
+    run_until(app, lambda app: app.success)
+    assert not app.toast
+    lab(app).announced.clear()
+    app.switch_page(nav.BATCH).run()
+    assert [toast.value for toast in app.toast]
+    app.run()
+    assert not app.toast
+
+
+def test_the_same_experiment_is_answered_from_the_store(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, with its age and a way to measure again; asked again, it is measured."""
+    from pages.kit import running
+    from pages.kit.recall import Recalled
+
+    known = Recalled(a_run(), "Measured 3 minutes ago on this machine; nothing was measured again.")
+    monkeypatch.setattr(running, "recall", lambda _experiment, _build: known)
+    app.switch_page(nav.BENCHMARK).run()
+    app.button(key="bench_run").click().run()
+    assert "run" not in lab(app).tickets
+    assert any("3 minutes ago" in caption.value for caption in app.caption)
+    app.button(key="bench_again").click().run()
+    run_until(app, lambda app: app.success)
+    assert "run" in lab(app).tickets
+    assert not lab(app).recalled
+
+
+@pytest.mark.parametrize(
+    ("text", "ticket"), [("ab.cd", Ticket("ab", "cd")), ("ab", Ticket("ab", "")), ("", Ticket("", ""))]
+)
+def test_an_address_names_a_ticket(text: str, ticket: Ticket) -> None:
+    """With the secret, or without."""
+    assert ticket_of(text) == ticket
+
+
+@pytest.mark.parametrize(
+    ("view", "own", "words"),
+    [
+        (DeskView(False, 0), False, "Machine free"),
+        (DeskView(True, 2), False, "Machine measuring, 2 waiting"),
+        (DeskView(True, 0), True, "Measuring yours"),
+        (DeskView(True, 2, place=2, wait_s=40.0), False, "Your place in the queue: 2, about 40 s"),
+        (DeskView(True, 0, machines=("a", "b"), free=("b",)), False, "1 of 2 machines free"),
+        (DeskView(False, 0, machines=()), False, "No machine that measures is there"),
+    ],
+)
+def test_the_chip_says_where_one_stands(view: DeskView, own: bool, words: str) -> None:
+    """Free, busy, one's own, one's place; with several machines how many are free."""
+    assert chip_words(view, measuring_own=own) == words
+
+
+def test_waiting_names_the_place_and_the_time() -> None:
+    """Who waits wants to know for what and how long."""
+    assert waiting_words(TicketView("a", place=1, wait_s=30.0)).startswith(
+        "Waiting: 1 measurement before you, about 30 s."
+    )
+    assert waiting_words(TicketView("a", place=3)).startswith("Waiting: 3 measurements before you.")
+    assert waiting_words(TicketView("a")).startswith("Starting.")
+
+
+def test_an_end_is_told_with_its_reason() -> None:
+    """Done with its title; anything else with the sentence the desk gave."""
+    assert ending_words("Your measurement", TicketView("a", state="done", title="big")) == (
+        "Your measurement is done: big."
+    )
+    assert "machine" in ending_words("It", TicketView("a", state="failed", message="The machine went away."))
+
+
+def test_machines_stand_side_by_side() -> None:
+    """A row for each machine and path that was measured."""
+    run = a_run()
+    other = run.model_copy(update={"environment": run.environment.model_copy(update={"machine": "second"})})
+    rows = fleet_rows((run, other))
+    assert {row["machine"] for row in rows} == {run.environment.machine, "second"}
+    assert len(rows) == 2 * sum(path.status == "ok" for path in run.paths)
+
+
+def test_the_first_page_has_a_name() -> None:
+    """Its address is empty."""
+    assert (page_name(""), page_name("benchmark")) == ("overview", "benchmark")
+    assert Path(nav.OVERVIEW).stem == "overview"
+
+
+def test_a_shared_server_offers_catalogued_models_only(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No name of a visitor's reaches the file system or the hub, be it typed or sent by hand."""
+    monkeypatch.setenv("FASTPATH_HOSTED", "1")
+    app.switch_page(nav.MODEL).run()
+    assert "Own folder or hub id" not in app.segmented_control(key="model_source").options
+    lab(app).model = "no-such/model"
+    app.switch_page(nav.BENCHMARK).run()
+    assert "On this shared server there are only the models minilm" in app.warning[0].value
+    assert lab(app).model == "minilm"
+    assert not [toggle for toggle in app.toggle if toggle.key == "bench_traces"]
