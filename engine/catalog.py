@@ -148,6 +148,36 @@ PATHS: dict[str, PathSpec] = {
             title="The tutorial's 'MHA only'",
             explanation="The tutorial's own switch, enable_nested_tensor = False: a no-op, sparsity stays on.",
         ),
+        PathSpec(
+            name="bucketed",
+            title="Batching by length",
+            explanation="What people do today: texts sorted by length, a slow forward for each group of like length.",
+        ),
+        PathSpec(
+            name="packed",
+            title="Packed",
+            explanation="Padding-free: real tokens only, on weights laid out once for this processor.",
+        ),
+        PathSpec(
+            name="slow@bf16",
+            title="Slow path, bf16",
+            explanation="The slow path on a copy of the model in bfloat16.",
+        ),
+        PathSpec(
+            name="fast-nested@bf16",
+            title="Native MHA + sparsity, bf16",
+            explanation="The fastpath with sparsity on a copy of the model in bfloat16.",
+        ),
+        PathSpec(
+            name="bucketed@bf16",
+            title="Batching by length, bf16",
+            explanation="Groups of like length through the slow path, on a copy of the model in bfloat16.",
+        ),
+        PathSpec(
+            name="packed@bf16",
+            title="Packed, bf16",
+            explanation="Padding-free with bfloat16 linear layers and attention; residuals and norms stay in fp32.",
+        ),
     )
 }
 

@@ -14,12 +14,14 @@ from engine.errors import Refusal
 SCHEMA_VERSION: Literal[1] = 1
 
 DType = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
+"""What a path may compute in: a model's dtype, or integers made of it on the way."""
 Status = Literal["ok", "failed", "unavailable"]
 VerdictWord = Literal["faster", "slower", "same", "not sure"]
 SourceKind = Literal["embedded", "torchtext", "random", "folder", "hub"]
 Interval = tuple[float, float]
 
-BYTES_PER_VALUE: dict[DType, int] = {"fp32": 4, "bf16": 2, "fp16": 2}
+BYTES_PER_VALUE: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 MEGABYTE = 1_000_000
 
 
@@ -238,9 +240,15 @@ class PathResult(Record):
     """One execution path in one run."""
 
     name: str
-    dtype: DType
+    dtype: Precision
     status: Status
     reason: str = ""
+    prepare_ms: float | None = None
+    """Time to make the path ready from the loaded model: packing, converting, exporting; once."""
+    prepare_note: str = ""
+    """What `prepare_ms` leaves out or found done already, in words; empty where there is nothing to say."""
+    weights_mb: float | None = None
+    """Weights in MB that the path holds beside the model's own; 0 where it runs on the model itself."""
     first_call_ms: float | None = None
     samples_ms: tuple[float, ...] = ()
     """Milliseconds per forward, one sample a round."""

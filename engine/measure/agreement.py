@@ -6,13 +6,13 @@ from torch import Tensor
 
 from engine.measure.inputs import TokenBatch
 from engine.measure.paths import PreparedPath
-from engine.records import Agreement, DType
+from engine.records import Agreement, Precision
 
-RELATIVE_TOLERANCE: dict[DType, float] = {"fp32": 1e-5, "bf16": 6e-2, "fp16": 8e-3}
+RELATIVE_TOLERANCE: dict[Precision, float] = {"fp32": 1e-5, "bf16": 6e-2, "fp16": 8e-3, "int8": 0.25}
 """Largest difference allowed, relative to the largest hidden state (at least 1).
 
 fp32 differences measured between the paths lie below 1e-5; bf16 and fp16 keep 8 and 11 bits, and an encoder adds
-up the roundings of a dozen layers.
+up the roundings of a dozen layers. int8 answers a coarser question: is this still the same text's state.
 """
 
 
@@ -25,7 +25,7 @@ def hidden_states(path: PreparedPath, batch: TokenBatch) -> Tensor:
         return path.hidden(batch.tokens).detach()[batch.real()].float()
 
 
-def compare(reference: Tensor, other: Tensor, dtype: DType) -> Agreement:
+def compare(reference: Tensor, other: Tensor, dtype: Precision) -> Agreement:
     """Whether two paths' hidden states agree; a value that is not a number never does.
 
     Args:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import Refusal
+from engine.measure.precisions import TORCH_DTYPES
 from engine.measure.torchtext_bridge import install
 from engine.records import DType, EncoderShape
 
@@ -25,11 +26,6 @@ from torchtext.models import (  # noqa: E402  (can be imported only once the bri
 
 __all__ = ["SEED", "RobertaModel", "draw_weights", "empty_model", "load_checkpoint", "size_in_bytes"]
 
-TORCH_DTYPES: dict[DType, torch.dtype] = {
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
 NUM_CLASSES = 2
 SEED = 0
 # RoBERTa's own initializer_range.

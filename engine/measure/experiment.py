@@ -7,6 +7,7 @@ profile. A path that fails is kept with its reason; the others go on.
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
+from pathlib import Path
 from random import Random
 from statistics import median
 
@@ -23,6 +24,7 @@ from engine.measure.doctor.plan import plan_of
 from engine.measure.environment import Watch, load_average, machine_pulse, read_environment
 from engine.measure.inputs import TokenBatch, tokenize
 from engine.measure.instruments import Instruments
+from engine.measure.memory import check_memory, memory_available_mb
 from engine.measure.models import LoadedModel
 from engine.measure.paths import EXECUTION_PATHS, ExecutionPath, PreparedPath, slow
 from engine.measure.profiling import (
@@ -44,7 +46,16 @@ from engine.measure.rounds import (
     run_rounds,
     warm_up,
 )
-from engine.records import Conditions, Experiment, NoiseFloor, PathResult, Run
+from engine.records import (
+    BYTES_PER_VALUE,
+    MEGABYTE,
+    Conditions,
+    Experiment,
+    ModelCard,
+    NoiseFloor,
+    PathResult,
+    Run,
+)
 from engine.settings import Settings
 
 __all__ = ["Bench", "Candidate", "Instruments", "checked", "run_experiment"]
@@ -61,6 +72,9 @@ class Bench:
     loaded: LoadedModel
     batch: TokenBatch
     instruments: Instruments
+    exports: Path | None = None
+    """Folder for what paths export of this model; None keeps nothing."""
+    memory_reserve_mb: float = 0.0
 
     @property
     def layers(self) -> int:
@@ -70,11 +84,20 @@ class Bench:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A path that has been called once, with what is known of it so far."""
+    """A path that has been made ready and called once, with what is known of it so far.
+
+    A path that could not be made ready has nothing to call, and a status other than "ok".
+    """
 
     path: ExecutionPath
-    prepared: PreparedPath
+    prepared: PreparedPath | None
     result: PathResult
+
+    @property
+    def ready(self) -> PreparedPath:
+        """What is called; only for candidates that are ok."""
+        assert self.prepared is not None  # noqa: S101  (ok means called)
+        return self.prepared
 
     def failed(self, reason: str) -> "Candidate":
         """The same path, out of the race."""
@@ -99,7 +122,9 @@ def run_experiment(
     instruments.tell(Step(name="tokenize", text="Turning the texts into tokens"))
     batch = tokenize(experiment.batch, loaded.tokenizer, loaded.card.shape, settings)
     batch = replace(batch, tokens=batch.tokens.to(experiment.device))
-    bench = Bench(experiment, loaded, batch, instruments)
+    bench = Bench(
+        experiment, loaded, batch, instruments, _exports(loaded.card, settings), settings.memory_reserve_mb
+    )
     candidates = checked(bench)
     load_before = load_average()
     warm = tuple(_warmed_up(bench, candidate) for candidate in candidates)
@@ -126,6 +151,13 @@ def run_experiment(
     )
 
 
+def _exports(card: ModelCard, settings: Settings) -> Path:
+    fingerprint = sha256(f"{card.checksum} {card.shape.model_dump_json()} {card.dtype}".encode()).hexdigest()[
+        :16
+    ]
+    return settings.data_folder / "exports" / f"{fingerprint}-torch-{torch.__version__.partition('+')[0]}"
+
+
 def checked(bench: Bench) -> tuple[Candidate, ...]:
     """Every path of an experiment, called once unless that is dangerous, and compared with the slow path.
 
@@ -149,33 +181,60 @@ def checked(bench: Bench) -> tuple[Candidate, ...]:
 
 def _reference(bench: Bench, baseline: Candidate) -> PreparedPath:
     """What outputs are compared with: the baseline, or the fair slow path where the baseline draws dropout."""
-    return slow.PATH.prepare(bench.loaded.model) if baseline.path.stochastic else baseline.prepared
+    return slow.PATH.prepare(bench.loaded.model) if baseline.path.stochastic else baseline.ready
 
 
 def _first_call(bench: Bench, name: str) -> Candidate:
-    path = EXECUTION_PATHS[name]
-    candidate = Candidate(
-        path,
-        path.prepare(bench.loaded.model),
-        PathResult(name=name, dtype=bench.experiment.dtype, status="ok"),
-    )
+    candidate = _prepared(bench, name)
+    if candidate.result.status != "ok":
+        return candidate
     try:
-        danger = _danger(bench, candidate.prepared)
+        danger = _danger(bench, candidate.ready)
         if danger:
             return candidate.with_(status="unavailable", reason=danger)
         start = bench.instruments.clock()
-        with candidate.prepared.switches():
-            candidate.prepared.forward(bench.batch.tokens)
+        with candidate.ready.switches():
+            candidate.ready.forward(bench.batch.tokens)
             synchronize(bench.batch.tokens.device)
-    except (RuntimeError, IndexError, ValueError, AssertionError) as error:
+    except Exception as error:  # other libraries raise whatever they like; the other paths go on
         return candidate.failed(_first_line(error))
     return candidate.with_(first_call_ms=(bench.instruments.clock() - start) * 1000)
 
 
+def _prepared(bench: Bench, name: str) -> Candidate:
+    path = EXECUTION_PATHS[name]
+    result = PathResult(name=name, dtype=path.precision or bench.experiment.dtype, status="ok")
+    bench.instruments.tell(Step(name="prepare", text=f"Preparing: {PATHS[name].title}"))
+    try:
+        _check_memory(bench, path)
+        start = bench.instruments.clock()
+        prepared = path.prepare(bench.loaded.model, bench.exports)
+        prepare_ms = (bench.instruments.clock() - start) * 1000
+    except Refusal as refusal:
+        return Candidate(path, None, result).with_(status="unavailable", reason=str(refusal))
+    except Exception as error:  # as above
+        return Candidate(path, None, result).failed(_first_line(error))
+    return Candidate(path, prepared, result).with_(
+        prepare_ms=prepare_ms, prepare_note=prepared.note, weights_mb=prepared.weights_mb
+    )
+
+
+def _check_memory(bench: Bench, path: ExecutionPath) -> None:
+    """Refuse a path whose copy of the weights does not fit, before it is made."""
+    if path.copies:
+        shape, precision = bench.loaded.card.shape, path.precision or bench.experiment.dtype
+        needed = path.copies * shape.parameters * BYTES_PER_VALUE[precision] / MEGABYTE
+        title = f"{PATHS[path.name].title} of {bench.loaded.card.title}"
+        check_memory(title, needed, memory_available_mb(), bench.memory_reserve_mb)
+
+
 def _danger(bench: Bench, prepared: PreparedPath) -> str:
     """Why this path would be silently wrong or raise on this batch, known before it runs; empty where it is safe."""
+    if prepared.encoder is None:
+        return ""
+    assert isinstance(prepared.encoder, torch.nn.Module)  # noqa: S101  (every model is one)
     with prepared.switches():
-        facts = presumed_facts(bench.loaded.model, bench.batch.tokens, bench.batch.padding_id)
+        facts = presumed_facts(prepared.encoder, bench.batch.tokens, bench.batch.padding_id)
     found = [danger for danger in dangers(plan_of(facts), {}) if danger.effect != "ignored"]
     return f"{found[0].has}: {found[0].why}" if found else ""
 
@@ -183,8 +242,8 @@ def _danger(bench: Bench, prepared: PreparedPath) -> str:
 def _compared(bench: Bench, candidate: Candidate, reference: torch.Tensor) -> Candidate:
     if candidate.result.status != "ok" or candidate.path.stochastic:
         return candidate
-    states = hidden_states(candidate.prepared, bench.batch)
-    agreement = compare(reference, states, bench.experiment.dtype)
+    states = hidden_states(candidate.ready, bench.batch)
+    agreement = compare(reference, states, candidate.result.dtype)
     candidate = candidate.with_(agreement=agreement)
     reason = disagreement(agreement)
     return candidate.failed(reason) if reason else candidate
@@ -194,10 +253,10 @@ def _warmed_up(bench: Bench, candidate: Candidate) -> Candidate:
     if candidate.result.status != "ok":
         return candidate
     bench.instruments.tell(Step(name="warm-up", text=f"Warming up: {PATHS[candidate.path.name].title}"))
-    timed = _timed(candidate.prepared, bench.batch)
+    timed = _timed(candidate.ready, bench.batch)
     calls = warm_up(timed, bench.instruments.clock)
     # Counted before any profiler has run: what it keeps on the heap stops the allocator from giving memory back.
-    faults = page_faults(candidate.prepared, bench.batch.tokens)
+    faults = page_faults(candidate.ready, bench.batch.tokens)
     calls_per_sample = block_size(timed, bench.instruments.clock)
     return candidate.with_(warm_up_calls=calls, calls_per_sample=calls_per_sample, page_faults=faults)
 
@@ -206,7 +265,7 @@ def _measured(
     bench: Bench, candidates: tuple[Candidate, ...], budget_s: float
 ) -> tuple[Rounds, tuple[Conditions, ...]]:
     blocks = {
-        c.path.name: Block(_timed(c.prepared, bench.batch), c.result.calls_per_sample)
+        c.path.name: Block(_timed(c.ready, bench.batch), c.result.calls_per_sample)
         for c in candidates
         if c.result.status == "ok"
     }
@@ -244,12 +303,14 @@ def _profiled(bench: Bench, candidate: Candidate, rounds: Rounds) -> Candidate:
     median_ms = median(rounds.samples_ms[name])
     trace = bench.instruments.trace_dir / f"{name}.json.gz" if bench.instruments.trace_dir else None
     forwards = profiled_forwards(median_ms)
-    profiled = profile(candidate.prepared, bench.batch.tokens, bench.instruments.clock, forwards, trace)
+    profiled = profile(candidate.ready, bench.batch.tokens, bench.instruments.clock, forwards, trace)
     return candidate.with_(
         samples_ms=tuple(rounds.samples_ms[name]),
         evidence=evidence(candidate.path, bench.layers, profiled),
         profile=profiled.table(median_ms),
-        peak_memory_mb=peak_memory_mb(candidate.prepared, bench.batch.tokens),
+        peak_memory_mb=peak_memory_mb(candidate.ready, bench.batch.tokens)
+        if candidate.ready.inside_torch
+        else None,
     )
 
 

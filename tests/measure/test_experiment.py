@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +15,8 @@ from engine.events import Event, Round, Step
 from engine.measure import experiment as door
 from engine.measure.experiment import Instruments, profiled_forwards, run_experiment
 from engine.measure.models import LoadedModel
-from engine.measure.paths import EXECUTION_PATHS
+from engine.measure.paths import EXECUTION_PATHS, EncoderModel, PreparedPath
+from engine.measure.paths.execution import around
 from engine.measure.rounds import BASELINE_AGAIN
 from engine.presets import PRESETS
 from engine.records import Experiment, Run, read_run
@@ -81,23 +83,21 @@ def test_the_run_says_what_was_measured_and_where(run: Run, minilm: LoadedModel)
 
 def test_the_answer_is_checked_before_anything_is_timed(run: Run, told: list[Event]) -> None:
     steps = [event.name for event in told if isinstance(event, Step)]
-    assert steps == ["tokenize", "check", "warm-up", "warm-up", "warm-up", "measure", *["profile"] * 3]
+    before = ["tokenize", "check", *["prepare"] * 3, *["warm-up"] * 3]
+    assert steps == [*before, "measure", *["profile"] * 3]
     assert [event.done for event in told if isinstance(event, Round)] == list(range(1, run.rounds + 1))
 
 
 def test_a_path_whose_answer_differs_is_not_timed(
     minilm: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = replace(EXECUTION_PATHS["fast-mha"], name="fast-mha")
-    prepare = wrong.prepare
+    right = EXECUTION_PATHS["fast-mha"]
 
-    class Wrong(type(wrong)):  # type: ignore[misc]
-        def prepare(self, model: object) -> object:
-            prepared = prepare(model)
-            return replace(prepared, hidden=lambda tokens: prepared.hidden(tokens) + 0.01)
+    def wrong(model: EncoderModel, exports: Path | None) -> PreparedPath:
+        prepared = right.preparation(model, exports)
+        return replace(prepared, hidden=lambda tokens: prepared.hidden(tokens) + 0.01)
 
-    broken = Wrong(**{name: getattr(wrong, name) for name in wrong.__dataclass_fields__})
-    monkeypatch.setitem(door.EXECUTION_PATHS, "fast-mha", broken)
+    monkeypatch.setitem(door.EXECUTION_PATHS, "fast-mha", replace(right, preparation=wrong))
     path = _run(minilm).path("fast-mha")
     assert path.status == "failed"
     assert "differ from the slow path's by 0.01" in path.reason
@@ -108,11 +108,11 @@ def test_a_path_whose_answer_differs_is_not_timed(
 def test_a_path_that_raises_is_kept_with_its_reason_and_the_others_go_on(
     minilm: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_model: object) -> object:
+    def broken(_model: object) -> AbstractContextManager[None]:
         raise RuntimeError("no kernel for this\nand a second line")
 
     monkeypatch.setitem(
-        door.EXECUTION_PATHS, "fast-mha", replace(EXECUTION_PATHS["fast-mha"], switches=broken)
+        door.EXECUTION_PATHS, "fast-mha", replace(EXECUTION_PATHS["fast-mha"], preparation=around(broken))
     )
     run = _run(minilm)
     assert run.path("fast-mha").reason == "RuntimeError: no kernel for this"

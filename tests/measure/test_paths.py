@@ -82,7 +82,7 @@ def test_all_paths_agree_on_real_tokens(minilm: LoadedModel, batch: TokenBatch) 
         if not path.stochastic
     }
     for name, other in states.items():
-        agreement = compare(states["slow"], other, "fp32")
+        agreement = compare(states["slow"], other, EXECUTION_PATHS[name].precision or "fp32")
         assert agreement.ok, name
         assert agreement.max_abs_error is not None
         assert agreement.max_abs_error <= 1e-5, name

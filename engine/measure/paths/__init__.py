@@ -1,6 +1,19 @@
-"""One file for each way to execute the encoder; the registry below is their only list."""
+"""One file for each way to execute the encoder; the registry below is their only list.
 
-from engine.measure.paths import fast_mha, fast_nested, slow, slow_grad, slow_train, tutorial_mha
+A name with `@` is the same path in a precision of its own, whatever the model was loaded in.
+"""
+
+from engine.measure.packing import pack
+from engine.measure.paths import (
+    bucketed,
+    fast_mha,
+    fast_nested,
+    packed,
+    slow,
+    slow_grad,
+    slow_train,
+    tutorial_mha,
+)
 from engine.measure.paths.execution import EncoderModel, ExecutionPath, Expectation, PreparedPath
 
 EXECUTION_PATHS: dict[str, ExecutionPath] = {
@@ -12,7 +25,13 @@ EXECUTION_PATHS: dict[str, ExecutionPath] = {
         fast_mha.PATH,
         fast_nested.PATH,
         tutorial_mha.PATH,
+        bucketed.PATH,
+        packed.PATH,
+        slow.IN_BF16,
+        fast_nested.IN_BF16,
+        bucketed.IN_BF16,
+        packed.IN_BF16,
     )
 }
 
-__all__ = ["EXECUTION_PATHS", "EncoderModel", "ExecutionPath", "Expectation", "PreparedPath"]
+__all__ = ["EXECUTION_PATHS", "EncoderModel", "ExecutionPath", "Expectation", "PreparedPath", "pack"]

@@ -1,16 +1,23 @@
 """What an execution path is: a way to call the same model, what it promises, and where it can run.
 
-Most paths are switches around one model. Some of torch's switches are process-global
-(`torch.backends.mha.set_fastpath_enabled`), so a path holds them only while it runs and puts them back.
+Some paths are switches around the model, others are built from its weights. Some of torch's switches are
+process-global (`torch.backends.mha.set_fastpath_enabled`), so a path holds them only while it runs.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from engine.errors import Refusal
+from engine.measure.precisions import TORCH_DTYPES
+from engine.records import MEGABYTE, DType, Precision
 
 FUSED_LAYER = "aten::_transformer_encoder_layer_fwd"
 NESTED_CONVERSION = "aten::_nested_tensor_from_mask"
@@ -45,6 +52,10 @@ class Expectation:
         return seen >= self.calls if self.at_least else seen == self.calls
 
 
+class Unavailable(Refusal):
+    """A path cannot run this model here: a library, a device or a precision is missing; one sentence for people."""
+
+
 @dataclass(frozen=True)
 class PreparedPath:
     """A path that is ready to run.
@@ -53,11 +64,24 @@ class PreparedPath:
         forward: tokens (batch, length) int64 -> logits (batch, classes); this is what is timed.
         hidden: tokens -> hidden states (batch, length, width); this is what is compared.
         switches: holds the path's settings while a call runs; never part of the timed region.
+        weights_mb: weights in MB that the path holds beside the model's own.
+        encoder: the model whose `nn.TransformerEncoder` the path goes through; None where it goes another way, so
+            that torch's own traps are none of its concern.
+        inside_torch: whether torch's allocator sees the path's memory.
+        note: what people should know of its preparation; most often nothing.
     """
 
     forward: Callable[[Tensor], Tensor]
     hidden: Callable[[Tensor], Tensor]
-    switches: Callable[[], AbstractContextManager[None]]
+    switches: Callable[[], AbstractContextManager[Any]] = torch.no_grad
+    weights_mb: float = 0.0
+    encoder: EncoderModel | None = None
+    inside_torch: bool = True
+    note: str = ""
+
+
+Preparation = Callable[[EncoderModel, Path | None], PreparedPath]
+"""Makes a path ready for a model; exported files go into the folder, or into none that outlives the process."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +91,69 @@ class ExecutionPath:
     Attributes:
         claim: the promise in words, for an encoder of this many layers.
         expectations: the operator counts that prove the promise.
+        preparation: makes it ready.
         stochastic: True where outputs are drawn anew each time and cannot be compared.
+        precision: what it computes in whatever the model's dtype; None for the model's own.
+        copies: how often the weights, in the path's precision, come to lie in memory beside the model's own.
     """
 
     name: str
     claim: Callable[[int], str]
     expectations: Callable[[int], tuple[Expectation, ...]]
-    switches: Callable[[EncoderModel], AbstractContextManager[None]]
+    preparation: Preparation
     stochastic: bool = False
+    precision: Precision | None = None
+    copies: float = 0.0
 
-    def prepare(self, model: EncoderModel) -> PreparedPath:
-        """Make the path ready for a torchtext RobertaModel."""
-        return PreparedPath(forward=model, hidden=model.encoder, switches=lambda: self.switches(model))
+    def prepare(self, model: EncoderModel, exports: Path | None = None) -> PreparedPath:
+        """Make the path ready for a torchtext RobertaModel.
+
+        Args:
+            exports: folder for files that are worth keeping, of this very model; None keeps none.
+
+        Raises:
+            Unavailable: the path cannot run this model here.
+        """
+        return self.preparation(model, exports)
+
+
+def around(switches: Callable[[EncoderModel], AbstractContextManager[None]]) -> Preparation:
+    """A path that calls the model itself while some switches are held."""
+
+    def prepare(model: EncoderModel, _exports: Path | None) -> PreparedPath:
+        return PreparedPath(
+            forward=model, hidden=model.encoder, switches=lambda: switches(model), encoder=model
+        )
+
+    return prepare
+
+
+def on_a_copy(preparation: Preparation, dtype: DType) -> Preparation:
+    """The same path on a copy of the model in another precision; paths of one model share the copy."""
+
+    def prepare(model: EncoderModel, exports: Path | None) -> PreparedPath:
+        return preparation(converted(model, dtype), exports)
+
+    return prepare
+
+
+_COPIES: WeakKeyDictionary[Any, dict[DType, Any]] = WeakKeyDictionary()
+
+
+def converted(model: EncoderModel, dtype: DType) -> EncoderModel:
+    """The model in this precision: itself, or a copy that lives as long as it does."""
+    assert isinstance(model, nn.Module)  # noqa: S101  (every model is one; the protocol cannot say so)
+    if next(model.parameters()).dtype == TORCH_DTYPES[dtype]:
+        return model
+    copies: dict[DType, Any] = _COPIES.setdefault(model, {})
+    if dtype not in copies:
+        copies[dtype] = deepcopy(model).to(TORCH_DTYPES[dtype])
+    return copies[dtype]  # type: ignore[no-any-return]
+
+
+def megabytes(*tensors: Tensor) -> float:
+    """Memory in MB of some tensors."""
+    return sum(tensor.nbytes for tensor in tensors) / MEGABYTE
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from engine.measure.paths.execution import (
     EncoderModel,
     ExecutionPath,
     Expectation,
+    around,
     switched,
 )
 
@@ -20,5 +21,5 @@ PATH = ExecutionPath(
     name="fast-mha",
     claim=lambda layers: f"{layers} fused layers, no nested tensor",
     expectations=lambda layers: (Expectation(FUSED_LAYER, layers), Expectation(NESTED_CONVERSION, 0)),
-    switches=_switches,
+    preparation=around(_switches),
 )

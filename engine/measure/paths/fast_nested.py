@@ -8,6 +8,8 @@ from engine.measure.paths.execution import (
     EncoderModel,
     ExecutionPath,
     Expectation,
+    around,
+    on_a_copy,
     switched,
 )
 
@@ -20,5 +22,13 @@ PATH = ExecutionPath(
     name="fast-nested",
     claim=lambda layers: f"{layers} fused layers, 1 conversion to a nested tensor",
     expectations=lambda layers: (Expectation(FUSED_LAYER, layers), Expectation(NESTED_CONVERSION, 1)),
-    switches=_switches,
+    preparation=around(_switches),
+)
+IN_BF16 = ExecutionPath(
+    name="fast-nested@bf16",
+    claim=PATH.claim,
+    expectations=PATH.expectations,
+    preparation=on_a_copy(PATH.preparation, "bf16"),
+    precision="bf16",
+    copies=1.0,
 )

@@ -9,6 +9,8 @@ from engine.measure.paths.execution import (
     EncoderModel,
     ExecutionPath,
     Expectation,
+    around,
+    on_a_copy,
     switched,
 )
 
@@ -25,5 +27,13 @@ PATH = ExecutionPath(
         Expectation(NESTED_CONVERSION, 0),
         Expectation(SDPA, layers),
     ),
-    switches=_switches,
+    preparation=around(_switches),
+)
+IN_BF16 = ExecutionPath(
+    name="slow@bf16",
+    claim=PATH.claim,
+    expectations=PATH.expectations,
+    preparation=on_a_copy(PATH.preparation, "bf16"),
+    precision="bf16",
+    copies=1.0,
 )

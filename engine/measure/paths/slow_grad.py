@@ -8,6 +8,7 @@ from engine.measure.paths.execution import (
     EncoderModel,
     ExecutionPath,
     Expectation,
+    around,
     switched,
 )
 
@@ -20,5 +21,5 @@ PATH = ExecutionPath(
     name="slow-grad",
     claim=lambda layers: f"no fused layer, {layers} attentions by SDPA",
     expectations=lambda layers: (Expectation(FUSED_LAYER, 0), Expectation(SDPA, layers)),
-    switches=_switches,
+    preparation=around(_switches),
 )

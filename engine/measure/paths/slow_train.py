@@ -8,6 +8,7 @@ from engine.measure.paths.execution import (
     EncoderModel,
     ExecutionPath,
     Expectation,
+    around,
     switched,
 )
 
@@ -20,6 +21,6 @@ PATH = ExecutionPath(
     name="slow-train",
     claim=lambda _layers: "no fused layer, dropout is drawn",
     expectations=lambda _layers: (Expectation(FUSED_LAYER, 0), Expectation(DROPOUT_DRAW, 1, at_least=True)),
-    switches=_switches,
+    preparation=around(_switches),
     stochastic=True,
 )

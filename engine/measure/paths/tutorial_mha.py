@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from engine.measure.paths import fast_mha
-from engine.measure.paths.execution import EncoderModel, ExecutionPath, switched
+from engine.measure.paths.execution import EncoderModel, ExecutionPath, around, switched
 
 
 @contextmanager
@@ -22,5 +22,5 @@ PATH = ExecutionPath(
     name="tutorial-mha",
     claim=fast_mha.PATH.claim,
     expectations=fast_mha.PATH.expectations,
-    switches=_switches,
+    preparation=around(_switches),
 )

@@ -1,0 +1,8 @@
+"""Padding-free execution: the real tokens of a batch in one matrix, on weights laid out once for the device.
+
+`pack` turns a torchtext RobertaModel or an `nn.TransformerEncoder` into a module with the same call.
+"""
+
+from engine.measure.packing.module import PackedEncoder, PackedRoberta, pack
+
+__all__ = ["PackedEncoder", "PackedRoberta", "pack"]

@@ -1,0 +1,94 @@
+"""A linear layer whose weight is laid out once for oneDNN, with the activation or the residual fused where it can.
+
+The operators are those that torch.compile's CPU backend calls when it freezes a model
+(torch/_inductor/fx_passes/mkldnn_fusion.py). Where they are missing, F.linear does the same work.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  (torch's own habit)
+
+from engine.measure.precisions import TORCH_DTYPES
+from engine.records import MEGABYTE, DType
+
+Activation = Literal["relu", "gelu", "gelu-tanh"]
+PACKED_LINEAR = "mkldnn::_linear_pointwise"
+_ALGORITHMS: dict[Activation, tuple[str, str]] = {
+    "relu": ("relu", ""),
+    "gelu": ("gelu", "none"),
+    "gelu-tanh": ("gelu", "tanh"),
+}
+_FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu-tanh": lambda x: F.gelu(x, approximate="tanh"),
+}
+
+
+def onednn_serves(dtype: DType, device: torch.device) -> bool:
+    """Whether oneDNN's packed linear layers are there for this precision on this device."""
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return False
+    if not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
+        return False
+    match dtype:
+        case "bf16":
+            return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        case "fp16":
+            return bool(torch.ops.mkldnn._is_mkldnn_fp16_supported())
+        case _:
+            return True
+
+
+@dataclass(frozen=True)
+class PackedLinear:
+    """A linear layer, ready to run.
+
+    Attributes:
+        weight: (out, in), in oneDNN's own layout where `onednn`.
+        bias: (out,) fp32 for oneDNN, which adds it before it rounds; else in the weight's dtype.
+        megabytes: memory of the weight and bias.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    onednn: bool
+    megabytes: float
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor | None, dtype: DType) -> "PackedLinear":
+        """Lay out a weight (out, in) and its bias; the originals are left alone."""
+        onednn = onednn_serves(dtype, weight.device)
+        plain = weight.detach().to(TORCH_DTYPES[dtype]).contiguous()
+        added = None if bias is None else bias.detach().to(torch.float32 if onednn else plain.dtype)
+        size = plain.nbytes + (0 if added is None else added.nbytes)
+        laid_out = torch.ops.mkldnn._reorder_linear_weight(plain) if onednn else plain.clone()
+        return cls(laid_out, None if added is None else added.clone(), onednn, size / MEGABYTE)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(rows, in) -> (rows, out)."""
+        if self.onednn:
+            y: Tensor = torch.ops.mkldnn._linear_pointwise.default(x, self.weight, self.bias, "none", [], "")
+            return y
+        return F.linear(x, self.weight, self.bias)
+
+    def activated(self, x: Tensor, activation: Activation) -> Tensor:
+        """The same behind an activation, which oneDNN applies before it rounds."""
+        if self.onednn:
+            attribute, algorithm = _ALGORITHMS[activation]
+            y: Tensor = torch.ops.mkldnn._linear_pointwise.default(
+                x, self.weight, self.bias, attribute, [], algorithm
+            )
+            return y
+        return _FUNCTIONS[activation](F.linear(x, self.weight, self.bias))
+
+    def added_to(self, residual: Tensor, x: Tensor) -> Tensor:
+        """`residual` + the linear layer of `x`, in the residual's dtype; may write into the residual."""
+        if self.onednn and residual.dtype == x.dtype:
+            y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
+            return y
+        return residual.add_(self(x))

@@ -1,0 +1,342 @@
+"""The packed modules: an `nn.TransformerEncoder` or a torchtext RobertaModel, executed without padding.
+
+The residual stream stays in fp32 whatever the linear layers compute in, which makes bf16 about three times as
+exact as a model converted to bf16 (benchmarks/paths.py prints both errors).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  (torch's own habit)
+
+from engine.errors import Refusal
+from engine.measure.packing.attention import Attention
+from engine.measure.packing.linear import Activation, PackedLinear
+from engine.measure.packing.plan import Plan, plan_of
+from engine.measure.precisions import TORCH_DTYPES
+from engine.records import DType
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A layer normalization of fp32 rows."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+
+    @classmethod
+    def of(cls, norm: nn.Module) -> "Norm":
+        """Read a torch layer; the tensors are shared where they are fp32 already."""
+        if not isinstance(norm, nn.LayerNorm):
+            raise Refusal(f"Cannot pack: a {type(norm).__name__} stands where a LayerNorm is known.")
+        return cls(_fp32(norm.weight), _fp32(norm.bias), norm.eps)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """(rows, width) fp32 -> the same."""
+        return torch.native_layer_norm(rows, rows.shape[-1:], self.weight, self.bias, self.eps)[0]
+
+
+@dataclass(frozen=True)
+class PackedLayer:
+    """One encoder layer: its linear layers laid out, its norms as they are.
+
+    Attributes:
+        projections: queries, keys and values in one; of the last layer the queries apart, because only a text's
+            first token needs one where a classifier reads that token alone.
+    """
+
+    projections: tuple[PackedLinear, ...]
+    out: PackedLinear
+    up: PackedLinear
+    down: PackedLinear
+    norm1: Norm
+    norm2: Norm
+    norm_first: bool
+    activation: Activation
+
+    @property
+    def linears(self) -> tuple[PackedLinear, ...]:
+        """Every linear layer."""
+        return (*self.projections, self.out, self.up, self.down)
+
+
+class PackedStack:
+    """The layers of an encoder over packed rows.
+
+    Args:
+        encoder: `nn.TransformerEncoder` in eval mode; layers of `nn.TransformerEncoderLayer`.
+        dtype: what the linear layers and attention compute in.
+        release: let go of the encoder's own linear weights, layer by layer; it cannot be used afterwards.
+
+    Raises:
+        Refusal: a layer has something that is not known here; it is named.
+    """
+
+    def __init__(self, encoder: nn.TransformerEncoder, dtype: DType, *, release: bool) -> None:
+        layers: list[Any] = list(encoder.layers)
+        for layer in layers:
+            _check(layer)
+        self.heads: int = layers[0].self_attn.num_heads
+        self.width: int = layers[0].self_attn.embed_dim
+        self.dtype = TORCH_DTYPES[dtype]
+        self.layers = tuple(
+            _packed(layer, dtype, last=layer is layers[-1], release=release) for layer in layers
+        )
+        self.norm = None if encoder.norm is None else Norm.of(encoder.norm)
+
+    @property
+    def weights_mb(self) -> float:
+        """Memory in MB of the laid-out linear layers."""
+        return sum(linear.megabytes for layer in self.layers for linear in layer.linears)
+
+    def all_tokens(self, rows: Tensor, plan: Plan) -> Tensor:
+        """(rows, width) fp32, which is written into -> the last layer's rows."""
+        attention = Attention(plan, self.heads, self.width)
+        for layer in self.layers:
+            rows = self._layer(layer, rows, lambda x, own=layer: attention.all_tokens(_qkv(own, x)))  # type: ignore[misc]
+        return rows if self.norm is None else self.norm(rows)
+
+    def first_tokens(self, rows: Tensor, plan: Plan) -> Tensor:
+        """(rows, width) fp32, which is written into -> (texts, width): only what each text's first token becomes."""
+        attention = Attention(plan, self.heads, self.width)
+        for layer in self.layers[:-1]:
+            rows = self._layer(layer, rows, lambda x, own=layer: attention.all_tokens(_qkv(own, x)))  # type: ignore[misc]
+        last, first = self.layers[-1], torch.tensor(plan.starts[:-1], device=rows.device)
+        queries, keys_values = last.projections
+        inner = last.norm1(rows) if last.norm_first else rows
+        x = inner.to(self.dtype)
+        kv = keys_values(x)
+        rows = self._behind_attention(
+            last, rows[first], attention.first_tokens(queries(x.index_select(0, first)), kv)
+        )
+        return rows if self.norm is None else self.norm(rows)
+
+    def _layer(self, layer: PackedLayer, rows: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
+        inner = layer.norm1(rows) if layer.norm_first else rows
+        return self._behind_attention(layer, rows, attend(inner.to(self.dtype)))
+
+    def _behind_attention(self, layer: PackedLayer, rows: Tensor, mixed: Tensor) -> Tensor:
+        rows = layer.out.added_to(rows, mixed)
+        if layer.norm_first:
+            return layer.down.added_to(rows, self._up(layer, layer.norm2(rows)))
+        rows = layer.norm1(rows)
+        return layer.norm2(layer.down.added_to(rows, self._up(layer, rows)))
+
+    def _up(self, layer: PackedLayer, rows: Tensor) -> Tensor:
+        return layer.up.activated(rows.to(self.dtype), layer.activation)
+
+
+class PackedEncoder(nn.Module):
+    """An `nn.TransformerEncoder` without padding: `packed(src, src_key_padding_mask=...)`.
+
+    Hidden states of padding places are zeros. Inference only: no dropout, no gradients.
+    """
+
+    def __init__(self, encoder: nn.TransformerEncoder, dtype: DType, *, release: bool) -> None:
+        super().__init__()
+        self._stack = PackedStack(encoder, dtype, release=release)
+        self._batch_first: bool = encoder.layers[0].self_attn.batch_first
+
+    @property
+    def weights_mb(self) -> float:
+        """Memory in MB of the laid-out weights."""
+        return self._stack.weights_mb
+
+    @torch.no_grad()
+    def forward(
+        self,
+        src: Tensor,
+        mask: Tensor | None = None,
+        src_key_padding_mask: Tensor | None = None,
+        is_causal: bool | None = None,
+    ) -> Tensor:
+        """(batch, length, width) -> the same shape and dtype, or with the first two exchanged as in the original.
+
+        Args:
+            src_key_padding_mask: (batch, length) bool, True on padding, wherever it stands.
+
+        Raises:
+            Refusal: an attention mask is given, or a padding mask that is not of booleans.
+        """
+        if mask is not None or is_causal:
+            raise Refusal("A packed encoder attends to all real tokens: it takes no attention mask.")
+        if src_key_padding_mask is not None and src_key_padding_mask.dtype != torch.bool:
+            raise Refusal("A packed encoder takes a padding mask of booleans, True on padding.")
+        batch = src if self._batch_first else src.transpose(0, 1)
+        shape = batch.shape[:2]
+        real = (
+            torch.ones(shape, dtype=torch.bool, device=src.device)
+            if src_key_padding_mask is None
+            else ~src_key_padding_mask
+        )
+        plan = plan_of(real)
+        rows = batch.reshape(-1, batch.shape[-1]).index_select(0, plan.places).float()
+        hidden = _scattered(self._stack.all_tokens(rows, plan), plan, *shape).to(src.dtype)
+        return hidden if self._batch_first else hidden.transpose(0, 1)
+
+
+class PackedRoberta(nn.Module):
+    """A torchtext RobertaModel without padding: the same call, the same logits.
+
+    Padding may stand anywhere in a row. A classification head reads each text's first real token, which is the
+    first place of the row unless the padding is on the left. Inference only: no dropout, no gradients.
+    """
+
+    def __init__(self, model: Any, dtype: DType, *, release: bool) -> None:
+        super().__init__()
+        body = model.encoder.transformer
+        self._stack = PackedStack(body.layers, dtype, release=release)
+        self._padding_id: int = body.padding_idx
+        self._token_table = body.token_embedding.weight.detach()
+        self._position_table = body.positional_embedding.embedding.weight.detach()
+        norm = Norm.of(body.embedding_layer_norm)
+        self._first_norm: Norm | None = None if body.normalize_before else norm
+        self._last_norm: Norm | None = norm if body.normalize_before else None
+        self.head = model.head
+        self._reads_first_token = type(model.head).__name__ == "RobertaClassificationHead"
+
+    @property
+    def weights_mb(self) -> float:
+        """Memory in MB of the laid-out weights; the embeddings are the original's."""
+        return self._stack.weights_mb
+
+    @torch.no_grad()
+    def forward(self, tokens: Tensor, masked_tokens: Tensor | None = None) -> Tensor:
+        """(batch, length) int64 -> the head's logits, or hidden states where the model has no head.
+
+        Args:
+            masked_tokens: (batch, length), true where hidden states are wanted, as in the original.
+        """
+        if self.head is None or masked_tokens is not None or not self._reads_first_token:
+            hidden = self.hidden(tokens)
+            wanted = hidden if masked_tokens is None else hidden[masked_tokens.to(torch.bool), :]
+            return wanted if self.head is None else self.head(self._for_head(wanted))
+        plan, rows = self._embedded(tokens)
+        firsts = self._normed(self._stack.first_tokens(rows, plan))
+        features = firsts.new_zeros(len(tokens), firsts.shape[-1])
+        features[torch.tensor(plan.texts, dtype=torch.int64, device=tokens.device)] = firsts
+        return self.head(self._for_head(features[:, None]))  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """(batch, length) int64 -> hidden states (batch, length, width) fp32, zeros on padding."""
+        plan, rows = self._embedded(tokens)
+        return _scattered(self._normed(self._stack.all_tokens(rows, plan)), plan, *tokens.shape)
+
+    def _embedded(self, tokens: Tensor) -> tuple[Plan, Tensor]:
+        real = tokens.ne(self._padding_id)
+        plan = plan_of(real)
+        positions = real.cumsum(1).view(-1).index_select(0, plan.places) + self._padding_id
+        ids = tokens.reshape(-1).index_select(0, plan.places)
+        rows = F.embedding(ids, self._token_table) + F.embedding(positions, self._position_table)
+        rows = rows.float()
+        return plan, rows if self._first_norm is None else self._first_norm(rows)
+
+    def _normed(self, rows: Tensor) -> Tensor:
+        return rows if self._last_norm is None else self._last_norm(rows)
+
+    def _for_head(self, features: Tensor) -> Tensor:
+        parameter = next(iter(self.head.parameters()), features)
+        return features.to(parameter.dtype)
+
+
+def pack(model: nn.Module, dtype: DType | None = None, *, release: bool = False) -> nn.Module:
+    """A module with the same call as `model`, which spends nothing on padding.
+
+    Args:
+        model: a torchtext RobertaModel, or an `nn.TransformerEncoder`; in eval mode, on one device.
+        dtype: "fp32", "bf16" or "fp16" for the linear layers and attention; None takes the model's own. Residuals
+            and norms stay in fp32.
+        release: free the original's linear weights while they are laid out anew, so that memory does not double;
+            the original cannot be used afterwards.
+
+    Raises:
+        Refusal: the model is of another kind, or has a part that is not known here; nothing was changed.
+    """
+    chosen = dtype or _dtype_of(model)
+    if isinstance(model, nn.TransformerEncoder):
+        return PackedEncoder(model, chosen, release=release).eval()
+    if isinstance(getattr(getattr(model, "encoder", None), "transformer", None), nn.Module):
+        return PackedRoberta(model, chosen, release=release).eval()
+    raise Refusal(
+        f"Cannot pack a {type(model).__name__}: give a torchtext RobertaModel or an nn.TransformerEncoder."
+    )
+
+
+def _dtype_of(model: nn.Module) -> DType:
+    own = next(model.parameters()).dtype
+    for name, dtype in TORCH_DTYPES.items():
+        if dtype == own:
+            return name
+    raise Refusal(f"Cannot pack a model of {own}: choose fp32, bf16 or fp16.")
+
+
+def _qkv(layer: PackedLayer, x: Tensor) -> Tensor:
+    parts = [projection(x) for projection in layer.projections]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+
+def _packed(layer: Any, dtype: DType, *, last: bool, release: bool) -> PackedLayer:
+    attention = layer.self_attn
+    packed = PackedLayer(
+        projections=tuple(_projections(attention, dtype, last=last)),
+        out=PackedLinear.of(attention.out_proj.weight, attention.out_proj.bias, dtype),
+        up=PackedLinear.of(layer.linear1.weight, layer.linear1.bias, dtype),
+        down=PackedLinear.of(layer.linear2.weight, layer.linear2.bias, dtype),
+        norm1=Norm.of(layer.norm1),
+        norm2=Norm.of(layer.norm2),
+        norm_first=layer.norm_first,
+        activation=_activation(layer.activation),
+    )
+    if release:
+        for owner, name in (
+            (attention, "in_proj_weight"),
+            (attention.out_proj, "weight"),
+            (layer.linear1, "weight"),
+            (layer.linear2, "weight"),
+        ):
+            setattr(owner, name, nn.Parameter(torch.empty(0), requires_grad=False))
+    return packed
+
+
+def _projections(attention: Any, dtype: DType, *, last: bool) -> Iterator[PackedLinear]:
+    weight, bias, width = attention.in_proj_weight, attention.in_proj_bias, attention.embed_dim
+    for rows in (slice(0, width), slice(width, None)) if last else (slice(None),):
+        yield PackedLinear.of(weight[rows], None if bias is None else bias[rows], dtype)
+
+
+def _check(layer: Any) -> None:
+    """Refuse what is not known here, before anything is laid out."""
+    if not isinstance(layer, nn.TransformerEncoderLayer):
+        raise Refusal(f"Cannot pack: {type(layer).__name__} is no nn.TransformerEncoderLayer.")
+    attention = layer.self_attn
+    if attention.in_proj_weight is None or attention.bias_k is not None or attention.add_zero_attn:
+        raise Refusal(
+            "Cannot pack: its attention has keys or values of another width, or learned extra ones."
+        )
+    for norm in (layer.norm1, layer.norm2):
+        Norm.of(norm)
+    _activation(layer.activation)
+
+
+def _activation(function: Any) -> Activation:
+    if function is F.relu or isinstance(function, nn.ReLU):
+        return "relu"
+    if function is F.gelu or isinstance(function, nn.GELU):
+        return "gelu-tanh" if getattr(function, "approximate", "none") == "tanh" else "gelu"
+    name = getattr(function, "__name__", type(function).__name__)
+    raise Refusal(f"Cannot pack: its activation is {name}, and only relu and gelu are known.")
+
+
+def _fp32(parameter: Tensor | None) -> Tensor | None:
+    return None if parameter is None else parameter.detach().float()
+
+
+def _scattered(rows: Tensor, plan: Plan, batch: int, length: int) -> Tensor:
+    """Packed rows (real tokens, width) back at their places in (batch, length, width); zeros on padding."""
+    hidden = rows.new_zeros(batch * length, rows.shape[-1])
+    return hidden.index_copy_(0, plan.places, rows).view(batch, length, -1)

@@ -1,0 +1,108 @@
+"""Where the real tokens of a batch go: packed row by row, longest text first, in groups of like length.
+
+Attention runs group by group. Texts of nearly the same length share a group: a few masked places cost less than
+another round of small operators.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+SPREAD = 8
+"""A text joins a group if it is shorter than the longest by at most 1/SPREAD of it, or by NEAR tokens."""
+NEAR = 3
+MOST_SCORES = 130_000
+"""Most attention scores of a group, per head: more of them would leave the cache."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Texts that go through attention together.
+
+    Attributes:
+        first, last: its rows of the packed matrix, from `first` up to `last`.
+        texts: how many texts.
+        longest: tokens of the longest one.
+        spread: (texts * longest,) int64: the packed row (from `first`) at each place of the padded group; None where
+            all are equally long, so that the rows already lie like that.
+        masked: (texts, longest) bool, True at places behind a text's end; None likewise.
+        kept: int64, places of the padded group that hold a token, in order; None likewise.
+    """
+
+    first: int
+    last: int
+    texts: int
+    longest: int
+    spread: Tensor | None = None
+    masked: Tensor | None = None
+    kept: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where everything lies.
+
+    Attributes:
+        texts: indices of the texts that have a token, in packed order.
+        places: (real tokens,) int64, each token's place in the flattened (batch, length), in packed order.
+        starts: row of each text's first token, and behind the last one the number of rows.
+        groups: what attention does together.
+    """
+
+    texts: tuple[int, ...]
+    places: Tensor
+    starts: tuple[int, ...]
+    groups: tuple[Group, ...]
+
+
+def plan_of(real: Tensor) -> Plan:
+    """Plan a batch from (batch, length) bool, True on real tokens, wherever they stand in a row."""
+    lengths: list[int] = real.sum(1).tolist()
+    texts = tuple(sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i]))
+    sorted_lengths = [lengths[i] for i in texts]
+    starts = [0]
+    for length in sorted_lengths:
+        starts.append(starts[-1] + length)
+    return Plan(
+        texts, _places(real, texts), tuple(starts), tuple(_groups(sorted_lengths, starts, real.device))
+    )
+
+
+def cut(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Groups of texts as (first, behind the last), for lengths in descending order."""
+    groups, first = [], 0
+    while first < len(lengths):
+        longest, last = lengths[first], first + 1
+        shortest = longest - max(NEAR, longest // SPREAD)
+        most = max(1, MOST_SCORES // longest**2)
+        while last < len(lengths) and lengths[last] >= shortest and last - first < most:
+            last += 1
+        groups.append((first, last))
+        first = last
+    return groups
+
+
+def _places(real: Tensor, texts: tuple[int, ...]) -> Tensor:
+    if texts == tuple(range(real.shape[0])):
+        return real.reshape(-1).nonzero().view(-1)
+    order = torch.tensor(texts, dtype=torch.int64, device=real.device)
+    places = torch.arange(real.numel(), device=real.device).view(real.shape)
+    return places[order][real[order]]
+
+
+def _groups(lengths: Sequence[int], starts: Sequence[int], device: torch.device) -> list[Group]:
+    return [_group(lengths[first:last], starts[first : last + 1], device) for first, last in cut(lengths)]
+
+
+def _group(lengths: Sequence[int], starts: Sequence[int], device: torch.device) -> Group:
+    first, last, longest = starts[0], starts[-1], lengths[0]
+    if lengths[-1] == longest:
+        return Group(first, last, len(lengths), longest)
+    places = torch.arange(longest, device=device)
+    masked = places >= torch.tensor(lengths, device=device)[:, None]
+    offsets = torch.tensor([start - first for start in starts[:-1]], device=device)
+    # A masked place may show any row: what it adds is multiplied by zero.
+    spread = (offsets[:, None] + places).clamp_(max=last - first - 1).view(-1)
+    return Group(first, last, len(lengths), longest, spread, masked, (~masked).view(-1).nonzero().view(-1))
