@@ -24,7 +24,7 @@ from engine.measure.tokenizers import Tokenizer
 from engine.records import Batch, DType, EncoderShape, Experiment, ModelCard
 
 PAD, LONGEST = 1, 12
-PATHS = ("slow", "fast-mha", "fast-nested", "tutorial-mha", "slow-grad")
+PATHS = ("slow", "fast-mha", "fast-nested", "tutorial-mha", "slow-grad", "bucketed", "packed")
 SHAPE = EncoderShape(
     vocab_size=50,
     embedding_dim=32,

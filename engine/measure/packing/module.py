@@ -95,6 +95,8 @@ class PackedStack:
 
     def all_tokens(self, rows: Tensor, plan: Plan) -> Tensor:
         """(rows, width) fp32, which is written into -> the last layer's rows."""
+        if not plan.groups:
+            return rows
         attention = Attention(plan, self.heads, self.width)
         for layer in self.layers:
             rows = self._layer(layer, rows, lambda x, own=layer: attention.all_tokens(_qkv(own, x)))  # type: ignore[misc]
@@ -102,6 +104,8 @@ class PackedStack:
 
     def first_tokens(self, rows: Tensor, plan: Plan) -> Tensor:
         """(rows, width) fp32, which is written into -> (texts, width): only what each text's first token becomes."""
+        if not plan.groups:
+            return rows
         attention = Attention(plan, self.heads, self.width)
         for layer in self.layers[:-1]:
             rows = self._layer(layer, rows, lambda x, own=layer: attention.all_tokens(_qkv(own, x)))  # type: ignore[misc]

@@ -56,12 +56,12 @@ def _prepare(model: EncoderModel, exports: Path | None) -> PreparedPath:
 def _by_buckets(
     call: Callable[[Tensor], Tensor], tokens: Tensor, padding_id: int, *, keep_length: bool = False
 ) -> Tensor:
-    """Call once a group and put the outputs back in order; tokens are padded on the right."""
-    lengths: list[int] = tokens.ne(padding_id).sum(1).tolist()
+    """Call once a group and put the outputs back in order."""
+    extents = _extents(tokens, padding_id)
     result: Tensor | None = None
-    for group in buckets(lengths):
+    for group in buckets(extents):
         index = torch.tensor(group, device=tokens.device)
-        longest = max(1, lengths[group[0]])
+        longest = extents[group[0]]
         output = call(tokens.index_select(0, index)[:, :longest])
         if result is None:
             rest = (tokens.shape[1], *output.shape[2:]) if keep_length else output.shape[1:]
@@ -72,6 +72,13 @@ def _by_buckets(
             result[index] = output
     assert result is not None  # noqa: S101  (a batch has at least one text)
     return result
+
+
+def _extents(tokens: Tensor, padding_id: int) -> list[int]:
+    """Places of each row up to its last real token, at least one: what must not be cut off."""
+    places = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+    extents: list[int] = (tokens.ne(padding_id) * places).amax(1).clamp_(min=1).tolist()
+    return extents
 
 
 PATH = ExecutionPath(
