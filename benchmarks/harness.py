@@ -68,13 +68,14 @@ def experiment(blocks: dict[str, Block], baseline: str, rule: StopRule, clock: C
     return run_rounds(blocks, baseline, rule, clock, random_orders(tuple(blocks), Random(seed)))
 
 
-def keep(name: str, figures: dict[str, object]) -> None:
-    """Print the figures and keep them with the machine they were seen on."""
+def keep(name: str, figures: dict[str, object], *, quiet: bool = False) -> None:
+    """Print the figures, unless quiet, and keep them with the machine they were seen on."""
     environment = read_environment("cpu", None)
     machine = {
         key: getattr(environment, key) for key in ("cpu", "cores", "threads", "torch", "cpu_capability")
     }
-    print(json.dumps(figures, indent=1))
+    if not quiet:
+        print(json.dumps(figures, indent=1))
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"figures": figures, "machine": machine}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")

@@ -18,6 +18,11 @@ except ImportError:
     varlen = None  # type: ignore[assignment]
 
 
+FEW_ROWS, NARROW_HEAD, NOT_LONG = 256, 32, 190
+"""Where half-precision rows go through attention in fp32 on a CPU: oneDNN's half-precision products only pay behind
+this size, and fp32 is the more exact (measured on AVX512-BF16, torch 2.13)."""
+
+
 class Attention:
     """Multi-head attention for one batch.
 
@@ -52,13 +57,14 @@ class Attention:
     def _group(self, qkv: Tensor, group: Group) -> Tensor:
         q, k, v = self._batched(qkv, group, 3)
         mixed = self._mixed(q, k, v, group).view(group.texts, self._heads, group.longest, -1)
-        rows = mixed.transpose(1, 2).reshape(group.texts * group.longest, self._width)
+        rows = mixed.transpose(1, 2).to(qkv.dtype, memory_format=torch.contiguous_format)
+        rows = rows.reshape(group.texts * group.longest, self._width)
         return rows if group.kept is None else rows.index_select(0, group.kept)
 
     def _first_of_group(self, q: Tensor, kv: Tensor, group: Group) -> Tensor:
         k, v = self._batched(kv, group, 2)
-        queries = q.reshape(group.texts * self._heads, 1, -1)
-        return self._mixed(queries, k, v, group).view(group.texts, self._width)
+        queries = q.reshape(group.texts * self._heads, 1, -1).to(k.dtype)
+        return self._mixed(queries, k, v, group).view(group.texts, self._width).to(kv.dtype)
 
     def _batched(self, rows: Tensor, group: Group, parts: int) -> tuple[Tensor, ...]:
         """(rows, parts * width) -> for each part (texts * heads, longest, width of a head)."""
@@ -66,7 +72,13 @@ class Attention:
         if group.spread is not None:
             own = own.index_select(0, group.spread)
         split = own.view(group.texts, group.longest, parts, self._heads, -1).permute(2, 0, 3, 1, 4)
+        if self._goes_in_fp32(rows, group):
+            split = split.to(torch.float32, memory_format=torch.contiguous_format)
         return split.reshape(parts, group.texts * self._heads, group.longest, -1).unbind(0)
+
+    def _goes_in_fp32(self, rows: Tensor, group: Group) -> bool:
+        narrow = self._width <= NARROW_HEAD * self._heads and group.longest <= NOT_LONG
+        return not rows.is_cuda and (narrow or group.texts * group.longest <= FEW_ROWS)
 
     def _mixed(self, q: Tensor, k: Tensor, v: Tensor, group: Group) -> Tensor:
         mask = self._mask(group, q)
@@ -77,6 +89,7 @@ class Attention:
 
     def _mask(self, group: Group, like: Tensor) -> Tensor:
         """What is added to the scores, (texts * heads, 1, longest), or something that beta = 0 leaves out."""
+        # Once a batch, not once a layer; a group's precision is the same in every layer.
         if group.first not in self._masks:
             mask = like.new_zeros(())
             if group.masked is not None:

@@ -1,0 +1,256 @@
+"""Is packed execution faster than everything a user would pick instead? Every rival, every preset, three models.
+
+    python -m benchmarks.paths [--models minilm,xlmr-base-random,xlmr-large-random] [--batches ...]
+                               [--precisions fp32,bf16] [--budget 20]
+
+Paired rounds in random order in one process on all cores; ratios are rival / packed, above 1 where packed is faster.
+A rival that takes more than OUTCLASSED times as long as the fastest in its first warm call keeps that one sample.
+`packed, all states` gives every token's hidden state, as the rivals do; `packed` computes the last layer for the
+tokens that the classification head reads. glibc is told to keep freed memory, without which the fused paths lose up
+to a third of their time to page faults: rivals are compared at their best.
+"""
+
+import argparse
+import gc
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import exp, log
+from statistics import mean, median
+
+import torch
+
+from benchmarks.harness import batch_of, experiment, keep
+from engine.analysis.stats import median_interval, paired_ratios, speedup
+from engine.catalog import CATALOG
+from engine.measure.agreement import hidden_states
+from engine.measure.environment import load_average
+from engine.measure.inputs import TokenBatch
+from engine.measure.models import LoadedModel, load_model
+from engine.measure.packing.linear import PACKED_LINEAR
+from engine.measure.paths import EXECUTION_PATHS, PreparedPath
+from engine.measure.paths.execution import Unavailable
+from engine.measure.profiling import peak_memory_mb, profile
+from engine.measure.roofline import measure_roofline
+from engine.measure.rounds import Block, StopRule, Timed, block_size
+from engine.presets import PRESETS
+from engine.records import DType
+from engine.settings import Settings
+
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
+MODELS = ("minilm", "xlmr-base-random", "xlmr-large-random")
+OUTCLASSED = 2.5
+ALL_STATES = "packed, all states"
+RIVALS = ("bucketed", "openvino", "onnxruntime", "fast-nested", "compile", "hf-sdpa", "slow")
+"""The quick ones first, so that the slow ones are known to be outclassed after one call."""
+MEMORY_MODELS = ("minilm", "xlmr-base-random")
+MEMORY_BATCH, LINEAR_BATCHES = "skewed-64", ("dense", "tutorial-big")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A path that is ready, in one precision, for one model."""
+
+    name: str
+    prepared: PreparedPath
+
+
+def main() -> None:
+    """Print the table and the ratios, and keep them."""
+    if not KEEP_MEMORY.items() <= os.environ.items():
+        os.execve(  # noqa: S606  (glibc reads these when a process starts)
+            sys.executable, [sys.executable, "-m", "benchmarks.paths", *sys.argv[1:]], {**os.environ, **KEEP_MEMORY}
+        )
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--batches", default=",".join(PRESETS))
+    parser.add_argument("--precisions", default="fp32,bf16")
+    parser.add_argument("--budget", type=float, default=20, help="seconds of rounds for a cell")
+    parser.add_argument("--keep", default="paths", help="name of the file under benchmarks/results")
+    asked = parser.parse_args()
+    cells: list[dict[str, object]] = []
+    roofline = measure_roofline(torch.device("cpu"), time.perf_counter)
+    for model in asked.models.split(","):
+        loaded = load_model(CATALOG[model], "fp32", "cpu", Settings(), lambda _event: None, time.perf_counter)
+        for precision in asked.precisions.split(","):
+            contestants, missing = ready(loaded, precision)
+            for name in asked.batches.split(","):
+                cells.append(cell(loaded, name, precision, contestants, missing, asked.budget))
+                print_cell(cells[-1])
+                keep(asked.keep, {**summary(cells), "roofline": roofline.model_dump(), "cells": cells}, quiet=True)
+            del contestants
+            gc.collect()
+        del loaded
+        gc.collect()
+    keep(asked.keep, {**summary(cells), "roofline": roofline.model_dump(), "cells": cells}, quiet=True)
+    print(summary(cells))
+
+
+def ready(loaded: LoadedModel, precision: DType) -> tuple[list[Contestant], dict[str, str]]:
+    """Packed execution and its rivals in a precision, and why some of them are missing."""
+    found, missing = list[Contestant](), dict[str, str]()
+    for base in ("packed", *RIVALS):
+        name = base if precision == "fp32" else f"{base}@{precision}"
+        if name not in EXECUTION_PATHS:
+            continue
+        try:
+            found.append(Contestant(base, EXECUTION_PATHS[name].prepare(loaded.model)))
+        except Unavailable as reason:
+            missing[base] = str(reason)
+    packed = found[0].prepared
+    found.insert(1, Contestant(ALL_STATES, replace(packed, forward=packed.hidden)))
+    return found, missing
+
+
+def cell(
+    loaded: LoadedModel,
+    batch_name: str,
+    precision: DType,
+    contestants: Sequence[Contestant],
+    missing: dict[str, str],
+    budget_s: float,
+) -> dict[str, object]:
+    """One model, one batch, one precision: errors against the fp32 slow path, times, ratios."""
+    batch = batch_of(loaded, batch_name)
+    reference = hidden_states(EXECUTION_PATHS["slow"].prepare(loaded.model), batch)
+    errors: dict[str, dict[str, float]] = {}
+    first_s: dict[str, float] = {}
+    for contestant in contestants:
+        differences = hidden_states(contestant.prepared, batch) - reference
+        errors[contestant.name] = {
+            "max": float(differences.abs().max()),
+            "rms": float(differences.pow(2).mean().sqrt()),
+        }
+        first_s[contestant.name] = one_call_s(contestant, batch)
+    fastest_s = min(first_s.values())
+    raced = [c for c in contestants if first_s[c.name] <= OUTCLASSED * fastest_s]
+    blocks = {c.name: timed_block(c, batch) for c in raced}
+    rule = StopRule(budget_s, max_rounds=40, precision=0.01)
+    load_before = load_average()
+    rounds = experiment(blocks, "packed", rule, time.perf_counter, seed=0)
+    times_ms = {name: median(rounds.samples_ms[name]) for name in blocks}
+    times_ms |= {name: s * 1000 for name, s in first_s.items() if name not in blocks}
+    rivals = [c.name for c in contestants if c.name not in ("packed", ALL_STATES)]
+    best = min(rivals, key=times_ms.__getitem__)
+    return {
+        "model": loaded.card.name,
+        "batch": batch_name,
+        "precision": precision,
+        "shape": batch.record.shape,
+        "real tokens": batch.record.real_tokens,
+        "rounds": len(rounds.order),
+        "load before": load_before,
+        "median_ms": {name: round(ms, 3) for name, ms in sorted(times_ms.items(), key=lambda item: item[1])},
+        "measured once": [name for name in first_s if name not in blocks],
+        "missing": missing,
+        "errors": errors,
+        "best rival": best,
+        "best rival / packed": ratio(rounds.samples_ms, times_ms, best, "packed"),
+        "best rival / packed, all states": ratio(rounds.samples_ms, times_ms, best, ALL_STATES),
+        **extras(loaded, batch, precision, contestants[0].prepared),
+    }
+
+
+def one_call_s(contestant: Contestant, batch: TokenBatch) -> float:
+    """Seconds of a forward; the second one where that is quick, because the first may still compile or allocate."""
+    call = timed(contestant, batch)
+    first_s = seconds(call)
+    return min(first_s, seconds(call)) if first_s < 5 else first_s
+
+
+def seconds(call: Timed) -> float:
+    """Seconds of one call."""
+    with call.switches():
+        start = time.perf_counter()
+        call.call()
+        return time.perf_counter() - start
+
+
+def timed(contestant: Contestant, batch: TokenBatch) -> Timed:
+    """A contestant on a batch."""
+    return Timed(lambda: void(contestant.prepared.forward(batch.tokens)), contestant.prepared.switches)
+
+
+def void(_value: object) -> None:
+    """Let go of an output at once, as a server does."""
+
+
+def timed_block(contestant: Contestant, batch: TokenBatch) -> Block:
+    """The same, as many calls as one sample needs."""
+    call = timed(contestant, batch)
+    return Block(call, block_size(call, time.perf_counter))
+
+
+def ratio(
+    samples: dict[str, list[float]], times_ms: dict[str, float], rival: str, own: str
+) -> dict[str, object]:
+    """Rival / own: the median paired ratio with its 95 % interval, or of the one sample where it was outclassed."""
+    if rival not in samples or own not in samples:
+        return {"ratio": round(times_ms[rival] / times_ms[own], 3), "ci95": None}
+    ratios = paired_ratios(samples[rival], samples[own])
+    interval = median_interval(ratios)
+    return {
+        "ratio": round(speedup(ratios), 3),
+        "ci95": [round(edge, 3) for edge in interval] if interval else None,
+    }
+
+
+def extras(
+    loaded: LoadedModel, batch: TokenBatch, precision: DType, packed: PreparedPath
+) -> dict[str, object]:
+    """How fast the linear layers run, and working memory, where the targets ask for them."""
+    found: dict[str, object] = {}
+    if precision == "fp32" and batch.record.name in LINEAR_BATCHES:
+        found["linear layers, GFLOP/s"] = round(linear_gflops(loaded, batch, packed), 1)
+    if precision == "fp32" and batch.record.name == MEMORY_BATCH and loaded.card.name in MEMORY_MODELS:
+        slow = EXECUTION_PATHS["slow"].prepare(loaded.model)
+        found["working memory, MB"] = {
+            "slow": round(peak_memory_mb(slow, batch.tokens), 1),
+            "packed": round(peak_memory_mb(packed, batch.tokens), 1),
+            ALL_STATES: round(peak_memory_mb(replace(packed, forward=packed.hidden), batch.tokens), 1),
+        }
+    return found
+
+
+def linear_gflops(loaded: LoadedModel, batch: TokenBatch, packed: PreparedPath) -> float:
+    """GFLOP/s of the linear layers in a profile of all hidden states."""
+    shape = loaded.card.shape
+    a_token = shape.num_encoder_layers * 2 * (4 * shape.embedding_dim**2 + 2 * shape.embedding_dim * shape.ffn_dimension)
+    profiled = profile(replace(packed, forward=packed.hidden), batch.tokens, time.perf_counter, forwards=10)
+    self_ms = sum(row.self_ms for row in profiled.ops if row.name == PACKED_LINEAR)
+    return a_token * batch.record.real_tokens / self_ms / 1e6
+
+
+def summary(cells: Sequence[dict[str, object]]) -> dict[str, object]:
+    """Geometric means and the worst cell, in each precision, and how packed bf16's error stands to its best rival's."""
+    found: dict[str, object] = {}
+    for precision in dict.fromkeys(str(cell["precision"]) for cell in cells):
+        own = [cell for cell in cells if cell["precision"] == precision]
+        for kind in ("best rival / packed", "best rival / packed, all states"):
+            ratios = [cell[kind]["ratio"] for cell in own]  # type: ignore[index]
+            worst = min(own, key=lambda cell: cell[kind]["ratio"])  # type: ignore[index]
+            found[f"{precision}: {kind}"] = {
+                "geometric mean": round(exp(mean(map(log, ratios))), 3),
+                "least": min(ratios),
+                "least in": f"{worst['model']}, {worst['batch']}, against {worst['best rival']}",
+                "cells": len(ratios),
+            }
+    return found
+
+
+def print_cell(cell: dict[str, object]) -> None:
+    """One line a contestant, as soon as it is known."""
+    print(f"{cell['model']}, {cell['batch']}, {cell['precision']}: {cell['rounds']} rounds", flush=True)
+    for name, ms in cell["median_ms"].items():  # type: ignore[attr-defined]
+        error = cell["errors"][name]  # type: ignore[index]
+        print(f"  {name:20} {ms:10.2f} ms   error max {error['max']:.1e} rms {error['rms']:.1e}")
+    print(f"  best rival / packed: {cell['best rival']} {cell['best rival / packed']}", flush=True)
+
+
+if __name__ == "__main__":
+    with torch.no_grad():
+        main()
