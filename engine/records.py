@@ -279,6 +279,15 @@ class NoiseFloor(Record):
     ci95: Interval | None = None
 
 
+class Roofline(Record):
+    """What the machine itself can do at best on the threads in use (engine/measure/roofline.py)."""
+
+    matmul_gflops: dict[Precision, float]
+    """Largest GFLOP/s of a large linear layer, by precision; one that it has no units for is left out."""
+    memory_gb_s: float
+    """Bytes read and written per second by a large copy."""
+
+
 class Run(Record):
     """A finished experiment: what was asked, on what machine, what was seen and what follows."""
 
@@ -296,6 +305,8 @@ class Run(Record):
     order: tuple[tuple[str, ...], ...] = ()
     conditions: tuple[Conditions, ...] = ()
     """The machine's state in each round."""
+    roofline: Roofline | None = None
+    """The machine's own peaks; None in runs of before they were measured, and where memory was too short for it."""
 
     def path(self, name: str) -> PathResult:
         """The result of the path of this name.

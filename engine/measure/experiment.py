@@ -1,7 +1,7 @@
 """The one door: an experiment goes in, events come out on the way, a run comes back.
 
 In order: tokenize, prepare every path, check that their outputs agree, warm up, measure rounds, and only then
-profile. A path that fails is kept with its reason; the others go on.
+profile, and see what the machine can do at best. A path that fails is kept with its reason; the others go on.
 """
 
 from dataclasses import dataclass, replace
@@ -35,6 +35,7 @@ from engine.measure.profiling import (
     profile,
     synchronize,
 )
+from engine.measure.roofline import WORKING_MB, measure_roofline
 from engine.measure.rounds import (
     BASELINE_AGAIN,
     Block,
@@ -54,6 +55,7 @@ from engine.records import (
     ModelCard,
     NoiseFloor,
     PathResult,
+    Roofline,
     Run,
 )
 from engine.settings import Settings
@@ -130,6 +132,7 @@ def run_experiment(
     warm = tuple(_warmed_up(bench, candidate) for candidate in candidates)
     rounds, conditions = _measured(bench, warm, min(experiment.budget_s, settings.max_budget_s))
     results = tuple(_profiled(bench, candidate, rounds).result for candidate in warm)
+    roofline = _roofline(bench)
     created_at = instruments.now()
     return concluded(
         Run(
@@ -147,6 +150,7 @@ def run_experiment(
             stop_reason=rounds.stop_reason,
             order=tuple(rounds.order),
             conditions=conditions,
+            roofline=roofline,
         )
     )
 
@@ -312,6 +316,16 @@ def _profiled(bench: Bench, candidate: Candidate, rounds: Rounds) -> Candidate:
         if candidate.ready.inside_torch
         else None,
     )
+
+
+def _roofline(bench: Bench) -> Roofline | None:
+    """The machine's own peaks; None where they cannot be had: no reason to lose what was measured."""
+    bench.instruments.tell(Step(name="profile", text="Measuring this machine's own peaks"))
+    try:
+        check_memory("The peak's copy", WORKING_MB, memory_available_mb(), bench.memory_reserve_mb)
+        return measure_roofline(bench.batch.tokens.device, bench.instruments.clock)
+    except (Refusal, RuntimeError):
+        return None
 
 
 def profiled_forwards(median_ms: float) -> int:

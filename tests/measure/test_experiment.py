@@ -84,7 +84,7 @@ def test_the_run_says_what_was_measured_and_where(run: Run, minilm: LoadedModel)
 def test_the_answer_is_checked_before_anything_is_timed(run: Run, told: list[Event]) -> None:
     steps = [event.name for event in told if isinstance(event, Step)]
     before = ["tokenize", "check", *["prepare"] * 3, *["warm-up"] * 3]
-    assert steps == [*before, "measure", *["profile"] * 3]
+    assert steps == [*before, "measure", *["profile"] * 4], "three paths, then the machine's own peaks"
     assert [event.done for event in told if isinstance(event, Round)] == list(range(1, run.rounds + 1))
 
 
@@ -151,6 +151,21 @@ def test_what_was_measured_before_a_stop_is_kept(minilm: LoadedModel) -> None:
 def test_the_conditions_of_every_round_are_kept(run: Run) -> None:
     assert len(run.conditions) == run.rounds
     assert all(round_.wall_s > 0 and round_.pulse_ms > 0 for round_ in run.conditions)
+
+
+def test_the_machines_own_peaks_are_kept(run: Run) -> None:
+    assert run.roofline is not None
+    assert run.roofline.matmul_gflops["fp32"] > 0
+    assert run.roofline.memory_gb_s > 0
+
+
+def test_a_machine_too_small_for_its_peaks_keeps_what_was_measured(
+    minilm: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "memory_available_mb", lambda: 10.0)
+    run = _run(minilm)
+    assert run.roofline is None
+    assert run.path("fast-nested").status == "ok"
 
 
 def test_groups_sum_to_the_profile(run: Run) -> None:
