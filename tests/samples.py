@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from engine.analysis.conclude import concluded
 from engine.catalog import CATALOG
 from engine.diagnosis import (
     AS_IT_IS,
@@ -30,6 +31,7 @@ from engine.records import (
     OperatorTime,
     PathResult,
     Profile,
+    Roofline,
     Run,
     VerdictWord,
 )
@@ -107,6 +109,38 @@ def sample_run(slow_ms: tuple[float, ...] = (10.0,) * 8, fast_ms: tuple[float, .
         rounds=len(slow_ms),
         stop_reason=f"the {len(slow_ms)} rounds asked for",
         order=(("slow", "fast-nested", "baseline-again"),) * len(slow_ms),
+    )
+
+
+def a_run_with_costs() -> Run:
+    """A concluded run of the slow path, the fastpath, packed execution and the same in bf16, with peaks and costs."""
+    run = sample_run()
+    linear = Evidence(
+        claim="25 linear layers on laid-out weights",
+        ops={"aten::_transformer_encoder_layer_fwd": 0, "mkldnn::_linear_pointwise": 25},
+        ok=True,
+    )
+    packed = sample_path("packed", (4.0,) * 8, 0)
+    costs = {"evidence": linear, "prepare_ms": 40.0, "weights_mb": 42.5}
+    half = {
+        "dtype": "bf16",
+        "weights_mb": 21.3,
+        "agreement": Agreement(max_abs_error=0.02, tolerance=0.2, ok=True),
+    }
+    paths = (
+        *(path.model_copy(update={"prepare_ms": 0.0, "weights_mb": 0.0}) for path in run.paths),
+        packed.model_copy(update=costs),
+        packed.model_copy(update={**costs, **half, "name": "packed@bf16", "samples_ms": (2.0,) * 8}),
+    )
+    experiment = run.experiment.model_copy(update={"paths": tuple(path.name for path in paths)})
+    return concluded(
+        run.model_copy(
+            update={
+                "paths": paths,
+                "experiment": experiment,
+                "roofline": Roofline(matmul_gflops={"fp32": 200.0, "bf16": 400.0}, memory_gb_s=20.0),
+            }
+        )
     )
 
 

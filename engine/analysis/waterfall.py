@@ -3,7 +3,7 @@
 Profiler time is not measured time, so each path's groups are scaled to its measured median first.
 """
 
-from math import fsum
+from math import fsum, inf
 
 from engine.analysis.groups import GROUPS
 from engine.records import PathResult, Record
@@ -48,7 +48,8 @@ def measured_groups(path: PathResult) -> dict[str, float]:
     fetching_ms = _fetching_ms(path, path.median_ms)
     inside_ms = path.median_ms - fetching_ms
     groups = path.profile.groups
-    profiled_ms = fsum(groups.values())
+    # A path outside torch may leave nothing in torch's profile: then all its time is other.
+    profiled_ms = fsum(groups.values()) or inf
     scaled: dict[str, float] = {
         g: groups.get(g, 0.0) * inside_ms / profiled_ms for g in GROUPS if g != "other"
     }

@@ -29,7 +29,15 @@ PATH_COLOURS = {
     "fast-mha": "#E69F00",
     "fast-nested": "#2B8CC9",
     "tutorial-mha": "#17A377",
+    "bucketed": "#7A6BD6",
+    "packed": "#D9541E",
+    "compile": "#A3A11F",
+    "hf-sdpa": "#C057C9",
+    "onnxruntime": "#12808F",
+    "openvino": "#8C6D5A",
 }
+_TOWARDS = {"bf16": ("#FFFFFF", 0.38), "fp16": ("#FFFFFF", 0.38), "int8": ("#000000", 0.38)}
+"""A path in a precision of its own keeps its base's hue: lighter with half the bits, darker with integers."""
 OTHER_COLOUR = "#9467BD"
 GUIDE_COLOUR = "#808495"
 REAL_COLOUR, PADDING_COLOUR = PATH_COLOURS["fast-nested"], "#C9CDD6"
@@ -47,6 +55,17 @@ def chart_label(name: str) -> str:
     """A path's label in a chart: short, for narrow screens."""
     title = path_title(name).removeprefix("Fastpath, ")
     return f"{title[0].upper()}{title[1:]}"
+
+
+def path_colour(name: str) -> str:
+    """A path's colour as "#RRGGBB"."""
+    base, _, precision = name.partition("@")
+    colour = PATH_COLOURS.get(base, OTHER_COLOUR)
+    if precision not in _TOWARDS:
+        return colour
+    target, part = _TOWARDS[precision]
+    pairs = ((int(colour[i : i + 2], 16), int(target[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(own + part * (other - own)):02X}" for own, other in pairs)
 
 
 def speedup_chart(run: Run) -> Drawing:
@@ -329,7 +348,7 @@ def _path_colour(names: tuple[str, ...], *, legend: bool) -> Any:
         title=None,
         scale=alt.Scale(
             domain=[chart_label(name) for name in names],
-            range=[PATH_COLOURS.get(name, OTHER_COLOUR) for name in names],
+            range=[path_colour(name) for name in names],
         ),
         legend=alt.Legend(orient="top", columns=1, labelLimit=260) if legend else None,
     )

@@ -3,13 +3,17 @@
 import csv
 from io import StringIO
 
+from engine.analysis.break_even import break_even_batches
+from engine.present.roofline_words import peaks_words, roofline_words, useful_words
 from engine.present.wording import (
     agreement_sentence,
     batch_sentence,
     evidence_sentence,
     interval_words,
     machine_sentence,
+    ms_words,
     path_title,
+    recommendation_sentences,
     speedup_text,
     verdict_label,
     verdict_sentence,
@@ -25,12 +29,15 @@ def report_markdown(run: Run) -> str:
     parts = [
         f"# {run.title}",
         verdict_sentence(run),
+        *recommendation_sentences(run),
         f"Measured on {run.created_at:%d %B %Y, %H:%M %Z}. {machine_sentence(run)}",
         *(f"Note: {note}." for note in run.environment.notes),
         "## Paths",
         _paths_table(run),
+        *_costs(run),
         "## Proof",
         _proof(run),
+        *_roofline(run),
         f"## Operators\n\nSelf time per forward as profiled, the first {OPERATORS_IN_REPORT} of each path.",
         *(_operators_table(path) for path in run.paths if path.profile),
         "## Experiment",
@@ -65,6 +72,34 @@ def _path_row(path: PathResult) -> tuple[str, ...]:
         interval_words(path.speedup_ci95),
         verdict_label(path),
     )
+
+
+def _costs(run: Run) -> list[str]:
+    """What each path costs beside its time; empty for runs that do not tell."""
+    told = [path for path in run.paths if path.status == "ok" and path.prepare_ms is not None]
+    if not told:
+        return []
+    header = ("Path", "Precision", "Error", "Prepare", "First call", "Weights", "Paid back after")
+    return ["## What each path costs", _table([header, *(_costs_row(run, path) for path in told)])]
+
+
+def _costs_row(run: Run, path: PathResult) -> tuple[str, ...]:
+    error = path.agreement.max_abs_error if path.agreement else None
+    batches = break_even_batches(run, path)
+    return (
+        path_title(path.name),
+        path.dtype,
+        "" if error is None or path.name == run.experiment.baseline else f"{error:.1e}",
+        "" if path.prepare_ms is None else ms_words(path.prepare_ms),
+        "" if path.first_call_ms is None else ms_words(path.first_call_ms),
+        f"{path.weights_mb:,.0f} MB" if path.weights_mb else "",
+        "" if batches is None else f"{batches:,} batches",
+    )
+
+
+def _roofline(run: Run) -> list[str]:
+    words = " ".join(filter(None, (roofline_words(run), peaks_words(run))))
+    return [f"## How close to this machine's peak\n\n{words} {useful_words(run)}"] if words else []
 
 
 def _proof(run: Run) -> str:

@@ -8,16 +8,22 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from engine.analysis.break_even import break_even_batches
 from engine.analysis.compare import Change, Gate
 from engine.analysis.ladder import ladder
 from engine.analysis.stats import percentile
 from engine.analysis.waterfall import waterfall
 from engine.catalog import PATHS
+from engine.present.roofline_words import peaks_words, roofline_words
 from engine.present.wording import (
     agreement_words,
     evidence_words,
     interval_words,
+    is_proved,
+    ms_words,
     page_fault_sentence,
+    recommendation_sentences,
+    verdict_label,
     verdict_sentence,
 )
 from engine.records import ModelSpec, PathResult, Run
@@ -58,17 +64,20 @@ def run_report(run: Run) -> RenderableType:
         Text(run.title, style="bold"),
         Text(batch_words(run)),
         paths_table(run),
+        *([costs_table(run)] if any(path.prepare_ms is not None for path in run.paths) else []),
         *(operators_table(path) for path in run.paths if path.profile),
         *_explanations(run),
         *(Text(note) for note in notes(run)),
         Text(conditions_words(run), style="dim"),
+        *(Text(words, style="dim") for words in (peaks_words(run), roofline_words(run)) if words),
         Text(verdict_sentence(run), style="bold"),
+        *(Text(sentence) for sentence in recommendation_sentences(run)),
     )
 
 
 def paths_table(run: Run) -> Table:
     """One row a path: time, speedup, verdict, and whether it did what it claims."""
-    table = _table("path", "median", "p90", "speedup", "95 % interval", "verdict", "agreement", "evidence")
+    table = _table("path", "median", "p90", "speedup", "95 % interval", "verdict", "error", "evidence")
     for path in run.paths:
         if path.status != "ok" or path.median_ms is None:
             table.add_row(path.name, path.status, "", "", "", "", agreement_words(path), path.reason)
@@ -79,11 +88,47 @@ def paths_table(run: Run) -> Table:
             _p90(path),
             f"{path.speedup:.2f}x" if path.speedup else "",
             interval_words(path.speedup_ci95),
-            path.verdict or path.verdict_reason,
-            agreement_words(path),
-            "" if path.evidence is None else "proven" if path.evidence.ok else "refuted",
+            verdict_label(path),
+            _error(run, path),
+            _proof(path),
         )
     return table
+
+
+def _error(run: Run, path: PathResult) -> str:
+    if path.name == run.experiment.baseline:
+        return ""
+    if path.agreement is not None and path.agreement.ok:
+        return f"{path.agreement.max_abs_error:.1e}"
+    return agreement_words(path)
+
+
+def _proof(path: PathResult) -> str:
+    if path.evidence is None or not is_proved(path):
+        return ""
+    return "proven" if path.evidence.ok else "refuted"
+
+
+def costs_table(run: Run) -> Table:
+    """What each measured path costs: accuracy, what is paid once, memory, and after how many batches that is back."""
+    table = _table("path", "precision", "of tolerated", "prepare", "first call", "weights", "paid back after")
+    table.title = "What each path costs"
+    for path in run.paths:
+        if path.status == "ok":
+            table.add_row(path.name, path.dtype, *_costs(run, path))
+    return table
+
+
+def _costs(run: Run, path: PathResult) -> tuple[str, ...]:
+    agreement, batches = path.agreement, break_even_batches(run, path)
+    error = agreement.max_abs_error if agreement and path.name != run.experiment.baseline else None
+    return (
+        "" if error is None or agreement is None else f"{error / agreement.tolerance:.1%}",
+        "" if path.prepare_ms is None else ms_words(path.prepare_ms),
+        "" if path.first_call_ms is None else ms_words(path.first_call_ms),
+        f"{path.weights_mb:,.0f} MB" if path.weights_mb else "",
+        "" if batches is None else f"{batches:,} batches",
+    )
 
 
 def _p90(path: PathResult) -> str:

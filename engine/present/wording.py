@@ -1,5 +1,7 @@
 """A run in sentences: what is faster, what the profile proves, and what could not be measured. Pure functions."""
 
+from engine.analysis.break_even import break_even_batches, once_ms
+from engine.analysis.recommend import Pick, Recommendation, recommend
 from engine.analysis.stats import paired_ratios, percentile, speedup
 from engine.analysis.waterfall import MANY_PAGE_FAULTS
 from engine.catalog import PATHS
@@ -7,6 +9,10 @@ from engine.records import Interval, PathResult, Run
 
 FUSED_LAYER = "aten::_transformer_encoder_layer_fwd"
 NESTED_CONVERSION = "aten::_nested_tensor_from_mask"
+SDPA = "aten::scaled_dot_product_attention"
+PACKED_LINEAR = "mkldnn::_linear_pointwise"
+MOST_CLAUSES = 5
+"""Paths that a verdict tells of one by one."""
 
 _NOUNS = {
     "slow": "the slow path",
@@ -15,12 +21,20 @@ _NOUNS = {
     "fast-mha": "native MHA alone",
     "fast-nested": "native MHA + sparsity",
     "tutorial-mha": "the tutorial's 'MHA only'",
+    "bucketed": "batching by length",
+    "packed": "packed execution",
+    "compile": "torch.compile",
+    "hf-sdpa": "Hugging Face's own model",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
 }
 
 
 def path_noun(name: str) -> str:
     """A path's name inside a sentence."""
-    return _NOUNS.get(name) or (PATHS[name].title if name in PATHS else name)
+    base, _, precision = name.partition("@")
+    noun = _NOUNS.get(base) or path_title(base)
+    return f"{noun} in {precision}" if precision else noun
 
 
 def path_title(name: str) -> str:
@@ -48,7 +62,9 @@ def verdict_sentence(run: Run) -> str:
     """The answer of a run in one or two sentences, the fastest path first."""
     measured = others(run)
     baseline = path_noun(run.experiment.baseline)
-    clauses = [_clause(path, baseline, first=number == 0) for number, path in enumerate(measured)]
+    told, left = measured[:MOST_CLAUSES], len(measured[MOST_CLAUSES:])
+    clauses = [_clause(path, baseline, first=number == 0) for number, path in enumerate(told)]
+    clauses += [f"{left} more did no better"] if left else []
     lost = [f"{path_noun(path.name)} gave no result" for path in run.paths if path.status != "ok"]
     if not clauses and not lost:
         return f"Only {baseline} was measured: add a path to compare it with."
@@ -113,7 +129,7 @@ def evidence_sentence(path: PathResult, layers: int | None) -> str:
     """
     if path.evidence is None:
         return "No profile was taken, so nothing proves how it ran."
-    seen = _seen(path.evidence.ops, layers)
+    seen = _seen(path, layers)
     if path.evidence.ok:
         return f"{seen[0].upper()}{seen[1:]}."
     if path.evidence.ops.get(FUSED_LAYER) == 0 and path.name.startswith("fast"):
@@ -121,15 +137,41 @@ def evidence_sentence(path: PathResult, layers: int | None) -> str:
     return f"Claims {path.evidence.claim}, but its profile shows otherwise: {seen}."
 
 
-def _seen(ops: dict[str, float], layers: int | None) -> str:
+def is_proved(path: PathResult) -> bool:
+    """Whether operators were counted that prove or refute what a path claims; outside torch none can be."""
+    return path.evidence is not None and bool(path.evidence.ops)
+
+
+def _seen(path: PathResult, layers: int | None) -> str:
+    """What was counted in a path's profile, in words; of a path outside torch, only what it claims."""
+    assert path.evidence is not None  # noqa: S101  (the callers ask first)
+    ops = path.evidence.ops
+    if not ops:
+        return f"torch's profiler cannot look inside; it claims {path.evidence.claim}"
+    if ops.get(PACKED_LINEAR):
+        parts = [f"{ops[PACKED_LINEAR]:g} linear layers ran on laid-out weights, no padding was computed"]
+    elif path.name.partition("@")[0] == "bucketed" and layers and not ops.get(FUSED_LAYER):
+        parts = [
+            f"{_groups(ops.get(SDPA, 0) / layers)} of like length, padding was computed inside them only"
+        ]
+    else:
+        parts = _of_the_fastpath(ops, layers)
+    if any(name.startswith("aten::bernoulli") and calls for name, calls in ops.items()):
+        parts.append("dropout was drawn")
+    return ", ".join(parts) or "no operator of interest was seen"
+
+
+def _groups(count: float) -> str:
+    return "1 group" if count == 1 else f"{count:g} groups"
+
+
+def _of_the_fastpath(ops: dict[str, float], layers: int | None) -> list[str]:
     fused, nested = ops.get(FUSED_LAYER), ops.get(NESTED_CONVERSION)
     of_layers = f" of {layers}" if layers is not None else ""
     parts = [] if fused is None else [f"{fused:g}{of_layers} layers ran fused"]
     if nested is not None:
         parts.append("padding was skipped" if nested else "padding was computed")
-    if any(name.startswith("aten::bernoulli") and calls for name, calls in ops.items()):
-        parts.append("dropout was drawn")
-    return ", ".join(parts) or "no operator of interest was seen"
+    return parts
 
 
 def evidence_words(path: PathResult) -> str:
@@ -137,7 +179,9 @@ def evidence_words(path: PathResult) -> str:
     if path.evidence is None:
         return "no profile"
     claim = path.evidence.claim
-    return f"proven: {claim}" if path.evidence.ok else f"refuted: {claim}; {_seen(path.evidence.ops, None)}"
+    if not path.evidence.ops:
+        return f"not to be seen from torch: {claim}"
+    return f"proven: {claim}" if path.evidence.ok else f"refuted: {claim}; {_seen(path, None)}"
 
 
 def agreement_words(path: PathResult) -> str:
@@ -161,6 +205,86 @@ def agreement_sentence(run: Run, path: PathResult) -> str:
     if path.agreement.ok:
         return f"Same answer: outputs differ by at most {error}, {allowed} is allowed."
     return f"Different answer: outputs differ by {error}, {allowed} is allowed; do not use it."
+
+
+def ms_words(value: float) -> str:
+    """A time with the digits that matter: 0.4 ms, 35 ms, 2.1 s."""
+    if value >= 1000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def break_even_sentence(run: Run, path: PathResult) -> str:
+    """When what a path costs once is paid back; empty where it is not faster, or the run does not tell."""
+    batches, once = break_even_batches(run, path), once_ms(path)
+    if batches is None or once is None:
+        return ""
+    if batches == 0:
+        return "It costs nothing once: it is ahead from the first batch."
+    return f"Preparing it and its first call cost {ms_words(once)} once, paid back after {_batches(batches)}."
+
+
+def _batches(count: int) -> str:
+    return f"{count:,} batch{'es' if count != 1 else ''} like this one"
+
+
+def preparation_sentence(path: PathResult) -> str:
+    """Precision, time to prepare and memory for weights of a path; empty where it runs on the model as it is."""
+    parts = [f"computes in {path.dtype}"] if "@" in path.name else []
+    if path.prepare_ms is not None and path.prepare_ms >= 1:
+        parts.append(f"made ready in {ms_words(path.prepare_ms)}")
+    if path.weights_mb:
+        parts.append(f"{path.weights_mb:,.0f} MB of weights beside the model's own")
+    if path.prepare_note:
+        parts.append(path.prepare_note.rstrip("."))
+    words = ", ".join(parts)
+    return f"{words[0].upper()}{words[1:]}." if words else ""
+
+
+def recommendation_sentences(run: Run) -> tuple[str, ...]:
+    """Which path to choose and why, in plain facts; empty where nothing was compared."""
+    found = recommend(run)
+    return () if found is None else tuple(filter(None, (_exact_words(run, found), _approximate_words(found))))
+
+
+def _exact_words(run: Run, found: Recommendation) -> str:
+    baseline = path_noun(run.experiment.baseline)
+    if found.exact is None:
+        return f"Stay with {baseline}: nothing that gives the same answer is clearly faster here."
+    pick = found.exact
+    equal = " and ".join(path_noun(name) for name in pick.as_fast)
+    simpler = f" It is as fast as {equal}, and simpler." if equal else ""
+    return (
+        f"Choose {path_noun(pick.name)} for the same answer: {speedup_text(pick.speedup)} faster than {baseline}"
+        f"{_within(pick)}; {_price(pick)}.{simpler}"
+    )
+
+
+def _approximate_words(found: Recommendation) -> str:
+    if found.approximate is None or found.gain is None:
+        return ""
+    pick = found.approximate
+    further = f", {speedup_text(found.gain)} faster than {path_noun(found.exact.name)}" if found.exact else ""
+    return (
+        f"If an error of {pick.max_abs_error:.1g} in the hidden states is acceptable, choose {path_noun(pick.name)}: "
+        f"{speedup_text(pick.speedup)} faster{_within(pick)}{further}; {_price(pick)}."
+    )
+
+
+def _within(pick: Pick) -> str:
+    return f" ({interval_words(pick.speedup_ci95)})" if pick.speedup_ci95 else ""
+
+
+def _price(pick: Pick) -> str:
+    """What a pick costs: accuracy, what is paid once, memory."""
+    parts = [
+        f"its answers differ by at most {pick.max_abs_error:.1e}, {pick.error_share:.0%} of what is tolerated"
+    ]
+    if pick.break_even_batches:
+        parts.append(f"what it costs once is paid back after {_batches(pick.break_even_batches)}")
+    if pick.weights_mb:
+        parts.append(f"it holds {pick.weights_mb:,.0f} MB of weights beside the model's own")
+    return "; ".join(parts)
 
 
 def machine_sentence(run: Run) -> str:

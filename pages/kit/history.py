@@ -16,6 +16,8 @@ from pages.kit.results import (
     show_explanations,
     show_operators,
     show_proof,
+    show_recommendation,
+    show_roofline,
     show_rounds,
     show_speedups,
     show_verdict,
@@ -106,6 +108,7 @@ def show_heading(run: Run, now: datetime) -> None:
 def show_run(run: Run, key: str) -> None:
     """A finished run from its verdict to its downloads, as the Benchmark page shows it."""
     show_verdict(run)
+    show_recommendation(run)
     show_speedups(run, key)
     st.subheader("Is the fastpath really taken?")
     show_proof(run)
@@ -113,6 +116,7 @@ def show_run(run: Run, key: str) -> None:
     show_operators(run, key)
     st.subheader("Where the difference comes from")
     show_explanations(run, key)
+    show_roofline(run, key)
     show_rounds(run, key)
     st.subheader("Take it away")
     show_downloads(run, key)

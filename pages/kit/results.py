@@ -19,14 +19,20 @@ from engine.present.charts import (
 )
 from engine.present.explanations import ladder_chart, ladder_words, waterfall_chart, waterfall_words
 from engine.present.report import operators_csv, report_markdown
+from engine.present.roofline_charts import has_roofline, roofline_chart
+from engine.present.roofline_words import peaks_words, roofline_words, useful_words
 from engine.present.wording import (
     agreement_sentence,
+    break_even_sentence,
     evidence_sentence,
+    is_proved,
     machine_sentence,
     others,
     page_fault_sentence,
     path_title,
     percentile_words,
+    preparation_sentence,
+    recommendation_sentences,
     verdict_label,
     verdict_sentence,
 )
@@ -50,6 +56,13 @@ def show_verdict(run: Run) -> None:
     st.caption(machine_sentence(run))
     for note in run.environment.notes:
         st.caption(f":material/warning: {note[0].upper()}{note[1:]}.")
+
+
+def show_recommendation(run: Run) -> None:
+    """Which path to choose, and what speaks for and against it."""
+    if sentences := recommendation_sentences(run):
+        with st.container(border=True):
+            st.markdown("\n\n".join(("**:material/recommend: Which to choose**", *sentences)))
 
 
 def show_speedups(run: Run, key: str) -> None:
@@ -89,8 +102,9 @@ def _proof_card(run: Run, path: PathResult) -> None:
     layers = run.model_card.shape.num_encoder_layers if run.model_card else None
     st.markdown(evidence_sentence(path, layers))
     st.caption(agreement_sentence(run, path))
-    st.caption(f"p90: {percentile_words(path, 0.9)}.")
-    for note in filter(None, (path.next_step, page_fault_sentence(path))):
+    costs = f"{preparation_sentence(path)} {break_even_sentence(run, path)}".strip()
+    p90 = f"p90: {percentile_words(path, 0.9)}."
+    for note in filter(None, (costs, p90, path.next_step, page_fault_sentence(path))):
         st.caption(note)
 
 
@@ -98,7 +112,7 @@ def _badges(path: PathResult) -> None:
     label = verdict_label(path)
     colour, icon = _VERDICT_LOOKS.get(label, ("orange", ":material/help:"))
     st.badge(label, color=colour, icon=icon)
-    if path.evidence is not None:
+    if path.evidence is not None and is_proved(path):
         kept = path.evidence.ok
         st.badge(
             "as claimed" if kept else "not as claimed",
@@ -178,6 +192,19 @@ def show_ladder(run: Run, key: str) -> None:
         f"{ladder_words(run)} Each bar is one step against the one before, with its 95 % interval. The tutorial's "
         "headline is the whole ladder; Better Transformer's share is native kernels and sparsity."
     )
+
+
+def show_roofline(run: Run, key: str) -> None:
+    """What each path makes of this machine; nothing for a run without its peaks."""
+    if not has_roofline(run):
+        return
+    with st.expander("How close to this machine's peak", icon=":material/roofing:"):
+        st.altair_chart(roofline_chart(run), key=f"{key}_roofline", alt=roofline_words(run))
+        st.caption(f"{roofline_words(run)} {peaks_words(run)}")
+        st.caption(
+            f"{useful_words(run)} A tick is where memory ends it: what is left of the peak where every weight is "
+            "fetched from memory once a forward; caches may take a small model beyond it."
+        )
 
 
 def show_rounds(run: Run, key: str) -> None:

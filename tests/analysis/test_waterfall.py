@@ -51,3 +51,9 @@ def test_memory_that_the_profiler_kept_is_a_group_of_its_own() -> None:
     assert measured_groups(fetching)["linear"] == pytest.approx(50.0)
     calm = fetching.model_copy(update={"page_faults": 10})
     assert measured_groups(calm)["linear"] == pytest.approx(80.0)
+
+
+def test_a_path_that_torchs_profiler_cannot_see_is_all_other() -> None:
+    assert {group: ms for group, ms in measured_groups(_path("onnxruntime", 8.0, {})).items() if ms} == {
+        "other": 8.0
+    }

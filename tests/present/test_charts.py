@@ -1,5 +1,6 @@
 """Charts hold the run's numbers, add up, and say their takeaway in words."""
 
+import colorsys
 import json
 import tomllib
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from engine.analysis.conclude import concluded
+from engine.catalog import PATHS as CATALOGUED_PATHS
 from engine.present import charts
 from engine.presets import find_preset
 from engine.records import PathResult, Run, read_run
@@ -97,6 +99,22 @@ def test_a_path_has_the_same_colour_in_every_chart(run: Run) -> None:
 def test_the_app_theme_offers_the_colours_of_the_paths() -> None:
     theme = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"]
     assert set(charts.PATH_COLOURS.values()) <= set(theme["chartCategoricalColors"])
+
+
+def test_a_path_in_a_precision_of_its_own_keeps_its_bases_hue() -> None:
+    hues = {name: _hue(charts.path_colour(name)) for name in ("packed", "packed@bf16", "packed@int8")}
+    assert max(hues.values()) - min(hues.values()) < 0.01
+    assert charts.path_colour("packed@bf16") != charts.path_colour("packed") == charts.PATH_COLOURS["packed"]
+
+
+def _hue(colour: str) -> float:
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return colorsys.rgb_to_hls(red, green, blue)[0]
+
+
+def test_every_path_on_offer_has_a_colour_that_no_other_base_has() -> None:
+    assert {name.partition("@")[0] for name in CATALOGUED_PATHS} <= set(charts.PATH_COLOURS)
+    assert len(set(charts.PATH_COLOURS.values())) == len(charts.PATH_COLOURS)
 
 
 def test_every_round_of_every_path_is_drawn(run: Run) -> None:

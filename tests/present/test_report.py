@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from engine.present.report import OPERATOR_COLUMNS, operators_csv, report_markdown
-from engine.present.wording import verdict_sentence
+from engine.present.wording import recommendation_sentences, verdict_sentence
 from engine.records import PathResult, Run, read_run
+from tests.samples import a_run_with_costs
 
 SAMPLE = Path(__file__).parents[1] / "data" / "run_minilm_tutorial_big.json"
 
@@ -41,3 +42,17 @@ def test_a_path_that_failed_is_in_the_report_with_its_reason(run: Run) -> None:
     report = report_markdown(run.model_copy(update={"paths": (run.paths[0], lost)}))
     row = next(line for line in report.splitlines() if "left" in line)
     assert row.endswith("| failed: left \\| right next |"), "a bar or a line break must not break the table"
+
+
+def test_the_report_holds_the_pick_the_costs_and_the_peaks() -> None:
+    run = a_run_with_costs()
+    report = report_markdown(run)
+    assert all(sentence in report for sentence in recommendation_sentences(run))
+    assert "| Packed | fp32 | 1.0e-06 | 40 ms | 30 ms | 42 MB | 11 batches |" in report
+    assert "## How close to this machine's peak" in report
+
+
+def test_an_older_run_is_reported_without_what_it_does_not_hold(run: Run) -> None:
+    report = report_markdown(run)
+    assert "What each path costs" not in report
+    assert "peak" not in report

@@ -9,17 +9,24 @@ from engine.present.wording import (
     agreement_sentence,
     agreement_words,
     batch_sentence,
+    break_even_sentence,
     evidence_sentence,
     evidence_words,
     interval_words,
+    is_proved,
+    ms_words,
+    path_noun,
+    preparation_sentence,
+    recommendation_sentences,
     speedup_text,
     unfairness_sentence,
     verdict_label,
     verdict_sentence,
 )
 from engine.records import Agreement, Evidence, PathResult, Run
-from tests.samples import sample_path, sample_run
+from tests.samples import a_run_with_costs, sample_path, sample_run
 
+LINEAR, SDPA = "mkldnn::_linear_pointwise", "aten::scaled_dot_product_attention"
 FUSED, NESTED = "aten::_transformer_encoder_layer_fwd", "aten::_nested_tensor_from_mask"
 
 
@@ -89,6 +96,18 @@ def test_a_run_of_the_baseline_alone_says_what_to_do() -> None:
             True,
             "0 of 6 layers ran fused, dropout was drawn.",
         ),
+        (
+            "packed@bf16",
+            {FUSED: 0.0, NESTED: 0.0, SDPA: 0.0, LINEAR: 25.0},
+            True,
+            "25 linear layers ran on laid-out weights, no padding was computed.",
+        ),
+        (
+            "bucketed",
+            {FUSED: 0.0, NESTED: 0.0, SDPA: 12.0},
+            True,
+            "2 groups of like length, padding was computed inside them only.",
+        ),
     ],
 )
 def test_the_profile_decides_what_is_said_of_a_path(
@@ -101,6 +120,60 @@ def test_the_profile_decides_what_is_said_of_a_path(
 
 def test_a_path_without_a_profile_claims_nothing() -> None:
     assert "nothing proves" in evidence_sentence(changed(sample_path("slow", (1.0,), 0), evidence=None), 6)
+
+
+def test_a_path_outside_torch_is_neither_proven_nor_refuted() -> None:
+    evidence = Evidence(claim="one session of ONNX Runtime", ops={}, ok=True)
+    path = changed(sample_path("onnxruntime", (1.0,), 0), evidence=evidence)
+    assert not is_proved(path)
+    assert evidence_sentence(path, 6) == (
+        "Torch's profiler cannot look inside; it claims one session of ONNX Runtime."
+    )
+    assert evidence_words(path) == "not to be seen from torch: one session of ONNX Runtime"
+
+
+def test_a_verdict_on_many_paths_tells_of_the_fastest_few() -> None:
+    many = [sample_path(f"path-{number}", (10.0 + number,) * 8, 0) for number in range(7)]
+    sentence = verdict_sentence(run_with(*many))
+    assert sentence.count(";") == 5
+    assert sentence.endswith("2 more did no better.")
+
+
+def test_a_path_in_a_precision_of_its_own_is_named_by_both() -> None:
+    assert path_noun("packed@bf16") == "packed execution in bf16"
+    assert path_noun("onnxruntime@int8") == "ONNX Runtime in int8"
+
+
+def test_what_a_path_costs_once_is_said_beside_what_it_saves() -> None:
+    run = a_run_with_costs()
+    packed = run.path("packed")
+    assert preparation_sentence(packed) == ("Made ready in 40 ms, 42 MB of weights beside the model's own.")
+    assert break_even_sentence(run, packed) == (
+        "Preparing it and its first call cost 66 ms once, paid back after 11 batches like this one."
+    )
+    assert preparation_sentence(run.baseline) == break_even_sentence(run, run.baseline) == ""
+    free = changed(run.path("fast-nested"), first_call_ms=5.0)
+    assert break_even_sentence(run, free) == "It costs nothing once: it is ahead from the first batch."
+    assert [ms_words(value) for value in (0.44, 35.2, 2140.0)] == ["0.4 ms", "35 ms", "2.1 s"]
+
+
+def test_the_pick_is_said_with_its_facts_and_the_faster_one_with_its_error() -> None:
+    exact, approximate = recommendation_sentences(a_run_with_costs())
+    assert exact == (
+        "Choose packed execution for the same answer: 2.5x faster than the slow path (2.5x to 2.5x); its answers "
+        "differ by at most 1.0e-06, 10% of what is tolerated; what it costs once is paid back after 11 batches like "
+        "this one; it holds 42 MB of weights beside the model's own."
+    )
+    assert approximate.startswith(
+        "If an error of 0.02 in the hidden states is acceptable, choose packed execution in bf16: 5.0x faster "
+        "(5.0x to 5.0x), 2.0x faster than packed execution; "
+    )
+
+
+def test_where_nothing_is_faster_the_baseline_is_recommended() -> None:
+    (sentence,) = recommendation_sentences(run_with(sample_path("fast-mha", (20.0,) * 8, 6)))
+    assert sentence.startswith("Stay with the slow path")
+    assert recommendation_sentences(run_with()) == ()
 
 
 @pytest.mark.parametrize(

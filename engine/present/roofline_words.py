@@ -1,0 +1,46 @@
+"""How close the paths come to what the machine can do at best, in sentences; free of drawing libraries."""
+
+from engine.analysis.roofline import Reach, reaches, useful_flops
+from engine.present.wording import path_noun
+from engine.records import Run
+
+
+def peaks_words(run: Run) -> str:
+    """The machine's own peaks in a sentence; empty where they were not measured."""
+    if run.roofline is None:
+        return ""
+    peaks = ", ".join(f"{value:,.0f} in {name}" for name, value in run.roofline.matmul_gflops.items())
+    return (
+        f"This machine's own peaks, measured on {run.environment.threads} threads: {peaks} GFLOP/s in large linear "
+        f"layers, {run.roofline.memory_gb_s:.0f} GB/s of memory."
+    )
+
+
+def roofline_words(run: Run) -> str:
+    """The takeaway of `roofline_chart`: what the best path and the baseline reach."""
+    found = {what.name: what for what in reaches(run) if what.share is not None}
+    if not found:
+        return ""
+    best = max(found.values(), key=lambda what: what.share or 0)
+    sentence = f"{_reached(best)} of this machine's peak in useful work"
+    baseline = found.get(run.experiment.baseline)
+    if baseline is not None and baseline is not best:
+        sentence += f", {_reached(baseline)}"
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _reached(what: Reach) -> str:
+    return f"{path_noun(what.name)} reaches {what.share or 0:.0%}"
+
+
+def useful_words(run: Run) -> str:
+    """What counts as useful work here, and what is left out of the picture."""
+    if run.model_card is None:
+        return ""
+    gflop = useful_flops(run.model_card.shape, run.experiment.batch.lengths) / 1e9
+    left = [path_noun(what.name) for what in reaches(run) if what.share is None]
+    without = f" {' and '.join(left)} computes in a precision without a peak." if left else ""
+    return (
+        f"Useful work is the {gflop:,.2g} GFLOP that the real tokens need, the same for every path: padding that is "
+        f"computed counts as waste, and a path that leaves work out is credited with it all the same.{without}"
+    )
