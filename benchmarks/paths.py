@@ -4,7 +4,8 @@
                                [--precisions fp32,bf16] [--budget 20]
 
 Paired rounds in random order in one process on all cores; ratios are rival / packed, above 1 where packed is faster.
-A rival that takes more than OUTCLASSED times as long as the fastest in its first warm call keeps that one sample.
+A rival that takes more than OUTCLASSED times as long as the fastest in its first warm call keeps that one sample; a
+call of more than LONG_S seconds is not repeated to warm up.
 `packed, all states` gives every token's hidden state, as the rivals do; `packed` computes the last layer for the
 tokens that the classification head reads. glibc is told to keep freed memory, without which the fused paths lose up
 to a third of their time to page faults: rivals are compared at their best.
@@ -21,6 +22,7 @@ from math import exp, log
 from statistics import mean, median
 
 import torch
+from torch import Tensor
 
 from benchmarks.harness import batch_of, experiment, keep
 from engine.analysis.stats import median_interval, paired_ratios, speedup
@@ -41,7 +43,7 @@ from engine.settings import Settings
 
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 MODELS = ("minilm", "xlmr-base-random", "xlmr-large-random")
-OUTCLASSED = 2.5
+OUTCLASSED, LONG_S = 2.5, 5.0
 ALL_STATES = "packed, all states"
 RIVALS = ("bucketed", "openvino", "onnxruntime", "fast-nested", "compile", "hf-sdpa", "slow")
 """The quick ones first, so that the slow ones are known to be outclassed after one call."""
@@ -57,11 +59,21 @@ class Contestant:
     prepared: PreparedPath
 
 
+@dataclass(frozen=True)
+class Timing:
+    """Hidden states of the real tokens, (real tokens, width) fp32, and the seconds that they took."""
+
+    states: Tensor
+    seconds: float
+
+
 def main() -> None:
     """Print the table and the ratios, and keep them."""
     if not KEEP_MEMORY.items() <= os.environ.items():
         os.execve(  # noqa: S606  (glibc reads these when a process starts)
-            sys.executable, [sys.executable, "-m", "benchmarks.paths", *sys.argv[1:]], {**os.environ, **KEEP_MEMORY}
+            sys.executable,
+            [sys.executable, "-m", "benchmarks.paths", *sys.argv[1:]],
+            {**os.environ, **KEEP_MEMORY},
         )
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -76,12 +88,23 @@ def main() -> None:
     roofline = measure_roofline(torch.device("cpu"), time.perf_counter)
     for model in asked.models.split(","):
         loaded = load_model(CATALOG[model], "fp32", "cpu", Settings(), lambda _event: None, time.perf_counter)
+        references = dict[str, Timing]()
         for precision in asked.precisions.split(","):
             contestants, missing = ready(loaded, precision)
             for name in asked.batches.split(","):
-                cells.append(cell(loaded, name, precision, contestants, missing, asked.budget))
+                batch = batch_of(loaded, name)
+                if name not in references:
+                    references[name] = states(EXECUTION_PATHS["slow"].prepare(loaded.model), batch)
+                cells.append(
+                    cell(loaded, batch, precision, contestants, references[name], asked.budget)
+                    | {"missing": missing}
+                )
                 print_cell(cells[-1])
-                keep(asked.keep, {**summary(cells), "roofline": roofline.model_dump(), "cells": cells}, quiet=True)
+                keep(
+                    asked.keep,
+                    {**summary(cells), "roofline": roofline.model_dump(), "cells": cells},
+                    quiet=True,
+                )
             del contestants
             gc.collect()
         del loaded
@@ -106,26 +129,33 @@ def ready(loaded: LoadedModel, precision: DType) -> tuple[list[Contestant], dict
     return found, missing
 
 
+def states(prepared: PreparedPath, batch: TokenBatch) -> Timing:
+    """Hidden states of the real tokens, and how long that took."""
+    start = time.perf_counter()
+    found = hidden_states(prepared, batch)
+    return Timing(found, time.perf_counter() - start)
+
+
 def cell(
     loaded: LoadedModel,
-    batch_name: str,
+    batch: TokenBatch,
     precision: DType,
     contestants: Sequence[Contestant],
-    missing: dict[str, str],
+    reference: Timing,
     budget_s: float,
 ) -> dict[str, object]:
     """One model, one batch, one precision: errors against the fp32 slow path, times, ratios."""
-    batch = batch_of(loaded, batch_name)
-    reference = hidden_states(EXECUTION_PATHS["slow"].prepare(loaded.model), batch)
     errors: dict[str, dict[str, float]] = {}
     first_s: dict[str, float] = {}
     for contestant in contestants:
-        differences = hidden_states(contestant.prepared, batch) - reference
+        is_reference = contestant.name == "slow" and precision == "fp32"
+        seen = reference if is_reference else states(contestant.prepared, batch)
+        differences = seen.states - reference.states
         errors[contestant.name] = {
             "max": float(differences.abs().max()),
             "rms": float(differences.pow(2).mean().sqrt()),
         }
-        first_s[contestant.name] = one_call_s(contestant, batch)
+        first_s[contestant.name] = one_call_s(contestant, batch, seen.seconds)
     fastest_s = min(first_s.values())
     raced = [c for c in contestants if first_s[c.name] <= OUTCLASSED * fastest_s]
     blocks = {c.name: timed_block(c, batch) for c in raced}
@@ -138,7 +168,7 @@ def cell(
     best = min(rivals, key=times_ms.__getitem__)
     return {
         "model": loaded.card.name,
-        "batch": batch_name,
+        "batch": batch.record.name,
         "precision": precision,
         "shape": batch.record.shape,
         "real tokens": batch.record.real_tokens,
@@ -146,7 +176,6 @@ def cell(
         "load before": load_before,
         "median_ms": {name: round(ms, 3) for name, ms in sorted(times_ms.items(), key=lambda item: item[1])},
         "measured once": [name for name in first_s if name not in blocks],
-        "missing": missing,
         "errors": errors,
         "best rival": best,
         "best rival / packed": ratio(rounds.samples_ms, times_ms, best, "packed"),
@@ -155,11 +184,12 @@ def cell(
     }
 
 
-def one_call_s(contestant: Contestant, batch: TokenBatch) -> float:
-    """Seconds of a forward; the second one where that is quick, because the first may still compile or allocate."""
+def one_call_s(contestant: Contestant, batch: TokenBatch, states_s: float) -> float:
+    """Seconds of a warm forward; where the hidden states took long already, that stands for it."""
+    if states_s > LONG_S:
+        return states_s
     call = timed(contestant, batch)
-    first_s = seconds(call)
-    return min(first_s, seconds(call)) if first_s < 5 else first_s
+    return min(seconds(call), seconds(call))
 
 
 def seconds(call: Timed) -> float:
@@ -219,7 +249,11 @@ def extras(
 def linear_gflops(loaded: LoadedModel, batch: TokenBatch, packed: PreparedPath) -> float:
     """GFLOP/s of the linear layers in a profile of all hidden states."""
     shape = loaded.card.shape
-    a_token = shape.num_encoder_layers * 2 * (4 * shape.embedding_dim**2 + 2 * shape.embedding_dim * shape.ffn_dimension)
+    a_token = (
+        shape.num_encoder_layers
+        * 2
+        * (4 * shape.embedding_dim**2 + 2 * shape.embedding_dim * shape.ffn_dimension)
+    )
     profiled = profile(replace(packed, forward=packed.hidden), batch.tokens, time.perf_counter, forwards=10)
     self_ms = sum(row.self_ms for row in profiled.ops if row.name == PACKED_LINEAR)
     return a_token * batch.record.real_tokens / self_ms / 1e6
