@@ -9,17 +9,14 @@ from pages.kit import nav
 
 nav.guard()
 
-from engine.catalog import PATHS
-from engine.present.wording import path_title
 from pages.kit.address import find_again, keep_in_address, link_to_share
-from pages.kit.choosing import chosen_model, devices
+from pages.kit.choosing import choose_paths, chosen_model, devices
 from pages.kit.fleet import choose_machine, fleet_runs, show_fleet, slot_of
 from pages.kit.history import show_run
 from pages.kit.job_panel import job_panel
 from pages.kit.results import show_traces
 from pages.kit.running import offers_traces, start_run
 from pages.kit.state import (
-    DEFAULT_PATHS,
     RUN_SLOT,
     TUTORIAL_ITERATIONS,
     UNTIL_PRECISE,
@@ -37,17 +34,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     st.page_link(nav.MODEL, label=chosen_model().title, icon=":material/deployed_code:")
     st.page_link(nav.BATCH, label=f"{lab.batch.name}, {texts}", icon=":material/format_list_bulleted:")
 
-st.pills(
-    "Paths",
-    list(PATHS),
-    selection_mode="multi",
-    default=DEFAULT_PATHS,
-    format_func=path_title,
-    key="bench_paths",
-    bind="query-params",
-    help="The slow path is always measured too: it is the baseline.",
-    wrap=True,
-)
+choose_paths()
 with st.container(horizontal=True, vertical_alignment="top"):
     st.segmented_control(
         "Rounds",

@@ -1,4 +1,4 @@
-"""The command line: `python -m engine models | circumstances | run | tutorial | doctor | compare | conclude | child`.
+"""The command line: `python -m engine models | circumstances | run | tutorial | doctor | compare | conclude | script`.
 
 Results go to standard output, progress and refusals to standard error; a refusal exits with code 2. torch is
 imported only by the commands that measure or examine.
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from engine.cli.comparing import compare, conclude
 from engine.cli.examining import doctor
+from engine.cli.exporting import script
 from engine.cli.listing import circumstances, models
 from engine.cli.measuring import run, tutorial
 from engine.errors import Refusal
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (models, circumstances, run, tutorial, doctor, compare, conclude):
+for command in (models, circumstances, run, tutorial, doctor, compare, conclude, script):
     app.command()(command)
 
 

@@ -1,18 +1,20 @@
-"""Choosing and loading a model, shared by the Overview and the Model page."""
+"""Choosing and loading a model, shared by the Overview and the Model page, and choosing paths on the Benchmark page."""
 
 import shutil
 
 import streamlit as st
 
-from engine.catalog import CATALOG, DEFAULT_MODEL
+from engine.catalog import CATALOG, DEFAULT_MODEL, PATHS
 from engine.desk.tickets import TicketView
 from engine.errors import Refusal
 from engine.events import LoadRequest
 from engine.records import ModelCard, ModelSpec
 from engine.hosting import find_offered_model
+from engine.present.tutorial import TUTORIAL_PATHS
+from engine.present.wording import path_title
 from engine.settings import load_settings
 from pages.kit.job_panel import job_panel
-from pages.kit.state import submit, the_lab
+from pages.kit.state import DEFAULT_PATHS, PATH_KEYS, submit, the_lab
 
 LOAD_SLOT = "load"
 SOURCES = {
@@ -42,6 +44,49 @@ def chosen_model() -> ModelSpec:
 def devices() -> tuple[str, ...]:
     """Devices that may be there, told without torch: a GPU shows by its driver, and the child checks for itself."""
     return ("cpu", "cuda") if shutil.which("nvidia-smi") else ("cpu",)
+
+
+def choose_paths() -> None:
+    """The paths to measure: the tutorial's, what goes beyond it, and, out of the way, those in lower precision."""
+    tutorials, beyond, lower = PATH_KEYS
+    _path_pills(
+        "Paths of the tutorial",
+        [name for name in PATHS if name in TUTORIAL_PATHS],
+        tutorials,
+        "The slow path is always measured too: it is the baseline.",
+        DEFAULT_PATHS,
+    )
+    others = [name for name in PATHS if name not in TUTORIAL_PATHS]
+    _path_pills(
+        "Beyond the fastpath",
+        [name for name in others if "@" not in name],
+        beyond,
+        "Other ways to run the same weights; each is checked for the same answer first.",
+    )
+    chosen = len(st.session_state.get(lower) or ())
+    with st.expander(
+        f"In lower precision{f', {chosen} chosen' if chosen else ''}", icon=":material/compress:"
+    ):
+        _path_pills(
+            "In a precision of their own, whatever the model is in",
+            [name for name in others if "@" in name],
+            lower,
+            "Faster where the processor has units for it, and less exact: the result says by how much.",
+        )
+
+
+def _path_pills(label: str, names: list[str], key: str, words: str, default: tuple[str, ...] = ()) -> None:
+    st.pills(
+        label,
+        names,
+        selection_mode="multi",
+        default=default,
+        format_func=path_title,
+        key=key,
+        bind="query-params",
+        help=words,
+        wrap=True,
+    )
 
 
 def model_label(name: str) -> str:

@@ -21,6 +21,7 @@ from engine.present.explanations import ladder_chart, ladder_words, waterfall_ch
 from engine.present.report import operators_csv, report_markdown
 from engine.present.roofline_charts import has_roofline, roofline_chart
 from engine.present.roofline_words import peaks_words, roofline_words, useful_words
+from engine.present.script import recommended_path, script_of
 from engine.present.wording import (
     agreement_sentence,
     break_even_sentence,
@@ -29,6 +30,7 @@ from engine.present.wording import (
     machine_sentence,
     others,
     page_fault_sentence,
+    path_noun,
     path_title,
     percentile_words,
     preparation_sentence,
@@ -214,11 +216,13 @@ def show_rounds(run: Run, key: str) -> None:
 
 
 def show_downloads(run: Run, key: str) -> None:
-    """The run as JSON, its operators as CSV, its report as Markdown."""
+    """The run as JSON, its operators as CSV, its report as Markdown, the path to choose as a script."""
+    chosen = recommended_path(run)
     files = (
         ("Run", "json", "application/json", run.model_dump_json(indent=1)),
         ("Operators", "csv", "text/csv", operators_csv(run)),
         ("Report", "md", "text/markdown", report_markdown(run)),
+        ("Script", "py", "text/x-python", script_of(run, chosen)),
     )
     with st.container(horizontal=True):
         for label, kind, mime, data in files:
@@ -229,6 +233,7 @@ def show_downloads(run: Run, key: str) -> None:
                 mime=mime,
                 key=f"{key}_download_{kind}",
                 icon=":material/download:",
+                help=f"Runs {path_noun(chosen)} outside the app." if kind == "py" else None,
                 on_click="ignore",
             )
 

@@ -30,6 +30,8 @@ DOCTOR_SLOT = "doctor"
 TOLD_SLOTS = (RUN_SLOT, DOCTOR_SLOT)
 """Work that takes long enough for people to go elsewhere."""
 DEFAULT_PATHS = ("slow", "fast-mha", "fast-nested")
+PATH_KEYS = ("bench_paths", "bench_beyond", "bench_lower")
+"""Keys of the Benchmark page's choices of paths: the tutorial's, those beyond it, those in lower precision."""
 UNTIL_PRECISE, TUTORIAL_ITERATIONS = "Until precise", "10, as in the tutorial"
 BUDGET_S = 20.0
 """Seconds of rounds, so that load, warm-up and profile included a verdict takes less than a minute."""
@@ -178,7 +180,7 @@ def experiment_of_session() -> Experiment:
         Refusal: the settings do not fit together.
     """
     lab, session = the_lab(), st.session_state
-    chosen = session.get("bench_paths") or DEFAULT_PATHS
+    chosen = [name for key in PATH_KEYS for name in session.get(key) or ()] or DEFAULT_PATHS
     rounds = session.get("bench_rounds", UNTIL_PRECISE)
     try:
         return Experiment(

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine.analysis.ladder import LADDER
-from engine.present.wording import verdict_sentence
+from engine.present.wording import recommendation_sentences, verdict_sentence
 from engine.presets import PRESETS
 from engine.records import read_run
 from pages.kit import nav
@@ -54,7 +54,7 @@ def test_load_preset_and_run_on_the_overview_lead_to_a_verdict(app: AppTest) -> 
     assert app.title[0].value == "Benchmark"
     assert app.success[0].value == verdict_sentence(SAMPLE)
     assert lab(app).ended["run"].run.experiment.batch == PRESETS["tutorial-small"]
-    assert [app.get_by_key(f"bench_download_{kind}").label for kind in ("json", "csv", "md")]
+    assert [app.get_by_key(f"bench_download_{kind}").label for kind in ("json", "csv", "md", "py")]
 
 
 def test_a_model_loaded_a_second_time_is_told_to_be_in_memory(app: AppTest) -> None:
@@ -179,6 +179,26 @@ def test_the_baseline_is_measured_even_when_it_is_not_chosen(app: AppTest) -> No
     run_until(app, lambda app: app.success)
     experiment = lab(app).ended["run"].run.experiment
     assert (experiment.paths, experiment.iterations, experiment.threads) == (("slow", "fast-nested"), 10, 1)
+
+
+def test_paths_of_every_group_are_measured_together(app: AppTest) -> None:
+    app.switch_page(nav.BENCHMARK).run()
+    app.pills(key="bench_paths").set_value([]).run()
+    app.pills(key="bench_beyond").set_value(["packed"]).run()
+    app.pills(key="bench_lower").set_value(["packed@bf16"]).run()
+    assert app.expander[0].label == "In lower precision, 1 chosen"
+    app.button(key="bench_run").click().run()
+    run_until(app, lambda app: app.success)
+    assert lab(app).ended["run"].run.experiment.paths == ("slow", "packed", "packed@bf16")
+
+
+def test_a_result_says_which_path_to_choose_and_leads_to_its_script(app: AppTest) -> None:
+    app.switch_page(nav.BENCHMARK).run()
+    app.button(key="bench_run").click().run()
+    run_until(app, lambda app: app.success)
+    assert "Which to choose" in words(app.markdown)
+    assert recommendation_sentences(SAMPLE)[0] in words(app.markdown)
+    assert app.get_by_key("bench_download_py").label == "Script (.py)"
 
 
 def test_operators_are_shown_by_self_and_by_total_time(app: AppTest) -> None:

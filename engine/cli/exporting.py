@@ -1,0 +1,21 @@
+"""The command `script`: a stored run's path as a Python script. Nothing is measured."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.cli.files import read_bytes
+from engine.present.script import recommended_path, script_of
+from engine.records import read_run
+
+
+def script(
+    file: Annotated[Path, typer.Argument(help="A run's JSON file.")],
+    path: Annotated[
+        str | None, typer.Option(help="An execution path of the run; else the one to choose.")
+    ] = None,
+) -> None:
+    """Print the few lines of Python that run a stored run's model on a path outside the app."""
+    run = read_run(read_bytes(file))
+    typer.echo(script_of(run, path or recommended_path(run)), nl=False)
