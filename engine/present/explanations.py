@@ -38,7 +38,7 @@ def waterfall_chart(baseline: PathResult, path: PathResult) -> Drawing:
     labels = base.mark_text(align="left", dx=6, fontSize=12, color=GUIDE_COLOUR).encode(
         y=y, x="right:Q", text="label:N"
     )
-    return alt.layer(bars, labels).properties(height=30 * len(data) + 60)
+    return alt.layer(bars, labels).properties(height=30 * len(data) + 150)
 
 
 def waterfall_data(baseline: PathResult, path: PathResult) -> pd.DataFrame:

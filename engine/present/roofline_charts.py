@@ -21,11 +21,11 @@ def roofline_chart(run: Run) -> Drawing:
     """
     data = roofline_data(run)
     y = alt.Y("path:N", sort=list(data["path"]), title=None, axis=alt.Axis(labelLimit=160))
-    top = max(1.0, *data["share"]) * 1.25
+    top = max(1.0, *data["share"]) * 1.12
     x = alt.X(
         "share:Q",
-        title="Useful work, share of this machine's peak",
-        scale=alt.Scale(domain=[0, top]),
+        title="Share of the peak",
+        scale=alt.Scale(domain=[0, top], nice=False),
         axis=alt.Axis(format="%", tickCount=5),
     )
     base = alt.Chart(data)
@@ -69,5 +69,5 @@ def _row(what: Reach) -> dict[str, object]:
         "gflops": what.gflops,
         "share": what.share,
         "memory_bound": what.memory_bound,
-        "label": f"{what.share or 0:.0%}, {what.gflops:,.0f} GFLOP/s",
+        "label": f"{what.share or 0:.0%}",
     }

@@ -22,7 +22,7 @@ def roofline_words(run: Run) -> str:
     if not found:
         return ""
     best = max(found.values(), key=lambda what: what.share or 0)
-    sentence = f"{_reached(best)} of this machine's peak in useful work"
+    sentence = f"in useful work {_reached(best)} of this machine's peak"
     baseline = found.get(run.experiment.baseline)
     if baseline is not None and baseline is not best:
         sentence += f", {_reached(baseline)}"
@@ -30,7 +30,7 @@ def roofline_words(run: Run) -> str:
 
 
 def _reached(what: Reach) -> str:
-    return f"{path_noun(what.name)} reaches {what.share or 0:.0%}"
+    return f"{path_noun(what.name)} reaches {what.share or 0:.0%} ({what.gflops:,.0f} GFLOP/s)"
 
 
 def useful_words(run: Run) -> str:
@@ -43,4 +43,14 @@ def useful_words(run: Run) -> str:
     return (
         f"Useful work is the {gflop:,.2g} GFLOP that the real tokens need, the same for every path: padding that is "
         f"computed counts as waste, and a path that leaves work out is credited with it all the same.{without}"
+    )
+
+
+def memory_words(run: Run) -> str:
+    """What the ticks of `roofline_chart` are; empty where memory ends no path before its units do."""
+    if all((what.memory_bound or 1) >= 1 for what in reaches(run)):
+        return ""
+    return (
+        "A tick is where memory ends a path: what is left of the peak where every weight is fetched from memory once "
+        "a forward. Caches may take a small model beyond it."
     )

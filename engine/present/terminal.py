@@ -19,7 +19,6 @@ from engine.present.wording import (
     agreement_words,
     evidence_words,
     interval_words,
-    is_proved,
     ms_words,
     page_fault_sentence,
     recommendation_sentences,
@@ -104,7 +103,7 @@ def _error(run: Run, path: PathResult) -> str:
 
 
 def _proof(path: PathResult) -> str:
-    if path.evidence is None or not is_proved(path):
+    if path.evidence is None:
         return ""
     return "proven" if path.evidence.ok else "refuted"
 

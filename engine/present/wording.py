@@ -1,7 +1,7 @@
 """A run in sentences: what is faster, what the profile proves, and what could not be measured. Pure functions."""
 
 from engine.analysis.break_even import break_even_batches, once_ms
-from engine.analysis.recommend import Pick, Recommendation, recommend
+from engine.analysis.recommend import Pick, Recommendation, keeps_the_answer, recommend
 from engine.analysis.stats import paired_ratios, percentile, speedup
 from engine.analysis.waterfall import MANY_PAGE_FAULTS
 from engine.catalog import PATHS
@@ -11,6 +11,8 @@ FUSED_LAYER = "aten::_transformer_encoder_layer_fwd"
 NESTED_CONVERSION = "aten::_nested_tensor_from_mask"
 SDPA = "aten::scaled_dot_product_attention"
 PACKED_LINEAR = "mkldnn::_linear_pointwise"
+PEERS = ("compile", "hf-sdpa", "onnxruntime", "openvino")
+"""Paths by other libraries and compilers: of their insides torch's profiler sees what they claim, and no more."""
 MOST_CLAUSES = 5
 """Paths that a verdict tells of one by one."""
 
@@ -137,20 +139,16 @@ def evidence_sentence(path: PathResult, layers: int | None) -> str:
     return f"Claims {path.evidence.claim}, but its profile shows otherwise: {seen}."
 
 
-def is_proved(path: PathResult) -> bool:
-    """Whether operators were counted that prove or refute what a path claims; outside torch none can be."""
-    return path.evidence is not None and bool(path.evidence.ops)
-
-
 def _seen(path: PathResult, layers: int | None) -> str:
-    """What was counted in a path's profile, in words; of a path outside torch, only what it claims."""
+    """What was counted in a path's profile, in words."""
     assert path.evidence is not None  # noqa: S101  (the callers ask first)
-    ops = path.evidence.ops
-    if not ops:
-        return f"torch's profiler cannot look inside; it claims {path.evidence.claim}"
+    ops, base = path.evidence.ops, path.name.partition("@")[0]
+    if base in PEERS:
+        counts = ", ".join(f"{calls:g} of {name.partition('::')[2]}" for name, calls in ops.items())
+        return path.evidence.claim if path.evidence.ok else f"{counts} a forward"
     if ops.get(PACKED_LINEAR):
         parts = [f"{ops[PACKED_LINEAR]:g} linear layers ran on laid-out weights, no padding was computed"]
-    elif path.name.partition("@")[0] == "bucketed" and layers and not ops.get(FUSED_LAYER):
+    elif base == "bucketed" and layers and not ops.get(FUSED_LAYER):
         parts = [
             f"{_groups(ops.get(SDPA, 0) / layers)} of like length, padding was computed inside them only"
         ]
@@ -179,8 +177,6 @@ def evidence_words(path: PathResult) -> str:
     if path.evidence is None:
         return "no profile"
     claim = path.evidence.claim
-    if not path.evidence.ops:
-        return f"not to be seen from torch: {claim}"
     return f"proven: {claim}" if path.evidence.ok else f"refuted: {claim}; {_seen(path, None)}"
 
 
@@ -202,6 +198,8 @@ def agreement_sentence(run: Run, path: PathResult) -> str:
     if path.agreement.max_abs_error is None:
         return "Its outputs are not all numbers: do not use it on this batch."
     error, allowed = f"{path.agreement.max_abs_error:.1e}", f"{path.agreement.tolerance:.0e}"
+    if path.agreement.ok and not keeps_the_answer(run, path):
+        return f"Close answer: in {path.dtype} outputs differ by at most {error}, {allowed} is allowed."
     if path.agreement.ok:
         return f"Same answer: outputs differ by at most {error}, {allowed} is allowed."
     return f"Different answer: outputs differ by {error}, {allowed} is allowed; do not use it."
@@ -256,7 +254,7 @@ def _exact_words(run: Run, found: Recommendation) -> str:
     simpler = f" It is as fast as {equal}, and simpler." if equal else ""
     return (
         f"Choose {path_noun(pick.name)} for the same answer: {speedup_text(pick.speedup)} faster than {baseline}"
-        f"{_within(pick)}; {_price(pick)}.{simpler}"
+        f"{_within(pick)}, differing by at most {pick.max_abs_error:.1e}; {_price(pick)}.{simpler}"
     )
 
 
@@ -277,14 +275,12 @@ def _within(pick: Pick) -> str:
 
 def _price(pick: Pick) -> str:
     """What a pick costs: accuracy, what is paid once, memory."""
-    parts = [
-        f"its answers differ by at most {pick.max_abs_error:.1e}, {pick.error_share:.0%} of what is tolerated"
-    ]
+    parts = [f"{pick.error_share:.0%} of the error that is tolerated"]
     if pick.break_even_batches:
-        parts.append(f"what it costs once is paid back after {_batches(pick.break_even_batches)}")
+        parts.append(f"paid back after {_batches(pick.break_even_batches)}")
     if pick.weights_mb:
-        parts.append(f"it holds {pick.weights_mb:,.0f} MB of weights beside the model's own")
-    return "; ".join(parts)
+        parts.append(f"{pick.weights_mb:,.0f} MB of weights beside the model's own")
+    return ", ".join(parts)
 
 
 def machine_sentence(run: Run) -> str:

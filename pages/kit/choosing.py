@@ -63,20 +63,21 @@ def choose_paths() -> None:
         beyond,
         "Other ways to run the same weights; each is checked for the same answer first.",
     )
-    chosen = len(st.session_state.get(lower) or ())
-    with st.expander(
-        f"In lower precision{f', {chosen} chosen' if chosen else ''}", icon=":material/compress:"
-    ):
-        _path_pills(
+    with st.expander("In lower precision", icon=":material/compress:"):
+        chosen = _path_pills(
             "In a precision of their own, whatever the model is in",
             [name for name in others if "@" in name],
             lower,
             "Faster where the processor has units for it, and less exact: the result says by how much.",
         )
+    if chosen:
+        st.caption(f"Chosen in lower precision: {'; '.join(map(path_title, chosen))}.")
 
 
-def _path_pills(label: str, names: list[str], key: str, words: str, default: tuple[str, ...] = ()) -> None:
-    st.pills(
+def _path_pills(
+    label: str, names: list[str], key: str, words: str, default: tuple[str, ...] = ()
+) -> list[str]:
+    chosen: list[str] = st.pills(
         label,
         names,
         selection_mode="multi",
@@ -87,6 +88,7 @@ def _path_pills(label: str, names: list[str], key: str, words: str, default: tup
         help=words,
         wrap=True,
     )
+    return chosen
 
 
 def model_label(name: str) -> str:

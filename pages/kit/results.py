@@ -20,13 +20,12 @@ from engine.present.charts import (
 from engine.present.explanations import ladder_chart, ladder_words, waterfall_chart, waterfall_words
 from engine.present.report import operators_csv, report_markdown
 from engine.present.roofline_charts import has_roofline, roofline_chart
-from engine.present.roofline_words import peaks_words, roofline_words, useful_words
+from engine.present.roofline_words import memory_words, peaks_words, roofline_words, useful_words
 from engine.present.script import recommended_path, script_of
 from engine.present.wording import (
     agreement_sentence,
     break_even_sentence,
     evidence_sentence,
-    is_proved,
     machine_sentence,
     others,
     page_fault_sentence,
@@ -114,7 +113,7 @@ def _badges(path: PathResult) -> None:
     label = verdict_label(path)
     colour, icon = _VERDICT_LOOKS.get(label, ("orange", ":material/help:"))
     st.badge(label, color=colour, icon=icon)
-    if path.evidence is not None and is_proved(path):
+    if path.evidence is not None:
         kept = path.evidence.ok
         st.badge(
             "as claimed" if kept else "not as claimed",
@@ -203,10 +202,7 @@ def show_roofline(run: Run, key: str) -> None:
     with st.expander("How close to this machine's peak", icon=":material/roofing:"):
         st.altair_chart(roofline_chart(run), key=f"{key}_roofline", alt=roofline_words(run))
         st.caption(f"{roofline_words(run)} {peaks_words(run)}")
-        st.caption(
-            f"{useful_words(run)} A tick is where memory ends it: what is left of the peak where every weight is "
-            "fetched from memory once a forward; caches may take a small model beyond it."
-        )
+        st.caption(f"{useful_words(run)} {memory_words(run)}")
 
 
 def show_rounds(run: Run, key: str) -> None:

@@ -186,7 +186,7 @@ def test_paths_of_every_group_are_measured_together(app: AppTest) -> None:
     app.pills(key="bench_paths").set_value([]).run()
     app.pills(key="bench_beyond").set_value(["packed"]).run()
     app.pills(key="bench_lower").set_value(["packed@bf16"]).run()
-    assert app.expander[0].label == "In lower precision, 1 chosen"
+    assert "Chosen in lower precision: Packed, bf16." in words(app.caption)
     app.button(key="bench_run").click().run()
     run_until(app, lambda app: app.success)
     assert lab(app).ended["run"].run.experiment.paths == ("slow", "packed", "packed@bf16")

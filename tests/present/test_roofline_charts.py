@@ -4,7 +4,7 @@ import json
 
 from engine.analysis.conclude import concluded
 from engine.present.roofline_charts import has_roofline, roofline_chart, roofline_data
-from engine.present.roofline_words import peaks_words, roofline_words, useful_words
+from engine.present.roofline_words import memory_words, peaks_words, roofline_words, useful_words
 from tests.samples import a_run_with_costs, sample_run
 
 
@@ -26,7 +26,9 @@ def test_memory_is_drawn_where_it_ends_a_path_before_the_peak_does() -> None:
 def test_the_words_say_what_the_bars_show() -> None:
     run = a_run_with_costs()
     assert "200 in fp32, 400 in bf16 GFLOP/s" in peaks_words(run)
-    assert "of this machine's peak in useful work, the slow path reaches" in roofline_words(run)
+    assert roofline_words(run).startswith("In useful work packed execution in bf16 reaches")
+    assert "of this machine's peak, the slow path reaches" in roofline_words(run)
+    assert memory_words(run).startswith("A tick is where memory ends a path")
     assert "padding that is computed counts as waste" in useful_words(run)
 
 
@@ -41,4 +43,4 @@ def test_a_precision_without_a_peak_is_named_and_not_drawn() -> None:
 def test_an_older_run_has_no_roofline() -> None:
     run = concluded(sample_run())
     assert not has_roofline(run)
-    assert roofline_words(run) == peaks_words(run) == ""
+    assert roofline_words(run) == peaks_words(run) == memory_words(run) == ""

@@ -13,7 +13,6 @@ from engine.present.wording import (
     evidence_sentence,
     evidence_words,
     interval_words,
-    is_proved,
     ms_words,
     path_noun,
     preparation_sentence,
@@ -122,14 +121,22 @@ def test_a_path_without_a_profile_claims_nothing() -> None:
     assert "nothing proves" in evidence_sentence(changed(sample_path("slow", (1.0,), 0), evidence=None), 6)
 
 
-def test_a_path_outside_torch_is_neither_proven_nor_refuted() -> None:
-    evidence = Evidence(claim="one session of ONNX Runtime", ops={}, ok=True)
-    path = changed(sample_path("onnxruntime", (1.0,), 0), evidence=evidence)
-    assert not is_proved(path)
-    assert evidence_sentence(path, 6) == (
-        "Torch's profiler cannot look inside; it claims one session of ONNX Runtime."
-    )
-    assert evidence_words(path) == "not to be seen from torch: one session of ONNX Runtime"
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        (True, "Torch computes the head and nothing else."),
+        (
+            False,
+            "Claims torch computes the head and nothing else, but its profile shows otherwise: "
+            "0 of _transformer_encoder_layer_fwd, 26 of linear a forward.",
+        ),
+    ],
+)
+def test_a_path_of_another_library_is_held_against_its_claim(kept: bool, expected: str) -> None:
+    ops = {FUSED: 0.0, "aten::linear": 2.0 if kept else 26.0}
+    evidence = Evidence(claim="torch computes the head and nothing else", ops=ops, ok=kept)
+    path = changed(sample_path("onnxruntime@int8", (1.0,), 0), evidence=evidence)
+    assert evidence_sentence(path, 6) == expected
 
 
 def test_a_verdict_on_many_paths_tells_of_the_fastest_few() -> None:
@@ -160,14 +167,20 @@ def test_what_a_path_costs_once_is_said_beside_what_it_saves() -> None:
 def test_the_pick_is_said_with_its_facts_and_the_faster_one_with_its_error() -> None:
     exact, approximate = recommendation_sentences(a_run_with_costs())
     assert exact == (
-        "Choose packed execution for the same answer: 2.5x faster than the slow path (2.5x to 2.5x); its answers "
-        "differ by at most 1.0e-06, 10% of what is tolerated; what it costs once is paid back after 11 batches like "
-        "this one; it holds 42 MB of weights beside the model's own."
+        "Choose packed execution for the same answer: 2.5x faster than the slow path (2.5x to 2.5x), differing by at "
+        "most 1.0e-06; 10% of the error that is tolerated, paid back after 11 batches like this one, 42 MB of weights "
+        "beside the model's own."
     )
     assert approximate.startswith(
         "If an error of 0.02 in the hidden states is acceptable, choose packed execution in bf16: 5.0x faster "
-        "(5.0x to 5.0x), 2.0x faster than packed execution; "
+        "(5.0x to 5.0x), 2.0x faster than packed execution; 10% of the error that is tolerated, "
     )
+
+
+def test_a_lower_precision_gives_a_close_answer_and_not_the_same() -> None:
+    run = a_run_with_costs()
+    assert agreement_sentence(run, run.path("packed@bf16")).startswith("Close answer: in bf16 outputs differ")
+    assert agreement_sentence(run, run.path("packed")).startswith("Same answer")
 
 
 def test_where_nothing_is_faster_the_baseline_is_recommended() -> None:
