@@ -159,6 +159,26 @@ PATHS: dict[str, PathSpec] = {
             explanation="Padding-free: real tokens only, on weights laid out once for this processor.",
         ),
         PathSpec(
+            name="compile",
+            title="torch.compile",
+            explanation="The slow path compiled by torch.compile into one graph, for any shape.",
+        ),
+        PathSpec(
+            name="hf-sdpa",
+            title="Hugging Face, SDPA",
+            explanation="Hugging Face's own code for the same encoder, on the same weights.",
+        ),
+        PathSpec(
+            name="onnxruntime",
+            title="ONNX Runtime",
+            explanation="The encoder exported to ONNX and run by ONNX Runtime; CPU only.",
+        ),
+        PathSpec(
+            name="openvino",
+            title="OpenVINO",
+            explanation="The encoder converted for OpenVINO and run by it in fp32; CPU only.",
+        ),
+        PathSpec(
             name="slow@bf16",
             title="Slow path, bf16",
             explanation="The slow path on a copy of the model in bfloat16.",
@@ -177,6 +197,26 @@ PATHS: dict[str, PathSpec] = {
             name="packed@bf16",
             title="Packed, bf16",
             explanation="Padding-free with bfloat16 linear layers and attention; residuals and norms stay in fp32.",
+        ),
+        PathSpec(
+            name="compile@bf16",
+            title="torch.compile, bf16",
+            explanation="The slow path compiled by torch.compile, on a copy of the model in bfloat16.",
+        ),
+        PathSpec(
+            name="hf-sdpa@bf16",
+            title="Hugging Face, SDPA, bf16",
+            explanation="Hugging Face's own code, on a copy of the model in bfloat16.",
+        ),
+        PathSpec(
+            name="openvino@bf16",
+            title="OpenVINO, bf16",
+            explanation="OpenVINO computing in bfloat16, where the processor can; CPU only.",
+        ),
+        PathSpec(
+            name="onnxruntime@int8",
+            title="ONNX Runtime, int8",
+            explanation="ONNX Runtime's dynamic quantisation: 8-bit weights and activations, and their error.",
         ),
     )
 }

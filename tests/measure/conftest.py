@@ -1,14 +1,20 @@
-"""A loopback server for downloads, and empty homes for what is fetched."""
+"""A loopback server for downloads, empty homes for what is fetched, and MiniLM made ready for each path once."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from huggingface_hub import constants
 from loopback import Loopback, LoopbackServer
 
 from engine.events import Event
+
+if TYPE_CHECKING:
+    from engine.measure.models import LoadedModel
+    from engine.measure.paths import PreparedPath
 
 
 @pytest.fixture
@@ -42,3 +48,14 @@ def torch_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def told() -> list[Event]:
     """Where a test's `tell` puts its events: pass `told.append`."""
     return []
+
+
+@pytest.fixture(scope="session")
+def prepared(
+    minilm: "LoadedModel", tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], "PreparedPath"]:
+    """A path of MiniLM by name, made ready once: compiling and exporting take seconds."""
+    from engine.measure.paths import EXECUTION_PATHS
+
+    exports = tmp_path_factory.mktemp("exports")
+    return cache(lambda name: EXECUTION_PATHS[name].prepare(minilm.model, exports))

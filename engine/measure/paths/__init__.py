@@ -6,8 +6,12 @@ A name with `@` is the same path in a precision of its own, whatever the model w
 from engine.measure.packing import pack
 from engine.measure.paths import (
     bucketed,
+    compiled,
     fast_mha,
     fast_nested,
+    hf_sdpa,
+    onnxruntime_path,
+    openvino_path,
     packed,
     slow,
     slow_grad,
@@ -27,10 +31,18 @@ EXECUTION_PATHS: dict[str, ExecutionPath] = {
         tutorial_mha.PATH,
         bucketed.PATH,
         packed.PATH,
+        compiled.PATH,
+        hf_sdpa.PATH,
+        onnxruntime_path.PATH,
+        openvino_path.PATH,
         slow.IN_BF16,
         fast_nested.IN_BF16,
         bucketed.IN_BF16,
         packed.IN_BF16,
+        compiled.IN_BF16,
+        hf_sdpa.IN_BF16,
+        openvino_path.IN_BF16,
+        onnxruntime_path.IN_INT8,
     )
 }
 
