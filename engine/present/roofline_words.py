@@ -30,7 +30,8 @@ def roofline_words(run: Run) -> str:
 
 
 def _reached(what: Reach) -> str:
-    return f"{path_noun(what.name)} reaches {what.share or 0:.0%} ({what.gflops:,.0f} GFLOP/s)"
+    gflops = f"{what.gflops:,.0f}" if what.gflops >= 10 else f"{what.gflops:.1f}"
+    return f"{path_noun(what.name)} reaches {what.share or 0:.0%} ({gflops} GFLOP/s)"
 
 
 def useful_words(run: Run) -> str:

@@ -247,6 +247,8 @@ def recommendation_sentences(run: Run) -> tuple[str, ...]:
 
 def _exact_words(run: Run, found: Recommendation) -> str:
     baseline = path_noun(run.experiment.baseline)
+    if found.exact is None and any(path.verdict == "not sure" for path in run.paths):
+        return f"Stay with {baseline} until more is known: nothing that gives the same answer is surely faster yet."
     if found.exact is None:
         return f"Stay with {baseline}: nothing that gives the same answer is clearly faster here."
     pick = found.exact

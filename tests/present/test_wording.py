@@ -186,6 +186,8 @@ def test_a_lower_precision_gives_a_close_answer_and_not_the_same() -> None:
 def test_where_nothing_is_faster_the_baseline_is_recommended() -> None:
     (sentence,) = recommendation_sentences(run_with(sample_path("fast-mha", (20.0,) * 8, 6)))
     assert sentence.startswith("Stay with the slow path")
+    (open_yet,) = recommendation_sentences(run_with(sample_path("fast-mha", (5.0, 20.0) * 4, 6)))
+    assert open_yet.startswith("Stay with the slow path until more is known")
     assert recommendation_sentences(run_with()) == ()
 
 
