@@ -15,7 +15,7 @@ from engine.measure.agreement import compare, hidden_states
 from engine.measure.encoder import RobertaModel, draw_weights, empty_model
 from engine.measure.inputs import TokenBatch, tokenize
 from engine.measure.models import LoadedModel
-from engine.measure.paths import EXECUTION_PATHS, PreparedPath, openvino_path
+from engine.measure.paths import EXECUTION_PATHS, PreparedPath, onnxruntime_path, openvino_path
 from engine.measure.paths.compiled import logits_and_states
 from engine.measure.paths.execution import Unavailable
 from engine.measure.paths.huggingface import huggingface_encoder
@@ -233,6 +233,20 @@ def test_openvino_refuses_a_precision_that_the_processor_lacks(
     monkeypatch.setitem(openvino_path.CAPABILITIES, "bf16", "NONE")
     with pytest.raises(Unavailable, match="does not compute in bf16"):
         EXECUTION_PATHS["openvino@bf16"].prepare(tiny)
+
+
+def test_quantising_is_refused_where_its_memory_is_not_there(
+    tiny: RobertaModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = EXECUTION_PATHS["onnxruntime@int8"]
+    monkeypatch.setattr(onnxruntime_path, "memory_available_mb", lambda: 0.001)
+    with pytest.raises(Unavailable, match="Quantising takes about"):
+        path.prepare(tiny, tmp_path)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    path.prepare(tiny, tmp_path)
+    monkeypatch.setattr(onnxruntime_path, "memory_available_mb", lambda: 0.001)
+    assert path.prepare(tiny, tmp_path).note == FOUND
 
 
 def test_openvino_reports_nothing_over_the_network(prepared: Prepared) -> None:

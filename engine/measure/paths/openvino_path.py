@@ -27,8 +27,9 @@ from engine.measure.paths.peers import (
     library,
     outside_torch,
     require_fp32_on_cpu,
+    weights_mb,
 )
-from engine.records import BYTES_PER_VALUE, MEGABYTE, DType
+from engine.records import DType
 
 TITLE = "OpenVINO"
 FILE = "encoder.xml"
@@ -55,7 +56,7 @@ def _preparation(precision: DType) -> Preparation:
             # The head reads the states where OpenVINO keeps them, before the next call overwrites them.
             forward=lambda tokens: head(states(tokens, borrowed=True)),
             hidden=lambda tokens: states(tokens, borrowed=False),
-            weights_mb=_parameters(model) * BYTES_PER_VALUE[precision] / MEGABYTE,
+            weights_mb=weights_mb(model, precision),
             inside_torch=False,
             note=export.note,
         )
@@ -94,17 +95,12 @@ def _options(precision: DType) -> dict[str, Any]:
     }
 
 
-def _parameters(model: EncoderModel) -> int:
-    encoder: torch.nn.Module = model.encoder
-    return sum(parameter.numel() for parameter in encoder.parameters())
-
-
 PATH = ExecutionPath(
     name="openvino",
     claim=lambda _layers: "torch computes the head and nothing else",
     expectations=outside_torch,
     preparation=_preparation("fp32"),
-    copies=1.0,
+    copies=1.5,
 )
 IN_BF16 = ExecutionPath(
     name="openvino@bf16",
@@ -112,5 +108,5 @@ IN_BF16 = ExecutionPath(
     expectations=outside_torch,
     preparation=_preparation("bf16"),
     precision="bf16",
-    copies=1.0,
+    copies=2.5,  # the fp32 conversion, and the weights made of it
 )

@@ -27,6 +27,7 @@ from engine.measure.paths.execution import (
     Expectation,
     Unavailable,
 )
+from engine.records import BYTES_PER_VALUE, MEGABYTE, Precision
 
 LINEAR = "aten::linear"
 HEAD_LINEARS = 2
@@ -75,6 +76,12 @@ def require_fp32_on_cpu(model: EncoderModel, title: str) -> None:
         raise Unavailable(f"{title} runs on the CPU only in this lab; choose the device cpu.")
     if weight.dtype != torch.float32:
         raise Unavailable(f"{title} is given fp32 weights in this lab; load the model in fp32.")
+
+
+def weights_mb(model: EncoderModel, precision: Precision) -> float:
+    """Size in MB of the encoder's weights in a precision."""
+    encoder: nn.Module = model.encoder
+    return sum(weight.numel() for weight in encoder.parameters()) * BYTES_PER_VALUE[precision] / MEGABYTE
 
 
 def outside_torch(_layers: int) -> tuple[Expectation, ...]:
