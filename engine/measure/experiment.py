@@ -308,13 +308,13 @@ def _profiled(bench: Bench, candidate: Candidate, rounds: Rounds) -> Candidate:
     trace = bench.instruments.trace_dir / f"{name}.json.gz" if bench.instruments.trace_dir else None
     forwards = profiled_forwards(median_ms)
     profiled = profile(candidate.ready, bench.batch.tokens, bench.instruments.clock, forwards, trace)
+    inside_torch = candidate.ready.inside_torch
     return candidate.with_(
         samples_ms=tuple(rounds.samples_ms[name]),
         evidence=evidence(candidate.path, bench.layers, profiled),
-        profile=profiled.table(median_ms),
-        peak_memory_mb=peak_memory_mb(candidate.ready, bench.batch.tokens)
-        if candidate.ready.inside_torch
-        else None,
+        # Of a path outside torch only the head is seen: proof enough of where the encoder was not, but no table of it.
+        profile=profiled.table(median_ms) if inside_torch else None,
+        peak_memory_mb=peak_memory_mb(candidate.ready, bench.batch.tokens) if inside_torch else None,
     )
 
 

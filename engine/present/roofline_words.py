@@ -10,9 +10,10 @@ def peaks_words(run: Run) -> str:
     if run.roofline is None:
         return ""
     peaks = ", ".join(f"{value:,.0f} in {name}" for name, value in run.roofline.matmul_gflops.items())
+    busy = "" if run.environment.quiet else " The machine was busy, so its true peaks lie higher."
     return (
         f"This machine's own peaks, measured on {run.environment.threads} threads: {peaks} GFLOP/s in large linear "
-        f"layers, {run.roofline.memory_gb_s:.0f} GB/s of memory."
+        f"layers, {run.roofline.memory_gb_s:.0f} GB/s of memory.{busy}"
     )
 
 

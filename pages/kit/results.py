@@ -149,6 +149,8 @@ def show_operators(run: Run, key: str) -> None:
         "time to the measured median. The fused layer `_transformer_encoder_layer_fwd` hands its work to addmm and "
         "bmm, so it stands out in total time only."
     )
+    if unseen := [path_title(path.name) for path in run.paths if path.samples_ms and not path.profile]:
+        st.caption(f"Outside torch, whose profiler does not see their operators: {', '.join(unseen)}.")
     with st.expander("Table of all operators", icon=":material/table_chart:"):
         st.dataframe(operator_table(run), hide_index=True, alt="Operators of every profiled path")
 

@@ -119,6 +119,21 @@ def test_a_path_that_raises_is_kept_with_its_reason_and_the_others_go_on(
     assert run.path("fast-nested").status == "ok"
 
 
+def test_a_path_outside_torch_has_its_proof_and_no_table_of_what_torch_cannot_see(
+    minilm: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = EXECUTION_PATHS["fast-mha"]
+
+    def outside(model: EncoderModel, exports: Path | None) -> PreparedPath:
+        return replace(inside.preparation(model, exports), inside_torch=False)
+
+    monkeypatch.setitem(door.EXECUTION_PATHS, "fast-mha", replace(inside, preparation=outside))
+    path = _run(minilm).path("fast-mha")
+    assert path.evidence is not None
+    assert path.evidence.ok
+    assert (path.profile, path.peak_memory_mb) == (None, None)
+
+
 def test_the_same_seed_gives_the_same_order(minilm: LoadedModel) -> None:
     first, second, other = (_run(minilm, paths=("slow", "fast-nested"), seed=seed) for seed in (1, 1, 2))
     assert first.order == second.order != other.order

@@ -32,6 +32,14 @@ def test_the_words_say_what_the_bars_show() -> None:
     assert "padding that is computed counts as waste" in useful_words(run)
 
 
+def test_peaks_of_a_busy_machine_are_called_so() -> None:
+    run = a_run_with_costs()
+    busy = run.model_copy(update={"environment": run.environment.model_copy(update={"quiet": False})})
+    quiet = run.model_copy(update={"environment": run.environment.model_copy(update={"quiet": True})})
+    assert peaks_words(busy).endswith("so its true peaks lie higher.")
+    assert peaks_words(quiet).endswith("GB/s of memory.")
+
+
 def test_a_precision_without_a_peak_is_named_and_not_drawn() -> None:
     run = a_run_with_costs()
     integers = run.path("packed@bf16").model_copy(update={"dtype": "int8", "name": "openvino@int8"})
