@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from engine.errors import Refusal
 from engine.measure.encoder import draw_weights, empty_model
 from engine.measure.models import LoadedModel
-from engine.measure.packing import PackedEncoder, PackedRoberta, attention, linear, pack
+from engine.measure.packing import PackedEncoder, PackedRoberta, attention, linear, module, pack
 from engine.records import DType, EncoderShape
 
 WIDTH, HEADS = 32, 4
@@ -102,6 +102,13 @@ def roberta(**conf: Any) -> Any:
 TOKENS = torch.tensor([[5, 6, 7, 8, 9], [10, 11, 12, 1, 1], [13, 14, 1, 1, 1], [15, 16, 17, 18, 19]])
 
 
+@pytest.fixture(params=[0, module.FEW_ROWS], ids=["pruned", "few-rows"])
+def few_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logits from the first tokens alone in the last layer, and from all states, as for batches of few rows."""
+    monkeypatch.setattr(module, "FEW_ROWS", request.param)
+
+
+@pytest.mark.usefixtures("few_rows")
 @pytest.mark.parametrize("normalize_before", [False, True])
 def test_a_roberta_model_keeps_its_call(normalize_before: bool) -> None:
     model = roberta(normalize_before=normalize_before)
@@ -122,6 +129,7 @@ def test_a_roberta_model_keeps_its_call(normalize_before: bool) -> None:
     torch.backends.mha.set_fastpath_enabled(True)
 
 
+@pytest.mark.usefixtures("few_rows")
 def test_padding_on_the_left_changes_no_answer_and_an_empty_text_disturbs_nobody() -> None:
     packed = pack(roberta())
     right = packed(TOKENS)
@@ -193,6 +201,7 @@ def test_an_attention_mask_is_refused() -> None:
         packed(src, src_key_padding_mask=padding.float())
 
 
+@pytest.mark.usefixtures("few_rows")
 def test_varlen_attention_is_asked_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's kernel needs CUDA; a stand-in with its call (torch/nn/attention/varlen.py) computes text by text."""
 
