@@ -195,7 +195,7 @@ def test_silence_ends_a_child_and_the_next_one_runs() -> None:
 
 
 def test_the_wall_clock_ends_a_child_and_all_it_started() -> None:
-    desk = Desk(fake_child, limits=Limits(longest_s=1.5))
+    desk = Desk(fake_child, limits=Limits(longest_s=6.0))
     ticket = desk.submit(run_of("hang"))
     pids = [int(pid) for pid in started(desk, ticket).step.split()]
     assert "took longer" in desk.wait(ticket.id, LONG_S).message
@@ -203,10 +203,10 @@ def test_the_wall_clock_ends_a_child_and_all_it_started() -> None:
 
 
 def test_who_waits_for_another_program_may_wait() -> None:
-    desk = Desk(fake_child, limits=Limits(longest_s=0.5))
+    desk = Desk(fake_child, limits=Limits(longest_s=4.0))
     ticket = desk.submit(run_of("busy"))
     until(lambda: desk.snapshot(ticket.id).step != "")
-    assert desk.wait(ticket.id, 1.5).state == "running"
+    assert desk.wait(ticket.id, 5.0).state == "running"
     desk.cancel(ticket)
 
 
