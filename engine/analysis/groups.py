@@ -11,10 +11,10 @@ GROUPS: tuple[Group, ...] = get_args(Group)
 # `_transformer_encoder_layer_fwd` is several parts at once and has no entry: its children have.
 _PATTERNS: dict[Group, str] = {
     "linear": r"addmm|_addmm_activation|mm|linear|_linear_pointwise",
-    "attention": r"_?scaled_dot_product.*|_native_multi_head_attention|_transform_bias_rescale_qkv"
+    "attention": r"attention|_?scaled_dot_product.*|_native_multi_head_attention|_transform_bias_rescale_qkv"
     r"|bmm|baddbmm|_flash_attention.*|_efficient_attention.*",
     "softmax and mask": r"_?softmax|_masked_softmax|_safe_softmax|masked_fill|eq|logical_not",
-    "norm and activation": r"(native_)?layer_norm|gelu|relu|tanh",
+    "norm and activation": r"(native_)?layer_norm|add_and_norm|gelu|relu|tanh",
     "dropout": r"(native_)?dropout|bernoulli",
     "nested conversion": r"_nested.*|nested_.*|.*to_padded_tensor.*",
 }

@@ -29,7 +29,6 @@ from engine.measure.models import LoadedModel
 from engine.measure.paths import EXECUTION_PATHS, ExecutionPath, PreparedPath, slow
 from engine.measure.profiling import (
     PROFILED_FORWARDS,
-    evidence,
     page_faults,
     peak_memory_mb,
     profile,
@@ -311,7 +310,7 @@ def _profiled(bench: Bench, candidate: Candidate, rounds: Rounds) -> Candidate:
     inside_torch = candidate.ready.inside_torch
     return candidate.with_(
         samples_ms=tuple(rounds.samples_ms[name]),
-        evidence=evidence(candidate.path, bench.layers, profiled),
+        evidence=candidate.path.promise(candidate.ready, bench.layers).evidence(profiled.calls),
         # Of a path outside torch only the head is seen: proof enough of where the encoder was not, but no table of it.
         profile=profiled.table(median_ms) if inside_torch else None,
         peak_memory_mb=peak_memory_mb(candidate.ready, bench.batch.tokens) if inside_torch else None,

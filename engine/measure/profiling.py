@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity
 
 from engine.analysis.groups import Group, group_of
-from engine.measure.paths import ExecutionPath, PreparedPath
-from engine.records import MEGABYTE, Evidence, OperatorTime, Profile
+from engine.measure.paths import PreparedPath
+from engine.records import MEGABYTE, OperatorTime, Profile
 
 try:
     import resource
@@ -73,14 +73,6 @@ def profile(
     return Profiled(
         _operators(profiler, forwards, on_cuda), _groups(profiler, forwards, on_cuda), forwards, forward_ms
     )
-
-
-def evidence(path: ExecutionPath, layers: int, profiled: Profiled) -> Evidence:
-    """Hold a path's promise for an encoder of so many layers against its own profile."""
-    expectations = path.expectations(layers)
-    counts = {expectation.op: profiled.calls(expectation.op) for expectation in expectations}
-    kept = all(expectation.met(counts[expectation.op]) for expectation in expectations)
-    return Evidence(claim=path.claim(layers), ops=counts, ok=kept)
 
 
 def peak_memory_mb(path: PreparedPath, tokens: Tensor) -> float:

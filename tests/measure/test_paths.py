@@ -11,7 +11,7 @@ from engine.measure.agreement import compare, hidden_states
 from engine.measure.inputs import TokenBatch, tokenize
 from engine.measure.models import LoadedModel
 from engine.measure.paths import EXECUTION_PATHS, PreparedPath
-from engine.measure.profiling import evidence, profile
+from engine.measure.profiling import profile
 from engine.presets import PRESETS
 from engine.settings import Settings
 
@@ -31,7 +31,7 @@ def batch(minilm: LoadedModel) -> TokenBatch:
 @pytest.mark.parametrize("name", PROVEN)
 def test_a_path_runs_as_it_claims(name: str, prepared: Prepared, batch: TokenBatch) -> None:
     profiled = profile(prepared(name), batch.tokens, time.perf_counter, forwards=2)
-    assert evidence(EXECUTION_PATHS[name], 6, profiled).ok
+    assert EXECUTION_PATHS[name].promise(prepared(name), 6).evidence(profiled.calls).ok
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_operator_counts_per_forward(
 
 def test_the_tutorials_switch_is_refuted_by_its_profile(prepared: Prepared, batch: TokenBatch) -> None:
     profiled = profile(prepared("tutorial-mha"), batch.tokens, time.perf_counter, forwards=1)
-    found = evidence(EXECUTION_PATHS["tutorial-mha"], 6, profiled)
+    found = EXECUTION_PATHS["tutorial-mha"].promise(prepared("tutorial-mha"), 6).evidence(profiled.calls)
     assert not found.ok
     assert found.ops == {FUSED: 6, NESTED: 1}
 

@@ -20,7 +20,7 @@ from engine.measure.paths.compiled import logits_and_states
 from engine.measure.paths.execution import Unavailable
 from engine.measure.paths.huggingface import huggingface_encoder
 from engine.measure.paths.peers import FOUND, PARTIAL, STALE_S, export_of
-from engine.measure.profiling import evidence, profile
+from engine.measure.profiling import profile
 from engine.presets import PRESETS
 from engine.records import EncoderShape
 from engine.settings import Settings
@@ -79,7 +79,8 @@ def test_a_rival_gives_the_slow_paths_answer_on_batches_of_any_shape(
     for batch in batches:
         assert compare(hidden_states(slow, batch), hidden_states(rival, batch), precision).ok
         assert compare(_logits(slow, batch), _logits(rival, batch), precision).ok
-        assert evidence(path, 6, profile(rival, batch.tokens, time.perf_counter, forwards=2)).ok
+        profiled = profile(rival, batch.tokens, time.perf_counter, forwards=2)
+        assert path.promise(rival, 6).evidence(profiled.calls).ok
 
 
 def test_the_peers_leave_torch_and_say_so(prepared: Prepared) -> None:

@@ -3,6 +3,6 @@
 `pack` turns a torchtext RobertaModel or an `nn.TransformerEncoder` into a module with the same call.
 """
 
-from engine.measure.packing.module import PackedEncoder, PackedRoberta, pack
+from engine.measure.packing.module import PackedEncoder, PackedRoberta, PackedStack, pack
 
-__all__ = ["PackedEncoder", "PackedRoberta", "pack"]
+__all__ = ["PackedEncoder", "PackedRoberta", "PackedStack", "pack"]

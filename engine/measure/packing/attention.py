@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.measure.packing.plan import Group, Plan
+from engine.measure.packing.plan import Group, Plan, groups_of
 
 try:
     from torch.nn.attention import varlen
@@ -34,30 +34,29 @@ class Attention:
 
     def __init__(self, plan: Plan, heads: int, width: int) -> None:
         self._plan, self._heads, self._width = plan, heads, width
+        self._groups = groups_of(plan)
         self._masks: dict[int, Tensor] = {}
 
-    def all_tokens(self, qkv: Tensor) -> Tensor:
-        """(rows, 3 * width) queries, keys and values -> (rows, width)."""
-        if _takes_varlen(qkv):
-            q, k, v = self._by_head(qkv, 3)
-            return self._varlen(q, k, v, self._plan.starts)
-        return _joined([self._group(qkv, group) for group in self._plan.groups])
+    def all_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
+        """(rows, width) queries, (rows, 2 * width) keys and values -> (rows, width)."""
+        if _takes_varlen(q):
+            return self._varlen(q, kv, self._plan.starts)
+        return _joined([self._group(q, kv, group) for group in self._groups])
 
     def first_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
         """(texts, width) queries, (rows, 2 * width) keys and values -> (texts, width)."""
         if _takes_varlen(q):
-            (queries,), (k, v) = self._by_head(q, 1), self._by_head(kv, 2)
-            return self._varlen(queries, k, v, range(len(self._plan.texts) + 1))
+            return self._varlen(q, kv, range(len(self._plan.texts) + 1))
         mixed, text = [], 0
-        for group in self._plan.groups:
+        for group in self._groups:
             mixed.append(self._first_of_group(q[text : text + group.texts], kv, group))
             text += group.texts
         return _joined(mixed)
 
-    def _group(self, qkv: Tensor, group: Group) -> Tensor:
-        q, k, v = self._batched(qkv, group, 3)
-        mixed = self._mixed(q, k, v, group).view(group.texts, self._heads, group.longest, -1)
-        rows = mixed.transpose(1, 2).to(qkv.dtype, memory_format=torch.contiguous_format)
+    def _group(self, q: Tensor, kv: Tensor, group: Group) -> Tensor:
+        (queries,), (k, v) = self._batched(q, group, 1), self._batched(kv, group, 2)
+        mixed = self._mixed(queries, k, v, group).view(group.texts, self._heads, group.longest, -1)
+        rows = mixed.transpose(1, 2).to(kv.dtype, memory_format=torch.contiguous_format)
         rows = rows.reshape(group.texts * group.longest, self._width)
         return rows if group.kept is None else rows.index_select(0, group.kept)
 
@@ -101,12 +100,13 @@ class Attention:
     def _by_head(self, rows: Tensor, parts: int) -> tuple[Tensor, ...]:
         return rows.view(len(rows), parts, self._heads, -1).unbind(1)
 
-    def _varlen(self, q: Tensor, k: Tensor, v: Tensor, query_starts: Any) -> Tensor:
-        lengths = [group.longest for group in self._plan.groups]
+    def _varlen(self, q: Tensor, kv: Tensor, query_starts: Any) -> Tensor:
+        (queries,), (k, v) = self._by_head(q, 1), self._by_head(kv, 2)
+        longest = self._plan.longest
         starts_q = torch.tensor(tuple(query_starts), dtype=torch.int32, device=q.device)
         starts_k = torch.tensor(self._plan.starts, dtype=torch.int32, device=q.device)
-        longest_q = 1 if len(q) == len(self._plan.texts) else max(lengths)
-        mixed = varlen.varlen_attn(q, k, v, starts_q, starts_k, longest_q, max(lengths))
+        longest_q = 1 if len(q) == len(self._plan.texts) else longest
+        mixed = varlen.varlen_attn(queries, k, v, starts_q, starts_k, longest_q, longest)
         assert isinstance(mixed, Tensor)  # noqa: S101  (a pair only where more is asked for)
         return mixed.reshape(len(q), self._width)
 

@@ -4,8 +4,10 @@ The operators are those that torch.compile's CPU backend calls when it freezes a
 (torch/_inductor/fx_passes/mkldnn_fusion.py). Where they are missing, F.linear does the same work.
 """
 
+import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import torch
@@ -17,6 +19,8 @@ from engine.records import MEGABYTE, DType
 
 Activation = Literal["relu", "gelu", "gelu-tanh"]
 PACKED_LINEAR = "mkldnn::_linear_pointwise"
+PANEL = 64
+"""Outputs that oneDNN lays side by side on AVX-512."""
 _ALGORITHMS: dict[Activation, tuple[str, str]] = {
     "relu": ("relu", ""),
     "gelu": ("gelu", "none"),
@@ -44,6 +48,39 @@ def onednn_serves(dtype: DType, device: torch.device) -> bool:
             return True
 
 
+@cache
+def lies_in_panels(outputs: int, inputs: int, dtype: DType) -> bool:
+    """Whether oneDNN lays out a weight (outputs, inputs) as (panels, inputs, PANEL), bf16 in pairs of inputs.
+
+    It does on AVX-512; as nothing promises it, a weight of this shape is laid out and looked at.
+    """
+    if outputs % PANEL or inputs % 2 or dtype == "fp16" or not hasattr(torch.ops.mkldnn, "data_ptr"):
+        return False
+    numbers = _numbers(outputs * inputs, dtype)
+    weight = numbers.view(TORCH_DTYPES[dtype]).view(outputs, inputs)
+    laid_out = torch.ops.mkldnn._reorder_linear_weight(weight)
+    if torch.ops.mkldnn._nbytes(laid_out) != weight.nbytes:
+        return False
+    # A view, not a copy: it must not outlive `laid_out`.
+    bytes_there = (ctypes.c_char * weight.nbytes).from_address(_panels(laid_out))
+    found = torch.frombuffer(bytes_there, dtype=numbers.dtype)
+    pairs = 2 if dtype == "bf16" else 1
+    expected = numbers.view(outputs // PANEL, PANEL, inputs // pairs, pairs).transpose(1, 2)
+    return torch.equal(found, expected.reshape(-1))
+
+
+def _numbers(count: int, dtype: DType) -> Tensor:
+    """Integers whose bits are finite numbers of a precision, each another as far as its bits reach."""
+    places = torch.arange(count, dtype=torch.int32)
+    if dtype == "fp32":
+        return places + 0x3F800000
+    return places.long().mul_(40_503).remainder_(0x7F00).to(torch.int16)
+
+
+def _panels(laid_out: Tensor) -> int:
+    return int(torch.ops.mkldnn.data_ptr(laid_out))
+
+
 @dataclass(frozen=True)
 class PackedLinear:
     """A linear layer, ready to run.
@@ -52,12 +89,17 @@ class PackedLinear:
         weight: (out, in), in oneDNN's own layout where `onednn`.
         bias: (out,) fp32 for oneDNN, which adds it before it rounds; else in the weight's dtype.
         megabytes: memory of the weight and bias.
+        outputs: its width.
+        panels: address of the laid-out weight where it lies in panels of PANEL outputs, which other code can read too;
+            it lives as long as the weight.
     """
 
     weight: Tensor
     bias: Tensor | None
     onednn: bool
     megabytes: float
+    outputs: int
+    panels: int | None = None
 
     @classmethod
     def of(cls, weight: Tensor, bias: Tensor | None, dtype: DType) -> "PackedLinear":
@@ -67,7 +109,9 @@ class PackedLinear:
         added = None if bias is None else bias.detach().to(torch.float32 if onednn else plain.dtype)
         size = plain.nbytes + (0 if added is None else added.nbytes)
         laid_out = torch.ops.mkldnn._reorder_linear_weight(plain) if onednn else plain.clone()
-        return cls(laid_out, None if added is None else added.clone(), onednn, size / MEGABYTE)
+        panels = _panels(laid_out) if onednn and lies_in_panels(*plain.shape, dtype) else None
+        bias = None if added is None else added.clone()
+        return cls(laid_out, bias, onednn, size / MEGABYTE, len(plain), panels)
 
     def __call__(self, x: Tensor) -> Tensor:
         """(rows, in) -> (rows, out)."""

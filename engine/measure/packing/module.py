@@ -4,7 +4,7 @@ The residual stream stays in fp32 whatever the linear layers compute in, which m
 exact as a model converted to bf16 (benchmarks/paths.py prints both errors).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,34 +13,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own habit)
 
 from engine.errors import Refusal
-from engine.measure.packing.attention import Attention
+from engine.measure.packing import kernels
+from engine.measure.packing.build import NotCompiled
+from engine.measure.packing.kernels import Kernels
 from engine.measure.packing.linear import Activation, PackedLinear
+from engine.measure.packing.norm import Norm
+from engine.measure.packing.operators import Attending, CompiledOperators, Operators, TorchOperators
 from engine.measure.packing.plan import Plan, plan_of
 from engine.measure.precisions import TORCH_DTYPES
 from engine.records import DType
 
 FEW_ROWS = 32
 """Up to so many rows a linear layer takes as long as its weights take to arrive: leaving rows out saves nothing."""
-
-
-@dataclass(frozen=True)
-class Norm:
-    """A layer normalization of fp32 rows."""
-
-    weight: Tensor | None
-    bias: Tensor | None
-    eps: float
-
-    @classmethod
-    def of(cls, norm: nn.Module) -> "Norm":
-        """Read a torch layer; the tensors are shared where they are fp32 already."""
-        if not isinstance(norm, nn.LayerNorm):
-            raise Refusal(f"Cannot pack: a {type(norm).__name__} stands where a LayerNorm is known.")
-        return cls(_fp32(norm.weight), _fp32(norm.bias), norm.eps)
-
-    def __call__(self, rows: Tensor) -> Tensor:
-        """(rows, width) fp32 -> the same."""
-        return torch.native_layer_norm(rows, rows.shape[-1:], self.weight, self.bias, self.eps)[0]
 
 
 @dataclass(frozen=True)
@@ -74,22 +58,49 @@ class PackedStack:
         encoder: `nn.TransformerEncoder` in eval mode; layers of `nn.TransformerEncoderLayer`.
         dtype: what the linear layers and attention compute in.
         release: let go of the encoder's own linear weights, layer by layer; it cannot be used afterwards.
+        compiled: compute with the compiled kernels where they serve.
+
+    Attributes:
+        layers: what was made of its layers.
+        kernels: whether the compiled kernels are used.
+        without_kernels: why they are not; empty where they are, or were not asked for.
 
     Raises:
         Refusal: a layer has something that is not known here; it is named.
     """
 
-    def __init__(self, encoder: nn.TransformerEncoder, dtype: DType, *, release: bool) -> None:
+    def __init__(
+        self, encoder: nn.TransformerEncoder, dtype: DType, *, release: bool, compiled: bool
+    ) -> None:
         layers: list[Any] = list(encoder.layers)
         for layer in layers:
             _check(layer)
-        self.heads: int = layers[0].self_attn.num_heads
+        heads: int = layers[0].self_attn.num_heads
         self.width: int = layers[0].self_attn.embed_dim
         self.dtype = TORCH_DTYPES[dtype]
+        self.without_kernels = ""
+        compiled_kernels = None
+        if compiled:
+            device = layers[0].linear1.weight.device
+            try:
+                compiled_kernels = _kernels_for(self.dtype, device, self.width, heads)
+            except NotCompiled as reason:
+                self.without_kernels = f"computed with torch's operators: {reason}"
+        self.kernels = compiled_kernels is not None
+        self._operators: Operators = (
+            TorchOperators(heads, self.width, self.dtype)
+            if compiled_kernels is None
+            else CompiledOperators(compiled_kernels, heads, self.dtype)
+        )
         self.layers = tuple(
             _packed(layer, dtype, last=layer is layers[-1], release=release) for layer in layers
         )
         self.norm = None if encoder.norm is None else Norm.of(encoder.norm)
+
+    @property
+    def onednn(self) -> bool:
+        """Whether its linear layers are oneDNN's, on laid-out weights."""
+        return all(linear.onednn for layer in self.layers for linear in layer.linears)
 
     @property
     def weights_mb(self) -> float:
@@ -98,45 +109,60 @@ class PackedStack:
 
     def all_tokens(self, rows: Tensor, plan: Plan) -> Tensor:
         """(rows, width) fp32, which is written into -> the last layer's rows."""
-        if not plan.groups:
+        if not plan.texts:
             return rows
-        attention = Attention(plan, self.heads, self.width)
-        for layer in self.layers:
-            rows = self._layer(layer, rows, lambda x, own=layer: attention.all_tokens(_qkv(own, x)))  # type: ignore[misc]
+        rows, _ = self._through(self.layers, rows, self._operators.attention(plan))
         return rows if self.norm is None else self.norm(rows)
 
     def first_tokens(self, rows: Tensor, plan: Plan) -> Tensor:
         """(rows, width) fp32, which is written into -> (texts, width): only what each text's first token becomes."""
-        if not plan.groups:
+        if not plan.texts:
             return rows
+        first = torch.tensor(plan.starts[:-1], device=rows.device)
         if len(rows) <= FEW_ROWS:
-            return self.all_tokens(rows, plan)[torch.tensor(plan.starts[:-1], device=rows.device)]
-        attention = Attention(plan, self.heads, self.width)
-        for layer in self.layers[:-1]:
-            rows = self._layer(layer, rows, lambda x, own=layer: attention.all_tokens(_qkv(own, x)))  # type: ignore[misc]
-        last, first = self.layers[-1], torch.tensor(plan.starts[:-1], device=rows.device)
+            return self.all_tokens(rows, plan).index_select(0, first)
+        attention, last = self._operators.attention(plan), self.layers[-1]
+        rows, x = self._through(self.layers[:-1], rows, attention)
+        x = self._read(last, rows, x)
         queries, keys_values = last.projections
-        inner = last.norm1(rows) if last.norm_first else rows
-        x = inner.to(self.dtype)
-        kv = keys_values(x)
-        rows = self._behind_attention(
-            last, rows[first], attention.first_tokens(queries(x.index_select(0, first)), kv)
-        )
+        q = self._operators.linear(queries, x.index_select(0, first))
+        mixed = attention.first_tokens(q, self._operators.linear(keys_values, x))
+        rows, _ = self._behind_attention(last, rows.index_select(0, first), mixed)
         return rows if self.norm is None else self.norm(rows)
 
-    def _layer(self, layer: PackedLayer, rows: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
-        inner = layer.norm1(rows) if layer.norm_first else rows
-        return self._behind_attention(layer, rows, attend(inner.to(self.dtype)))
+    def _through(
+        self, layers: Iterable[PackedLayer], rows: Tensor, attention: Attending
+    ) -> tuple[Tensor, Tensor]:
+        x = rows.to(self.dtype)
+        for layer in layers:
+            x = self._read(layer, rows, x)
+            mixed = attention.all_tokens(*self._queries_keys_values(layer, x))
+            rows, x = self._behind_attention(layer, rows, mixed)
+        return rows, x
 
-    def _behind_attention(self, layer: PackedLayer, rows: Tensor, mixed: Tensor) -> Tensor:
-        rows = layer.out.added_to(rows, mixed)
+    def _read(self, layer: PackedLayer, rows: Tensor, x: Tensor) -> Tensor:
+        """What attention reads: `x`, which is the rows in the computing precision, or their norm before it."""
+        return self._operators.norm(rows, layer.norm1) if layer.norm_first else x
+
+    def _queries_keys_values(self, layer: PackedLayer, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(rows, width) -> queries (rows, width), keys and values (rows, 2 * width)."""
+        parts = [self._operators.linear(projection, x) for projection in layer.projections]
+        return (
+            (parts[0], parts[1])
+            if len(parts) == 2
+            else (parts[0][:, : self.width], parts[0][:, self.width :])
+        )
+
+    def _behind_attention(self, layer: PackedLayer, rows: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor]:
+        """The layer's rows, and for a layer with its norms behind them the same in the computing precision."""
+        operators = self._operators
         if layer.norm_first:
-            return layer.down.added_to(rows, self._up(layer, layer.norm2(rows)))
-        rows = layer.norm1(rows)
-        return layer.norm2(layer.down.added_to(rows, self._up(layer, rows)))
-
-    def _up(self, layer: PackedLayer, rows: Tensor) -> Tensor:
-        return layer.up.activated(rows.to(self.dtype), layer.activation)
+            rows = operators.add(rows, layer.out, mixed)
+            x = operators.norm(rows, layer.norm2)
+            return operators.add(rows, layer.down, operators.linear(layer.up, x, layer.activation)), x
+        rows, x = operators.add_and_norm(rows, layer.out, mixed, layer.norm1)
+        inner = operators.linear(layer.up, x, layer.activation)
+        return operators.add_and_norm(rows, layer.down, inner, layer.norm2)
 
 
 class PackedEncoder(nn.Module):
@@ -145,15 +171,17 @@ class PackedEncoder(nn.Module):
     Hidden states of padding places are zeros. Inference only: no dropout, no gradients.
     """
 
-    def __init__(self, encoder: nn.TransformerEncoder, dtype: DType, *, release: bool) -> None:
+    def __init__(
+        self, encoder: nn.TransformerEncoder, dtype: DType, *, release: bool, compiled: bool
+    ) -> None:
         super().__init__()
-        self._stack = PackedStack(encoder, dtype, release=release)
+        self.stack = PackedStack(encoder, dtype, release=release, compiled=compiled)
         self._batch_first: bool = encoder.layers[0].self_attn.batch_first
 
     @property
     def weights_mb(self) -> float:
         """Memory in MB of the laid-out weights."""
-        return self._stack.weights_mb
+        return self.stack.weights_mb
 
     @torch.no_grad()
     def forward(
@@ -184,7 +212,7 @@ class PackedEncoder(nn.Module):
         )
         plan = plan_of(real)
         rows = batch.reshape(-1, batch.shape[-1]).index_select(0, plan.places).float()
-        hidden = _scattered(self._stack.all_tokens(rows, plan), plan, *shape).to(src.dtype)
+        hidden = _scattered(self.stack.all_tokens(rows, plan), plan, *shape).to(src.dtype)
         return hidden if self._batch_first else hidden.transpose(0, 1)
 
 
@@ -195,10 +223,10 @@ class PackedRoberta(nn.Module):
     first place of the row unless the padding is on the left. Inference only: no dropout, no gradients.
     """
 
-    def __init__(self, model: Any, dtype: DType, *, release: bool) -> None:
+    def __init__(self, model: Any, dtype: DType, *, release: bool, compiled: bool) -> None:
         super().__init__()
         body = model.encoder.transformer
-        self._stack = PackedStack(body.layers, dtype, release=release)
+        self.stack = PackedStack(body.layers, dtype, release=release, compiled=compiled)
         self._padding_id: int = body.padding_idx
         self._token_table = body.token_embedding.weight.detach()
         self._position_table = body.positional_embedding.embedding.weight.detach()
@@ -211,7 +239,7 @@ class PackedRoberta(nn.Module):
     @property
     def weights_mb(self) -> float:
         """Memory in MB of the laid-out weights; the embeddings are the original's."""
-        return self._stack.weights_mb
+        return self.stack.weights_mb
 
     @torch.no_grad()
     def forward(self, tokens: Tensor, masked_tokens: Tensor | None = None) -> Tensor:
@@ -225,7 +253,7 @@ class PackedRoberta(nn.Module):
             wanted = hidden if masked_tokens is None else hidden[masked_tokens.to(torch.bool), :]
             return wanted if self.head is None else self.head(self._for_head(wanted))
         plan, rows = self._embedded(tokens)
-        firsts = self._normed(self._stack.first_tokens(rows, plan))
+        firsts = self._normed(self.stack.first_tokens(rows, plan))
         features = firsts.new_zeros(len(tokens), firsts.shape[-1])
         features[torch.tensor(plan.texts, dtype=torch.int64, device=tokens.device)] = firsts
         return self.head(self._for_head(features[:, None]))  # type: ignore[no-any-return]
@@ -234,7 +262,7 @@ class PackedRoberta(nn.Module):
     def hidden(self, tokens: Tensor) -> Tensor:
         """(batch, length) int64 -> hidden states (batch, length, width) fp32, zeros on padding."""
         plan, rows = self._embedded(tokens)
-        return _scattered(self._normed(self._stack.all_tokens(rows, plan)), plan, *tokens.shape)
+        return _scattered(self._normed(self.stack.all_tokens(rows, plan)), plan, *tokens.shape)
 
     def _embedded(self, tokens: Tensor) -> tuple[Plan, Tensor]:
         real = tokens.ne(self._padding_id)
@@ -253,7 +281,9 @@ class PackedRoberta(nn.Module):
         return features.to(parameter.dtype)
 
 
-def pack(model: nn.Module, dtype: DType | None = None, *, release: bool = False) -> nn.Module:
+def pack(
+    model: nn.Module, dtype: DType | None = None, *, release: bool = False, compiled: bool = True
+) -> nn.Module:
     """A module with the same call as `model`, which spends nothing on padding.
 
     Args:
@@ -262,15 +292,17 @@ def pack(model: nn.Module, dtype: DType | None = None, *, release: bool = False)
             and norms stay in fp32.
         release: free the original's linear weights while they are laid out anew, so that memory does not double;
             the original cannot be used afterwards.
+        compiled: use kernels that are compiled for this processor on first use, which takes some seconds; where they
+            cannot be, torch's operators do the same work, and `packed.stack.without_kernels` says why.
 
     Raises:
         Refusal: the model is of another kind, or has a part that is not known here; nothing was changed.
     """
     chosen = dtype or _dtype_of(model)
     if isinstance(model, nn.TransformerEncoder):
-        return PackedEncoder(model, chosen, release=release).eval()
+        return PackedEncoder(model, chosen, release=release, compiled=compiled).eval()
     if isinstance(getattr(getattr(model, "encoder", None), "transformer", None), nn.Module):
-        return PackedRoberta(model, chosen, release=release).eval()
+        return PackedRoberta(model, chosen, release=release, compiled=compiled).eval()
     raise Refusal(
         f"Cannot pack a {type(model).__name__}: give a torchtext RobertaModel or an nn.TransformerEncoder."
     )
@@ -284,9 +316,15 @@ def _dtype_of(model: nn.Module) -> DType:
     raise Refusal(f"Cannot pack a model of {own}: choose fp32, bf16 or fp16.")
 
 
-def _qkv(layer: PackedLayer, x: Tensor) -> Tensor:
-    parts = [projection(x) for projection in layer.projections]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+def _kernels_for(dtype: torch.dtype, device: torch.device, width: int, heads: int) -> Kernels | None:
+    """The compiled kernels where they serve such an encoder; None where no kernel is written for it.
+
+    Raises:
+        NotCompiled: they would serve, and cannot be built here.
+    """
+    if device.type != "cpu" or not kernels.serve(dtype, width, heads):
+        return None
+    return kernels.load_kernels()
 
 
 def _packed(layer: Any, dtype: DType, *, last: bool, release: bool) -> PackedLayer:
@@ -339,10 +377,6 @@ def _activation(function: Any) -> Activation:
         return "gelu-tanh" if getattr(function, "approximate", "none") == "tanh" else "gelu"
     name = getattr(function, "__name__", type(function).__name__)
     raise Refusal(f"Cannot pack: its activation is {name}, and only relu and gelu are known.")
-
-
-def _fp32(parameter: Tensor | None) -> Tensor | None:
-    return None if parameter is None else parameter.detach().float()
 
 
 def _scattered(rows: Tensor, plan: Plan, batch: int, length: int) -> Tensor:

@@ -6,6 +6,7 @@ another round of small operators.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
@@ -48,25 +49,36 @@ class Plan:
         texts: indices of the texts that have a token, in packed order.
         places: (real tokens,) int64, each token's place in the flattened (batch, length), in packed order.
         starts: row of each text's first token, and behind the last one the number of rows.
-        groups: what attention does together.
     """
 
     texts: tuple[int, ...]
     places: Tensor
     starts: tuple[int, ...]
-    groups: tuple[Group, ...]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Tokens of each text, in packed order: never more than the one before."""
+        return [stop - start for start, stop in pairwise(self.starts)]
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text; 0 where there is none."""
+        return max(self.lengths, default=0)
 
 
 def plan_of(real: Tensor) -> Plan:
     """Plan a batch from (batch, length) bool, True on real tokens, wherever they stand in a row."""
     lengths: list[int] = real.sum(1).tolist()
     texts = tuple(sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i]))
-    sorted_lengths = [lengths[i] for i in texts]
-    starts = [0]
-    for length in sorted_lengths:
-        starts.append(starts[-1] + length)
-    return Plan(
-        texts, _places(real, texts), tuple(starts), tuple(_groups(sorted_lengths, starts, real.device))
+    starts = accumulate((lengths[i] for i in texts), initial=0)
+    return Plan(texts, _places(real, texts), tuple(starts))
+
+
+def groups_of(plan: Plan) -> tuple[Group, ...]:
+    """What attention does together."""
+    lengths, device = plan.lengths, plan.places.device
+    return tuple(
+        _group(lengths[first:last], plan.starts[first : last + 1], device) for first, last in cut(lengths)
     )
 
 
@@ -90,10 +102,6 @@ def _places(real: Tensor, texts: tuple[int, ...]) -> Tensor:
     order = torch.tensor(texts, dtype=torch.int64, device=real.device)
     places = torch.arange(real.numel(), device=real.device).view(real.shape)
     return places[order][real[order]]
-
-
-def _groups(lengths: Sequence[int], starts: Sequence[int], device: torch.device) -> list[Group]:
-    return [_group(lengths[first:last], starts[first : last + 1], device) for first, last in cut(lengths)]
 
 
 def _group(lengths: Sequence[int], starts: Sequence[int], device: torch.device) -> Group:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from engine.errors import Refusal
 from engine.measure.precisions import TORCH_DTYPES
-from engine.records import MEGABYTE, DType, Precision
+from engine.records import MEGABYTE, DType, Evidence, Precision
 
 FUSED_LAYER = "aten::_transformer_encoder_layer_fwd"
 NESTED_CONVERSION = "aten::_nested_tensor_from_mask"
@@ -52,6 +52,20 @@ class Expectation:
         return seen >= self.calls if self.at_least else seen == self.calls
 
 
+@dataclass(frozen=True)
+class Promise:
+    """What a path claims, in words, and the operator counts that prove it."""
+
+    claim: str
+    expectations: tuple[Expectation, ...]
+
+    def evidence(self, calls: Callable[[str], float]) -> Evidence:
+        """Hold the promise against the calls per forward that a profile shows of an operator."""
+        counts = {expectation.op: calls(expectation.op) for expectation in self.expectations}
+        kept = all(expectation.met(counts[expectation.op]) for expectation in self.expectations)
+        return Evidence(claim=self.claim, ops=counts, ok=kept)
+
+
 class Unavailable(Refusal):
     """A path cannot run this model here: a library, a device or a precision is missing; one sentence for people."""
 
@@ -69,6 +83,7 @@ class PreparedPath:
             that torch's own traps are none of its concern.
         inside_torch: whether torch's allocator sees the path's memory.
         note: what people should know of its preparation; most often nothing.
+        promise: what it promises where that depends on what it was made of; None for what the path always does.
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -78,6 +93,7 @@ class PreparedPath:
     encoder: EncoderModel | None = None
     inside_torch: bool = True
     note: str = ""
+    promise: Promise | None = None
 
 
 Preparation = Callable[[EncoderModel, Path | None], PreparedPath]
@@ -115,6 +131,10 @@ class ExecutionPath:
             Unavailable: the path cannot run this model here.
         """
         return self.preparation(model, exports)
+
+    def promise(self, prepared: PreparedPath, layers: int) -> Promise:
+        """What the path promises, made ready like this, for an encoder of so many layers."""
+        return prepared.promise or Promise(self.claim(layers), self.expectations(layers))
 
 
 def around(switches: Callable[[EncoderModel], AbstractContextManager[None]]) -> Preparation:

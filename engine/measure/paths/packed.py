@@ -1,12 +1,13 @@
-"""`packed`: padding-free execution on weights laid out once for oneDNN (engine/measure/packing)."""
+"""`packed`: padding-free execution on weights laid out once for the device (engine/measure/packing)."""
 
 from pathlib import Path
 
 import torch
 
 from engine.errors import Refusal
-from engine.measure.packing import PackedRoberta, pack
-from engine.measure.packing.linear import PACKED_LINEAR, onednn_serves
+from engine.measure.packing import PackedRoberta, PackedStack, pack
+from engine.measure.packing.kernels import ADD_AND_NORM, ATTENTION
+from engine.measure.packing.linear import PACKED_LINEAR
 from engine.measure.paths.execution import (
     FUSED_LAYER,
     NESTED_CONVERSION,
@@ -16,11 +17,14 @@ from engine.measure.paths.execution import (
     Expectation,
     Preparation,
     PreparedPath,
+    Promise,
     Unavailable,
 )
 from engine.records import DType
 
-LINEARS_A_LAYER = 4
+LINEARS_A_LAYER, NORMS_A_LAYER = 4, 2
+CLAIM = "real tokens only"
+_NOT_TORCHS_PATHS = (Expectation(FUSED_LAYER, 0), Expectation(NESTED_CONVERSION, 0), Expectation(SDPA, 0))
 
 
 def _preparation(dtype: DType | None) -> Preparation:
@@ -31,35 +35,51 @@ def _preparation(dtype: DType | None) -> Preparation:
         except Refusal as refusal:
             raise Unavailable(str(refusal)) from None
         assert isinstance(packed, PackedRoberta)  # noqa: S101  (what a RobertaModel becomes)
-        return PreparedPath(packed, packed.hidden, weights_mb=packed.weights_mb)
+        return PreparedPath(
+            packed,
+            packed.hidden,
+            weights_mb=packed.weights_mb,
+            note=packed.stack.without_kernels,
+            promise=promise(packed.stack),
+        )
 
     return prepare
 
 
-def _expectations(layers: int) -> tuple[Expectation, ...]:
-    # The last layer's queries are a linear layer of their own.
-    linears = LINEARS_A_LAYER * layers + 1 if onednn_serves("fp32", torch.device("cpu")) else 0
-    return (
-        Expectation(FUSED_LAYER, 0),
-        Expectation(NESTED_CONVERSION, 0),
-        Expectation(SDPA, 0),
-        Expectation(PACKED_LINEAR, linears),
-    )
+def promise(stack: PackedStack) -> Promise:
+    """What a packed encoder shows in a profile: the compiled kernels, oneDNN's linear layers, or neither."""
+    layers = len(stack.layers)
+    if stack.kernels:
+        # Linear layers of few rows are a kernel of their own, so that their number does not prove anything.
+        return Promise(
+            f"{CLAIM}: compiled attention in {layers} layers, linear layers on laid-out weights",
+            (
+                *_NOT_TORCHS_PATHS,
+                Expectation(ATTENTION, layers),
+                Expectation(ADD_AND_NORM, NORMS_A_LAYER * layers),
+            ),
+        )
+    if stack.onednn:
+        # The last layer's queries are a linear layer of their own.
+        linears = LINEARS_A_LAYER * layers + 1
+        return Promise(
+            f"{CLAIM}: {linears} linear layers on laid-out weights",
+            (*_NOT_TORCHS_PATHS, Expectation(PACKED_LINEAR, linears)),
+        )
+    return Promise(f"{CLAIM}: torch's own linear layers", _NOT_TORCHS_PATHS)
 
 
 PATH = ExecutionPath(
     name="packed",
-    claim=lambda layers: (
-        f"{LINEARS_A_LAYER * layers + 1} linear layers on laid-out weights, real tokens only"
-    ),
-    expectations=_expectations,
+    claim=lambda _layers: CLAIM,
+    expectations=lambda _layers: _NOT_TORCHS_PATHS,
     preparation=_preparation(None),
     copies=1.0,
 )
 IN_BF16 = ExecutionPath(
     name="packed@bf16",
     claim=PATH.claim,
-    expectations=_expectations,
+    expectations=PATH.expectations,
     preparation=_preparation("bf16"),
     precision="bf16",
     copies=1.0,

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from engine.errors import Refusal
 from engine.measure.encoder import draw_weights, empty_model
 from engine.measure.models import LoadedModel
-from engine.measure.packing import PackedEncoder, PackedRoberta, attention, linear, module, pack
+from engine.measure.packing import PackedEncoder, PackedRoberta, attention, kernels, linear, module, pack
+from engine.measure.packing.build import NotCompiled
 from engine.records import DType, EncoderShape
 
-WIDTH, HEADS = 32, 4
+WIDTH, HEADS = 64, 4
 TOLERANCES: dict[DType, float] = {"fp32": 1e-5, "bf16": 6e-2, "fp16": 1e-2}
 
 
@@ -54,19 +55,49 @@ def slow(model: nn.TransformerEncoder, src: Tensor, padding: Tensor) -> Tensor:
     ids=["relu", "gelu", "gelu-tanh", "pre-norm", "pre-norm-final", "no-bias"],
 )
 @pytest.mark.parametrize("onednn", [True, False], ids=["onednn", "plain"])
+@pytest.mark.parametrize("compiled", [True, False], ids=["kernels", "operators"])
 def test_an_encoder_gives_the_same_states_on_real_tokens(
-    options: dict[str, Any], dtype: DType, onednn: bool, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], dtype: DType, onednn: bool, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not onednn:
         monkeypatch.setattr(linear, "onednn_serves", lambda _dtype, _device: False)
     model, (src, padding) = encoder(**options), batch()
-    packed = pack(model, dtype)
+    packed = pack(model, dtype, compiled=compiled)
+    assert isinstance(packed, PackedEncoder)
+    assert packed.stack.kernels is (compiled and dtype != "fp16")
     expected, found = slow(model, src, padding), packed(src, src_key_padding_mask=padding)
     assert found.shape == expected.shape
     assert float((found - expected)[~padding].abs().max()) <= TOLERANCES[dtype] * max(
         1, float(expected.abs().max())
     )
     assert float(found[padding].abs().max()) == 0
+
+
+def test_a_head_of_another_width_is_computed_with_torchs_operators() -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(48, 2, 64, batch_first=True)
+    model, (src, padding) = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False).eval(), batch()
+    packed = pack(model)
+    assert isinstance(packed, PackedEncoder)
+    assert (packed.stack.kernels, packed.stack.without_kernels) == (False, "")
+    expected = slow(model, src[..., :48], padding)
+    found = packed(src[..., :48], src_key_padding_mask=padding)
+    assert torch.allclose(found[~padding], expected[~padding], atol=1e-5)
+
+
+def test_without_a_compiler_torchs_operators_do_the_work_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_compiler() -> Any:
+        raise NotCompiled("no C++ compiler is found here")
+
+    monkeypatch.setattr(kernels, "load_kernels", no_compiler)
+    model, (src, padding) = encoder(), batch()
+    packed = pack(model)
+    assert isinstance(packed, PackedEncoder)
+    assert packed.stack.without_kernels == "computed with torch's operators: no C++ compiler is found here"
+    expected = slow(model, src, padding)
+    assert torch.allclose(packed(src, src_key_padding_mask=padding)[~padding], expected[~padding], atol=1e-5)
 
 
 def test_a_batch_behind_its_length_and_one_without_padding() -> None:
@@ -221,7 +252,7 @@ def test_varlen_attention_is_asked_for_the_same(monkeypatch: pytest.MonkeyPatch)
             ]
         )
 
-    packed = pack(roberta())
+    packed = pack(roberta(), compiled=False)
     assert isinstance(packed, PackedRoberta)
     logits, hidden = packed(TOKENS), packed.hidden(TOKENS)
     monkeypatch.setattr(attention, "varlen", type("varlen", (), {"varlen_attn": staticmethod(varlen_attn)}))

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.measure.packing.plan import MOST_SCORES, NEAR, SPREAD, Plan, cut, plan_of
+from engine.measure.packing.plan import MOST_SCORES, NEAR, SPREAD, Plan, cut, groups_of, plan_of
 
 masks = st.lists(st.lists(st.booleans(), min_size=7, max_size=7), min_size=1, max_size=9)
 
@@ -33,9 +33,9 @@ def test_tokens_of_a_text_keep_their_order(rows: list[list[bool]]) -> None:
 @given(masks)
 def test_the_groups_cover_the_rows_and_a_padded_group_gives_each_row_back(rows: list[list[bool]]) -> None:
     found = plan(rows)
-    edges = [edge for group in found.groups for edge in (group.first, group.last)]
+    edges = [edge for group in groups_of(found) for edge in (group.first, group.last)]
     assert edges[::2] == [0, *edges[1::2]][:-1] if edges else not found.texts
-    for group in found.groups:
+    for group in groups_of(found):
         if group.spread is not None:
             assert group.kept is not None
             assert group.spread[group.kept].tolist() == list(range(group.last - group.first))
@@ -54,4 +54,4 @@ def test_a_group_holds_texts_of_like_length_and_not_too_many(lengths: list[int])
 
 
 def test_texts_of_one_length_need_no_mask() -> None:
-    assert [group.masked for group in plan([[True] * 7] * 3).groups] == [None]
+    assert [group.masked for group in groups_of(plan([[True] * 7] * 3))] == [None]

@@ -1,0 +1,36 @@
+"""A layer normalization, read from torch's module."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from engine.errors import Refusal
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A layer normalization of fp32 rows."""
+
+    weight: Tensor | None
+    bias: Tensor | None
+    eps: float
+
+    @classmethod
+    def of(cls, norm: nn.Module) -> "Norm":
+        """Read a torch layer; the tensors are shared where they are fp32 already.
+
+        Raises:
+            Refusal: it is of another kind.
+        """
+        if not isinstance(norm, nn.LayerNorm):
+            raise Refusal(f"Cannot pack: a {type(norm).__name__} stands where a LayerNorm is known.")
+        return cls(_fp32(norm.weight), _fp32(norm.bias), norm.eps)
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """(rows, width) fp32 -> the same."""
+        return torch.native_layer_norm(rows, rows.shape[-1:], self.weight, self.bias, self.eps)[0]
+
+
+def _fp32(parameter: Tensor | None) -> Tensor | None:
+    return None if parameter is None else parameter.detach().float()

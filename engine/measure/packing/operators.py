@@ -1,0 +1,121 @@
+"""What a packed encoder is computed with: torch's own operators, or the compiled kernels where they serve."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.measure.packing.attention import Attention
+from engine.measure.packing.kernels import Kernels
+from engine.measure.packing.linear import Activation, PackedLinear
+from engine.measure.packing.norm import Norm
+from engine.measure.packing.plan import Plan
+
+
+class Attending(Protocol):
+    """Attention for one batch."""
+
+    def all_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
+        """(rows, width) queries, (rows, 2 * width) keys and values -> (rows, width)."""
+
+    def first_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
+        """(texts, width) queries, (rows, 2 * width) keys and values -> (texts, width)."""
+
+
+class Operators(Protocol):
+    """The parts of a layer. Rows of the residual stream are fp32, what linear layers read and give is not always."""
+
+    def attention(self, plan: Plan) -> Attending:
+        """Attention for one batch."""
+
+    def linear(self, linear: PackedLinear, x: Tensor, activation: Activation | None = None) -> Tensor:
+        """(rows, in) -> (rows, out)."""
+
+    def add(self, rows: Tensor, linear: PackedLinear, x: Tensor) -> Tensor:
+        """Rows + the linear layer of x; may write into the rows."""
+
+    def norm(self, rows: Tensor, norm: Norm) -> Tensor:
+        """The norm of rows, for a linear layer to read."""
+
+    def add_and_norm(
+        self, rows: Tensor, linear: PackedLinear, x: Tensor, norm: Norm
+    ) -> tuple[Tensor, Tensor]:
+        """The norm of (rows + the linear layer of x) in fp32, and for a linear layer to read; may write into rows."""
+
+
+class TorchOperators:
+    """Torch's operators: oneDNN's linear layers, attention group by group."""
+
+    def __init__(self, heads: int, width: int, dtype: torch.dtype) -> None:
+        self._heads, self._width, self._dtype = heads, width, dtype
+
+    def attention(self, plan: Plan) -> Attention:
+        """Attention for one batch."""
+        return Attention(plan, self._heads, self._width)
+
+    def linear(self, linear: PackedLinear, x: Tensor, activation: Activation | None = None) -> Tensor:
+        """(rows, in) -> (rows, out)."""
+        return linear(x) if activation is None else linear.activated(x, activation)
+
+    def add(self, rows: Tensor, linear: PackedLinear, x: Tensor) -> Tensor:
+        """Rows + the linear layer of x, which oneDNN adds in fp32 while it writes."""
+        return linear.added_to(rows, x)
+
+    def norm(self, rows: Tensor, norm: Norm) -> Tensor:
+        """The norm of rows, rounded for a linear layer."""
+        return norm(rows).to(self._dtype)
+
+    def add_and_norm(
+        self, rows: Tensor, linear: PackedLinear, x: Tensor, norm: Norm
+    ) -> tuple[Tensor, Tensor]:
+        """Both of the above."""
+        rows = norm(self.add(rows, linear, x))
+        return rows, rows.to(self._dtype)
+
+
+class CompiledAttention:
+    """Attention for one batch by the compiled kernel: text by text, nothing padded and nothing masked."""
+
+    def __init__(self, kernels: Kernels, plan: Plan, heads: int) -> None:
+        self._kernels, self._heads = kernels, heads
+        self._starts = torch.tensor(plan.starts, dtype=torch.int64)
+
+    def all_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
+        """(rows, width) queries, (rows, 2 * width) keys and values -> (rows, width)."""
+        return self._kernels.attention(q, kv, self._heads, self._starts, first_tokens=False)
+
+    def first_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
+        """(texts, width) queries, (rows, 2 * width) keys and values -> (texts, width)."""
+        return self._kernels.attention(q, kv, self._heads, self._starts, first_tokens=True)
+
+
+class CompiledOperators:
+    """The compiled kernels; linear layers of more than a few rows stay oneDNN's."""
+
+    def __init__(self, kernels: Kernels, heads: int, dtype: torch.dtype) -> None:
+        self._kernels, self._heads, self._dtype = kernels, heads, dtype
+
+    def attention(self, plan: Plan) -> CompiledAttention:
+        """Attention for one batch."""
+        return CompiledAttention(self._kernels, plan, self._heads)
+
+    def linear(self, linear: PackedLinear, x: Tensor, activation: Activation | None = None) -> Tensor:
+        """(rows, in) -> (rows, out)."""
+        if self._kernels.multiply(linear, x):
+            return self._kernels.linear(linear, x, activation)
+        return linear(x) if activation is None else linear.activated(x, activation)
+
+    def add(self, rows: Tensor, linear: PackedLinear, x: Tensor) -> Tensor:
+        """Rows + the linear layer of x."""
+        return rows.add_(self.linear(linear, x))
+
+    def norm(self, rows: Tensor, norm: Norm) -> Tensor:
+        """The norm of rows; the rows stay as they are."""
+        return self._kernels.add_and_norm(rows, None, norm, self._dtype, replace=False)
+
+    def add_and_norm(
+        self, rows: Tensor, linear: PackedLinear, x: Tensor, norm: Norm
+    ) -> tuple[Tensor, Tensor]:
+        """Both in one pass, written into the rows."""
+        added = self.linear(linear, x)
+        return rows, self._kernels.add_and_norm(rows, added, norm, self._dtype, replace=True)
