@@ -39,19 +39,13 @@ class Attention:
 
     def all_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
         """(rows, width) queries, (rows, 2 * width) keys and values -> (rows, width)."""
-        if _takes_varlen(q):
+        if takes_varlen(q):
             return self._varlen(q, kv, self._plan.starts)
         return _joined([self._group(q, kv, group) for group in self._groups])
 
     def first_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
-        """(texts, width) queries, (rows, 2 * width) keys and values -> (texts, width)."""
-        if _takes_varlen(q):
-            return self._varlen(q, kv, range(len(self._plan.texts) + 1))
-        mixed, text = [], 0
-        for group in self._groups:
-            mixed.append(self._first_of_group(q[text : text + group.texts], kv, group))
-            text += group.texts
-        return _joined(mixed)
+        """(texts, width) queries, (rows, 2 * width) keys and values -> (texts, width); varlen attention only."""
+        return self._varlen(q, kv, range(len(self._plan.texts) + 1))
 
     def _group(self, q: Tensor, kv: Tensor, group: Group) -> Tensor:
         (queries,), (k, v) = self._batched(q, group, 1), self._batched(kv, group, 2)
@@ -59,11 +53,6 @@ class Attention:
         rows = mixed.transpose(1, 2).to(kv.dtype, memory_format=torch.contiguous_format)
         rows = rows.reshape(group.texts * group.longest, self._width)
         return rows if group.kept is None else rows.index_select(0, group.kept)
-
-    def _first_of_group(self, q: Tensor, kv: Tensor, group: Group) -> Tensor:
-        k, v = self._batched(kv, group, 2)
-        queries = q.reshape(group.texts * self._heads, 1, -1).to(k.dtype)
-        return self._mixed(queries, k, v, group).view(group.texts, self._width).to(kv.dtype)
 
     def _batched(self, rows: Tensor, group: Group, parts: int) -> tuple[Tensor, ...]:
         """(rows, parts * width) -> for each part (texts * heads, longest, width of a head)."""
@@ -111,7 +100,8 @@ class Attention:
         return mixed.reshape(len(q), self._width)
 
 
-def _takes_varlen(rows: Tensor) -> bool:
+def takes_varlen(rows: Tensor) -> bool:
+    """Whether torch's varlen attention serves rows on this device, in this precision."""
     return varlen is not None and rows.is_cuda and rows.dtype in (torch.float16, torch.bfloat16)
 
 

@@ -239,22 +239,20 @@ void attend_block(const Scratch& s, int64_t length, int64_t padded, T* out, int6
     mix<M, D>(s, length, padded, scales, out, stride);
 }
 
-// A batch of packed rows. Queries have rows of their own where only each text's first token asks.
+// A batch of packed rows.
 template <class T>
 struct Packed {
     const T *queries, *keys;
     int64_t query_stride, key_stride, heads;
     const int64_t* starts;  // row of each text's first token, and behind the last text the number of rows
-    bool first_tokens;
-    T* out;  // (query rows, heads * D)
+    T* out;  // (rows, heads * D)
 };
 
 template <int D, class T>
 void attend(const Packed<T>& batch, int64_t text, int64_t head, int64_t first, Scratch& s) {
     const int64_t start = batch.starts[text], length = batch.starts[text + 1] - start, width = batch.heads * D;
     const int64_t padded = (length + LANES - 1) / LANES * LANES;
-    const int64_t row = (batch.first_tokens ? text : start) + first;
-    const int64_t queries = batch.first_tokens ? 1 : std::min(CHUNK, length - first);
+    const int64_t row = start + first, queries = std::min(CHUNK, length - first);
     const T* keys = batch.keys + start * batch.key_stride + head * D;
     s.reserve(length, padded, D);
     turn_keys<D>(keys, batch.key_stride, length, padded, s.keys);
@@ -287,11 +285,9 @@ struct Piece {
 template <int D, class T>
 void attention(const Packed<T>& batch, int64_t texts, int threads) {
     std::vector<Piece> pieces;
-    for (int64_t text = 0; text < texts; text++) {
-        const int64_t queries = batch.first_tokens ? 1 : batch.starts[text + 1] - batch.starts[text];
-        for (int64_t first = 0; first < queries; first += CHUNK)
+    for (int64_t text = 0; text < texts; text++)
+        for (int64_t first = 0; first < batch.starts[text + 1] - batch.starts[text]; first += CHUNK)
             for (int64_t head = 0; head < batch.heads; head++) pieces.push_back({text, head, first});
-    }
     const int64_t count = int64_t(pieces.size());
 #pragma omp parallel num_threads(threads)
     {
@@ -456,15 +452,15 @@ void linear(const T* x, int64_t rows, int64_t inputs, const T* weight, int64_t o
 extern "C" {
 
 int attention_fp32(const float* queries, int64_t query_stride, const float* keys, int64_t key_stride, int64_t heads,
-                   int64_t depth, const int64_t* starts, int64_t texts, int first_tokens, float* out, int threads) {
+                   int64_t depth, const int64_t* starts, int64_t texts, float* out, int threads) {
     return attention_of_depth(
-        Packed<float>{queries, keys, query_stride, key_stride, heads, starts, first_tokens != 0, out}, depth, texts, threads);
+        Packed<float>{queries, keys, query_stride, key_stride, heads, starts, out}, depth, texts, threads);
 }
 
 int attention_bf16(const bf16* queries, int64_t query_stride, const bf16* keys, int64_t key_stride, int64_t heads,
-                   int64_t depth, const int64_t* starts, int64_t texts, int first_tokens, bf16* out, int threads) {
+                   int64_t depth, const int64_t* starts, int64_t texts, bf16* out, int threads) {
     return attention_of_depth(
-        Packed<bf16>{queries, keys, query_stride, key_stride, heads, starts, first_tokens != 0, out}, depth, texts, threads);
+        Packed<bf16>{queries, keys, query_stride, key_stride, heads, starts, out}, depth, texts, threads);
 }
 
 void add_and_norm_fp32(float* rows, const float* added, int64_t count, int64_t width, const float* weight,

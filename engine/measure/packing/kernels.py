@@ -32,7 +32,7 @@ _POINTER, _SIZE, _INT = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "attention": (
         *(_POINTER, _SIZE, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _SIZE),
-        *(_INT, _POINTER, _INT),
+        *(_POINTER, _INT),
     ),
     "add_and_norm": (
         *(_POINTER, _POINTER, _SIZE, _SIZE, _POINTER, _POINTER, ctypes.c_float),
@@ -66,23 +66,23 @@ class Kernels:
         fits = linear.panels is not None and len(x) <= MOST_ROWS and panels >= torch.get_num_threads()
         return fits and ("linear", x.dtype) in self._functions
 
-    def attention(self, q: Tensor, kv: Tensor, heads: int, starts: Tensor, *, first_tokens: bool) -> Tensor:
+    def attention(self, q: Tensor, kv: Tensor, heads: int, starts: Tensor) -> Tensor:
         """Softmax attention inside each text.
 
         Args:
-            q: (rows, width) queries, or (texts, width) where only `first_tokens` ask; rows may lie further apart.
+            q: (rows, width) queries; rows may lie further apart.
             kv: (rows, 2 * width) keys, and behind them values.
             starts: (texts + 1,) int64, the row of each text's first token, and the number of rows.
 
         Returns:
-            Mixed values, in the shape of the queries.
+            (rows, width), mixed values.
         """
         rows, width = q.shape
         out = torch.empty(rows, width, dtype=q.dtype)
         with _shown_as(ATTENTION):
             self._functions["attention", q.dtype](
                 q.data_ptr(), q.stride(0), kv.data_ptr(), kv.stride(0), heads, width // heads,
-                starts.data_ptr(), len(starts) - 1, first_tokens, out.data_ptr(), torch.get_num_threads(),
+                starts.data_ptr(), len(starts) - 1, out.data_ptr(), torch.get_num_threads(),
             )  # fmt: skip
         return out
 

@@ -14,8 +14,10 @@ from torch.nn import functional as F  # noqa: N812  (torch's own habit)
 
 from engine.errors import Refusal
 from engine.measure.packing import kernels
+from engine.measure.packing.attention import Attention, takes_varlen
 from engine.measure.packing.build import NotCompiled
 from engine.measure.packing.kernels import Kernels
+from engine.measure.packing.last_attention import LastAttention
 from engine.measure.packing.linear import Activation, PackedLinear
 from engine.measure.packing.norm import Norm
 from engine.measure.packing.operators import Attending, CompiledOperators, Operators, TorchOperators
@@ -75,7 +77,7 @@ class PackedStack:
         layers: list[Any] = list(encoder.layers)
         for layer in layers:
             _check(layer)
-        heads: int = layers[0].self_attn.num_heads
+        self.heads: int = layers[0].self_attn.num_heads
         self.width: int = layers[0].self_attn.embed_dim
         self.dtype = TORCH_DTYPES[dtype]
         self.without_kernels = ""
@@ -83,15 +85,16 @@ class PackedStack:
         if compiled:
             device = layers[0].linear1.weight.device
             try:
-                compiled_kernels = _kernels_for(self.dtype, device, self.width, heads)
+                compiled_kernels = _kernels_for(self.dtype, device, self.width, self.heads)
             except NotCompiled as reason:
                 self.without_kernels = f"computed with torch's operators: {reason}"
         self.kernels = compiled_kernels is not None
         self._operators: Operators = (
-            TorchOperators(heads, self.width, self.dtype)
+            TorchOperators(self.heads, self.width, self.dtype)
             if compiled_kernels is None
-            else CompiledOperators(compiled_kernels, heads, self.dtype)
+            else CompiledOperators(compiled_kernels, self.heads, self.dtype)
         )
+        self._last_attention = LastAttention.of(layers[-1].self_attn, copied=release)
         self.layers = tuple(
             _packed(layer, dtype, last=layer is layers[-1], release=release) for layer in layers
         )
@@ -105,7 +108,8 @@ class PackedStack:
     @property
     def weights_mb(self) -> float:
         """Memory in MB of the laid-out linear layers."""
-        return sum(linear.megabytes for layer in self.layers for linear in layer.linears)
+        linears = sum(linear.megabytes for layer in self.layers for linear in layer.linears)
+        return linears + self._last_attention.megabytes
 
     def all_tokens(self, rows: Tensor, plan: Plan) -> Tensor:
         """(rows, width) fp32, which is written into -> the last layer's rows."""
@@ -126,7 +130,12 @@ class PackedStack:
         x = self._read(last, rows, x)
         queries, keys_values = last.projections
         q = self._operators.linear(queries, x.index_select(0, first))
-        mixed = attention.first_tokens(q, self._operators.linear(keys_values, x))
+        if takes_varlen(x):
+            mixed = Attention(plan, self.heads, self.width).first_tokens(
+                q, self._operators.linear(keys_values, x)
+            )
+        else:
+            mixed = self._last_attention(q, x, plan.starts)
         rows, _ = self._behind_attention(last, rows.index_select(0, first), mixed)
         return rows if self.norm is None else self.norm(rows)
 

@@ -18,9 +18,6 @@ class Attending(Protocol):
     def all_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
         """(rows, width) queries, (rows, 2 * width) keys and values -> (rows, width)."""
 
-    def first_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
-        """(texts, width) queries, (rows, 2 * width) keys and values -> (texts, width)."""
-
 
 class Operators(Protocol):
     """The parts of a layer. Rows of the residual stream are fp32, what linear layers read and give is not always."""
@@ -82,11 +79,7 @@ class CompiledAttention:
 
     def all_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
         """(rows, width) queries, (rows, 2 * width) keys and values -> (rows, width)."""
-        return self._kernels.attention(q, kv, self._heads, self._starts, first_tokens=False)
-
-    def first_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
-        """(texts, width) queries, (rows, 2 * width) keys and values -> (texts, width)."""
-        return self._kernels.attention(q, kv, self._heads, self._starts, first_tokens=True)
+        return self._kernels.attention(q, kv, self._heads, self._starts)
 
 
 class CompiledOperators:

@@ -53,15 +53,13 @@ def test_attention_stays_inside_each_text(kernels: Kernels, dtype: torch.dtype, 
     k, v = kv.split(width, 1)
     places = torch.tensor(starts)
     expected = torch.cat([attended(q[a:b], k[a:b], v[a:b], heads) for a, b in pairwise(starts)])
-    assert close(kernels.attention(q, kv, heads, places, first_tokens=False), expected)
-    firsts = q[places[:-1]].contiguous()
-    found = kernels.attention(firsts, kv.contiguous(), heads, places, first_tokens=True)
-    assert close(found, expected[places[:-1]])
+    assert close(kernels.attention(q, kv, heads, places), expected)
+    assert close(kernels.attention(q.contiguous(), kv.contiguous(), heads, places), expected)
 
 
 def test_scores_of_any_size_neither_overflow_nor_vanish(kernels: Kernels) -> None:
     q, kv = drawn(9, 32) * 1e3, drawn(9, 64) * 1e3
-    found = kernels.attention(q, kv, 1, torch.tensor([0, 9]), first_tokens=False)
+    found = kernels.attention(q, kv, 1, torch.tensor([0, 9]))
     assert close(found, attended(q, kv[:, :32], kv[:, 32:], 1))
 
 
@@ -69,7 +67,7 @@ def test_scores_of_any_size_neither_overflow_nor_vanish(kernels: Kernels) -> Non
 def test_a_nan_stays_in_its_text_and_is_not_lost(kernels: Kernels, dtype: torch.dtype) -> None:
     qkv = drawn(40, 96, dtype=dtype)
     qkv[3, 40] = torch.nan
-    found = kernels.attention(qkv[:, :32], qkv[:, 32:], 2, torch.tensor([0, 20, 40]), first_tokens=False)
+    found = kernels.attention(qkv[:, :32], qkv[:, 32:], 2, torch.tensor([0, 20, 40]))
     assert bool(found[:20, :16].isnan().all())
     assert not bool(found[20:].isnan().any())
     rows = drawn(3, 32)
@@ -116,7 +114,7 @@ ACTIVATIONS: dict[Activation | None, str] = {
 def test_a_linear_layer_of_few_rows_reads_onednns_weights(
     kernels: Kernels, dtype: torch.dtype, activation: Activation | None, rows: int
 ) -> None:
-    weight, x = drawn(192, 208, dtype=dtype), drawn(rows, 208, dtype=dtype, seed=1) / 10
+    weight, x = drawn(192, 224, dtype=dtype), drawn(rows, 224, dtype=dtype, seed=1) / 10
     for bias in (None, drawn(192, seed=2)):
         linear = PackedLinear.of(weight, bias, DTYPES[dtype])
         if not kernels.multiply(linear, x):
@@ -157,7 +155,7 @@ def test_what_the_kernels_serve(dtype: torch.dtype, width: int, heads: int, serv
 
 def test_a_profile_shows_the_kernels_by_name(kernels: Kernels) -> None:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
-        kernels.attention(drawn(4, 16), drawn(4, 32), 1, torch.tensor([0, 4]), first_tokens=False)
+        kernels.attention(drawn(4, 16), drawn(4, 32), 1, torch.tensor([0, 4]))
     assert "packed::attention" in {event.key for event in profiler.key_averages()}
 
 
