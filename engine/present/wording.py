@@ -10,7 +10,7 @@ from engine.records import Interval, PathResult, Run
 FUSED_LAYER = "aten::_transformer_encoder_layer_fwd"
 NESTED_CONVERSION = "aten::_nested_tensor_from_mask"
 SDPA = "aten::scaled_dot_product_attention"
-PACKED_LINEAR = "mkldnn::_linear_pointwise"
+PACKED_LINEAR, PACKED_ATTENTION = "mkldnn::_linear_pointwise", "packed::attention"
 PEERS = ("compile", "hf-sdpa", "onnxruntime", "openvino")
 """Paths by other libraries and compilers: of their insides torch's profiler sees what they claim, and no more."""
 MOST_CLAUSES = 5
@@ -146,8 +146,8 @@ def _seen(path: PathResult, layers: int | None) -> str:
     if base in PEERS:
         counts = ", ".join(f"{calls:g} of {name.partition('::')[2]}" for name, calls in ops.items())
         return path.evidence.claim if path.evidence.ok else f"{counts} a forward"
-    if ops.get(PACKED_LINEAR):
-        parts = [f"{ops[PACKED_LINEAR]:g} linear layers ran on laid-out weights, no padding was computed"]
+    if base == "packed" and not ops.get(FUSED_LAYER):
+        parts = [_of_packed(ops), "no padding was computed"]
     elif base == "bucketed" and layers and not ops.get(FUSED_LAYER):
         parts = [
             f"{_groups(ops.get(SDPA, 0) / layers)} of like length, padding was computed inside them only"
@@ -157,6 +157,14 @@ def _seen(path: PathResult, layers: int | None) -> str:
     if any(name.startswith("aten::bernoulli") and calls for name, calls in ops.items()):
         parts.append("dropout was drawn")
     return ", ".join(parts) or "no operator of interest was seen"
+
+
+def _of_packed(ops: dict[str, float]) -> str:
+    if ops.get(PACKED_ATTENTION):
+        return f"attention of {ops[PACKED_ATTENTION]:g} layers ran in a compiled kernel"
+    if ops.get(PACKED_LINEAR):
+        return f"{ops[PACKED_LINEAR]:g} linear layers ran on laid-out weights"
+    return "no fused layer ran"
 
 
 def _groups(count: float) -> str:

@@ -10,6 +10,9 @@ from torch import nn
 from engine.measure.agreement import compare, hidden_states
 from engine.measure.inputs import TokenBatch, tokenize
 from engine.measure.models import LoadedModel
+from engine.measure.packing import kernels, linear
+from engine.measure.packing.build import NotCompiled
+from engine.measure.packing.kernels import Kernels
 from engine.measure.paths import EXECUTION_PATHS, PreparedPath
 from engine.measure.profiling import profile
 from engine.presets import PRESETS
@@ -102,3 +105,35 @@ def test_only_train_mode_draws_anew_each_time(prepared: Prepared, batch: TokenBa
     assert {name: not twice(name) for name in EXECUTION_PATHS} == {
         name: path.stochastic for name, path in EXECUTION_PATHS.items()
     }
+
+
+@pytest.mark.parametrize(
+    ("kernels_there", "onednn", "words"),
+    [
+        (True, True, "compiled attention in 6 layers"),
+        (False, True, "25 linear layers on laid-out weights"),
+        (False, False, "torch's own linear layers"),
+    ],
+)
+def test_packed_execution_promises_what_it_was_made_of(
+    kernels_there: bool,
+    onednn: bool,
+    words: str,
+    minilm: LoadedModel,
+    batch: TokenBatch,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A processor without oneDNN's operators, or without a compiler, runs it too, and is not shown as refuted."""
+
+    def no_compiler() -> Kernels:
+        raise NotCompiled("no C++ compiler is found here")
+
+    if not kernels_there:
+        monkeypatch.setattr(kernels, "load_kernels", no_compiler)
+    monkeypatch.setattr(linear, "onednn_serves", lambda _dtype, _device: onednn)
+    path = EXECUTION_PATHS["packed"]
+    prepared = path.prepare(minilm.model)
+    found = path.promise(prepared, 6).evidence(profile(prepared, batch.tokens, time.perf_counter, 1).calls)
+    assert found.ok
+    assert words in found.claim
+    assert ("no C++ compiler" in prepared.note) is not kernels_there

@@ -102,6 +102,18 @@ def test_a_run_of_the_baseline_alone_says_what_to_do() -> None:
             "25 linear layers ran on laid-out weights, no padding was computed.",
         ),
         (
+            "packed",
+            {FUSED: 0.0, NESTED: 0.0, SDPA: 0.0, "packed::attention": 6.0, "packed::add_and_norm": 12.0},
+            True,
+            "Attention of 6 layers ran in a compiled kernel, no padding was computed.",
+        ),
+        (
+            "packed",
+            {FUSED: 0.0, NESTED: 0.0, SDPA: 0.0},
+            True,
+            "No fused layer ran, no padding was computed.",
+        ),
+        (
             "bucketed",
             {FUSED: 0.0, NESTED: 0.0, SDPA: 12.0},
             True,

@@ -263,8 +263,8 @@ class PackedRoberta(nn.Module):
             return wanted if self.head is None else self.head(self._for_head(wanted))
         plan, rows = self._embedded(tokens)
         firsts = self._normed(self.stack.first_tokens(rows, plan))
-        features = firsts.new_zeros(len(tokens), firsts.shape[-1])
-        features[torch.tensor(plan.texts, dtype=torch.int64, device=tokens.device)] = firsts
+        places = torch.tensor(plan.texts, dtype=torch.int64, device=tokens.device)
+        features = firsts.new_zeros(len(tokens), firsts.shape[-1]).index_copy_(0, places, firsts)
         return self.head(self._for_head(features[:, None]))  # type: ignore[no-any-return]
 
     @torch.no_grad()

@@ -109,11 +109,4 @@ PATH = ExecutionPath(
     ),
     preparation=_prepare,
 )
-IN_BF16 = ExecutionPath(
-    name="compile@bf16",
-    claim=PATH.claim,
-    expectations=PATH.expectations,
-    preparation=on_a_copy(_prepare, "bf16"),
-    precision="bf16",
-    copies=1.0,
-)
+IN_BF16 = on_a_copy(PATH, "bf16")

@@ -7,7 +7,7 @@ process-global (`torch.backends.mha.set_fastpath_enabled`), so a path holds them
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -148,13 +148,21 @@ def around(switches: Callable[[EncoderModel], AbstractContextManager[None]]) -> 
     return prepare
 
 
-def on_a_copy(preparation: Preparation, dtype: DType) -> Preparation:
+def computing_in(
+    path: ExecutionPath, precision: Precision, preparation: Preparation, copies: float = 1.0
+) -> ExecutionPath:
+    """The same path in a precision of its own, whatever the model was loaded in."""
+    name = f"{path.name}@{precision}"
+    return replace(path, name=name, preparation=preparation, precision=precision, copies=copies)
+
+
+def on_a_copy(path: ExecutionPath, dtype: DType) -> ExecutionPath:
     """The same path on a copy of the model in another precision; paths of one model share the copy."""
 
     def prepare(model: EncoderModel, exports: Path | None) -> PreparedPath:
-        return preparation(converted(model, dtype), exports)
+        return path.preparation(converted(model, dtype), exports)
 
-    return prepare
+    return computing_in(path, dtype, prepare)
 
 
 _COPIES: WeakKeyDictionary[Any, dict[DType, Any]] = WeakKeyDictionary()

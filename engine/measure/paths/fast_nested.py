@@ -24,11 +24,4 @@ PATH = ExecutionPath(
     expectations=lambda layers: (Expectation(FUSED_LAYER, layers), Expectation(NESTED_CONVERSION, 1)),
     preparation=around(_switches),
 )
-IN_BF16 = ExecutionPath(
-    name="fast-nested@bf16",
-    claim=PATH.claim,
-    expectations=PATH.expectations,
-    preparation=on_a_copy(PATH.preparation, "bf16"),
-    precision="bf16",
-    copies=1.0,
-)
+IN_BF16 = on_a_copy(PATH, "bf16")

@@ -18,6 +18,7 @@ from engine.measure.paths.execution import (
     Preparation,
     PreparedPath,
     Unavailable,
+    computing_in,
 )
 from engine.measure.paths.huggingface import example_tokens, huggingface_encoder
 from engine.measure.paths.peers import (
@@ -125,11 +126,4 @@ PATH = ExecutionPath(
     preparation=_preparation(int8=False),
     copies=2.0,  # the export, and the layout that ONNX Runtime makes of it
 )
-IN_INT8 = ExecutionPath(
-    name="onnxruntime@int8",
-    claim=PATH.claim,
-    expectations=outside_torch,
-    preparation=_preparation(int8=True),
-    precision="int8",
-    copies=1.0,
-)
+IN_INT8 = computing_in(PATH, "int8", _preparation(int8=True))

@@ -17,6 +17,7 @@ from engine.measure.paths.execution import (
     Preparation,
     PreparedPath,
     Unavailable,
+    computing_in,
 )
 from engine.measure.paths.huggingface import example_tokens, huggingface_encoder
 from engine.measure.paths.peers import (
@@ -102,11 +103,9 @@ PATH = ExecutionPath(
     preparation=_preparation("fp32"),
     copies=1.5,
 )
-IN_BF16 = ExecutionPath(
-    name="openvino@bf16",
-    claim=PATH.claim,
-    expectations=outside_torch,
-    preparation=_preparation("bf16"),
-    precision="bf16",
+IN_BF16 = computing_in(
+    PATH,
+    "bf16",
+    _preparation("bf16"),
     copies=2.5,  # the fp32 conversion, and the weights made of it
 )

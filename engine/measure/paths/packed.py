@@ -19,6 +19,7 @@ from engine.measure.paths.execution import (
     PreparedPath,
     Promise,
     Unavailable,
+    computing_in,
 )
 from engine.records import DType
 
@@ -76,11 +77,4 @@ PATH = ExecutionPath(
     preparation=_preparation(None),
     copies=1.0,
 )
-IN_BF16 = ExecutionPath(
-    name="packed@bf16",
-    claim=PATH.claim,
-    expectations=PATH.expectations,
-    preparation=_preparation("bf16"),
-    precision="bf16",
-    copies=1.0,
-)
+IN_BF16 = computing_in(PATH, "bf16", _preparation("bf16"))

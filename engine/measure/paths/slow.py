@@ -29,11 +29,4 @@ PATH = ExecutionPath(
     ),
     preparation=around(_switches),
 )
-IN_BF16 = ExecutionPath(
-    name="slow@bf16",
-    claim=PATH.claim,
-    expectations=PATH.expectations,
-    preparation=on_a_copy(PATH.preparation, "bf16"),
-    precision="bf16",
-    copies=1.0,
-)
+IN_BF16 = on_a_copy(PATH, "bf16")
