@@ -7,7 +7,8 @@ Paired rounds in random order in one process on all cores; ratios are rival / pa
 A rival that takes more than OUTCLASSED times as long as the fastest in its first warm call keeps that one sample; a
 call of more than LONG_S seconds is not repeated to warm up.
 `packed, all states` gives every token's hidden state, as the rivals do; `packed` computes the last layer for the
-tokens that the classification head reads. glibc is told to keep freed memory, without which the fused paths lose up
+tokens that the classification head reads; `packed, no kernels` does it with torch's operators, as where there is no C++
+compiler. glibc is told to keep freed memory, without which the fused paths lose up
 to a third of their time to page faults: rivals are compared at their best.
 """
 
@@ -31,6 +32,7 @@ from engine.measure.agreement import hidden_states
 from engine.measure.environment import load_average
 from engine.measure.inputs import TokenBatch
 from engine.measure.models import LoadedModel, load_model
+from engine.measure.packing import PackedRoberta, pack
 from engine.measure.packing.linear import PACKED_LINEAR
 from engine.measure.paths import EXECUTION_PATHS, PreparedPath
 from engine.measure.paths.execution import Unavailable
@@ -44,8 +46,8 @@ from engine.settings import Settings
 KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
 MODELS = ("minilm", "xlmr-base-random", "xlmr-large-random")
 OUTCLASSED, LONG_S = 2.5, 5.0
-ALL_STATES = "packed, all states"
-OWN = ("packed", ALL_STATES)
+ALL_STATES, NO_KERNELS = "packed, all states", "packed, no kernels"
+OWN = ("packed", ALL_STATES, NO_KERNELS)
 RIVALS = ("bucketed", "openvino", "onnxruntime", "fast-nested", "compile", "hf-sdpa", "slow")
 """The quick ones first, so that the slow ones are known to be outclassed after one call."""
 MEMORY_MODELS = ("minilm", "xlmr-base-random")
@@ -127,7 +129,15 @@ def ready(loaded: LoadedModel, precision: DType) -> tuple[list[Contestant], dict
             missing[base] = str(reason)
     packed = found[0].prepared
     found.insert(1, Contestant(ALL_STATES, replace(packed, forward=packed.hidden)))
+    found.insert(2, Contestant(NO_KERNELS, without_kernels(loaded, precision)))
     return found, missing
+
+
+def without_kernels(loaded: LoadedModel, precision: DType) -> PreparedPath:
+    """Packed execution with torch's operators only."""
+    packed = pack(loaded.model, precision, compiled=False)
+    assert isinstance(packed, PackedRoberta)
+    return PreparedPath(packed, packed.hidden)
 
 
 def states(prepared: PreparedPath, batch: TokenBatch) -> Timing:
@@ -181,6 +191,7 @@ def cell(
         "best rival": best,
         "best rival / packed": ratio(rounds.samples_ms, times_ms, best, "packed"),
         "best rival / packed, all states": ratio(rounds.samples_ms, times_ms, best, ALL_STATES),
+        "best rival / packed, no kernels": ratio(rounds.samples_ms, times_ms, best, NO_KERNELS),
         **extras(loaded, batch, precision, contestants[0].prepared),
     }
 
@@ -261,11 +272,11 @@ def linear_gflops(loaded: LoadedModel, batch: TokenBatch, packed: PreparedPath) 
 
 
 def summary(cells: Sequence[dict[str, object]]) -> dict[str, object]:
-    """Geometric means and the worst cell, in each precision, and how packed bf16's error stands to its best rival's."""
+    """Geometric means and the worst cell, in each precision."""
     found: dict[str, object] = {}
     for precision in dict.fromkeys(str(cell["precision"]) for cell in cells):
         own = [cell for cell in cells if cell["precision"] == precision]
-        for kind in ("best rival / packed", "best rival / packed, all states"):
+        for kind in [name for name in own[0] if name.startswith("best rival / ")]:
             ratios = [cell[kind]["ratio"] for cell in own]  # type: ignore[index]
             worst = min(own, key=lambda cell: cell[kind]["ratio"])  # type: ignore[index]
             found[f"{precision}: {kind}"] = {
