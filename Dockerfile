@@ -2,11 +2,12 @@
 #   docker build --build-arg TORCH_INDEX=<PyTorch's index of CPU wheels> -t fastpath-lab .
 FROM python:3.11-slim-bookworm
 
+# g++ is for torch.compile and for the kernels of packed execution, which are compiled for the processor they run on.
 # tini reaps what a killed measurement leaves behind, and passes signals on. Debian's own versions are what the base
 # image was tested with, so they are not pinned.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install --yes --no-install-recommends tini \
+    && apt-get install --yes --no-install-recommends g++ tini \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --uid 1000 lab \
     && install --directory --owner=lab --group=lab /data
@@ -31,12 +32,13 @@ COPY . .
 # The code belongs to root, so that what runs cannot change it; it is compiled here, because it cannot be there.
 RUN python -m compileall -q engine pages streamlit_app.py
 
-# Everything that is kept lies in /data: finished runs, the desk's journal, and models that were fetched. An address
+# Everything that is kept lies in /data: finished runs, the desk's journal, models that were fetched, kernels. An address
 # for the browser is named, because Streamlit would ask a server on the internet for it.
 ENV FASTPATH_HOSTED=1 \
     FASTPATH_DATA_FOLDER=/data \
     TORCH_HOME=/data/torch \
     HF_HOME=/data/huggingface \
+    XDG_CACHE_HOME=/data/cache \
     STREAMLIT_SERVER_ADDRESS=0.0.0.0 \
     STREAMLIT_SERVER_PORT=8501 \
     STREAMLIT_SERVER_HEADLESS=true \
