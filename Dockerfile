@@ -38,7 +38,6 @@ ENV FASTPATH_HOSTED=1 \
     FASTPATH_DATA_FOLDER=/data \
     TORCH_HOME=/data/torch \
     HF_HOME=/data/huggingface \
-    XDG_CACHE_HOME=/data/cache \
     STREAMLIT_SERVER_ADDRESS=0.0.0.0 \
     STREAMLIT_SERVER_PORT=8501 \
     STREAMLIT_SERVER_HEADLESS=true \

@@ -1,4 +1,4 @@
-"""Compiles kernels.cpp for this very processor, once; the library is kept in the user's cache folder.
+"""Compiles kernels.cpp for this very processor, once; the library is kept in the lab's data folder.
 
 It has a plain C interface and no torch header, so that it takes seconds and fits every version of torch. Its name holds
 everything that it depends on, and it appears whole or not at all.

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from platformdirs import user_cache_path
 from torch import Tensor
 from torch.autograd import _profiler_enabled  # type: ignore[attr-defined]  # costs 0.1 us, record_function 6 us
 from torch.profiler import record_function
@@ -19,6 +18,7 @@ from torch.profiler import record_function
 from engine.measure.packing.build import NotCompiled, build
 from engine.measure.packing.linear import PANEL, Activation, PackedLinear
 from engine.measure.packing.norm import Norm
+from engine.settings import load_settings
 
 ATTENTION, ADD_AND_NORM, LINEAR = "packed::attention", "packed::add_and_norm", "packed::linear"
 LANES, MOST_ROWS = 16, 32
@@ -123,12 +123,13 @@ def serve(dtype: torch.dtype, width: int, heads: int) -> bool:
 
 @cache
 def load_kernels() -> Kernels:
-    """The kernels for this processor, compiled where they have not been before.
+    """The kernels for this processor, found in the data folder or compiled into it.
 
     Raises:
+        Refusal: a setting holds a value that does not fit.
         NotCompiled: they cannot be built or loaded here.
     """
-    library = build(user_cache_path("fastpath-lab") / "kernels")
+    library = build(load_settings().data_folder / "kernels")
     try:
         return Kernels(library)
     except OSError as error:

@@ -13,14 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own habit)
 
 from engine.errors import Refusal
-from engine.measure.packing import kernels
 from engine.measure.packing.attention import Attention, takes_varlen
-from engine.measure.packing.build import NotCompiled
-from engine.measure.packing.kernels import Kernels
 from engine.measure.packing.last_attention import LastAttention
 from engine.measure.packing.linear import Activation, PackedLinear
 from engine.measure.packing.norm import Norm
-from engine.measure.packing.operators import Attending, CompiledOperators, Operators, TorchOperators
+from engine.measure.packing.operators import Attending, CompiledOperators, operators_for
 from engine.measure.packing.plan import Plan, plan_of
 from engine.measure.precisions import TORCH_DTYPES
 from engine.records import DType
@@ -64,8 +61,7 @@ class PackedStack:
 
     Attributes:
         layers: what was made of its layers.
-        kernels: whether the compiled kernels are used.
-        without_kernels: why they are not; empty where they are, or were not asked for.
+        without_kernels: why the compiled kernels are not used though they were asked for and would serve; or empty.
 
     Raises:
         Refusal: a layer has something that is not known here; it is named.
@@ -80,25 +76,20 @@ class PackedStack:
         self.heads: int = layers[0].self_attn.num_heads
         self.width: int = layers[0].self_attn.embed_dim
         self.dtype = TORCH_DTYPES[dtype]
-        self.without_kernels = ""
-        compiled_kernels = None
-        if compiled:
-            device = layers[0].linear1.weight.device
-            try:
-                compiled_kernels = _kernels_for(self.dtype, device, self.width, self.heads)
-            except NotCompiled as reason:
-                self.without_kernels = f"computed with torch's operators: {reason}"
-        self.kernels = compiled_kernels is not None
-        self._operators: Operators = (
-            TorchOperators(self.heads, self.width, self.dtype)
-            if compiled_kernels is None
-            else CompiledOperators(compiled_kernels, self.heads, self.dtype)
+        device = layers[0].linear1.weight.device
+        self._operators, self.without_kernels = operators_for(
+            self.dtype, device, self.width, self.heads, compiled=compiled
         )
         self._last_attention = LastAttention.of(layers[-1].self_attn, copied=release)
         self.layers = tuple(
             _packed(layer, dtype, last=layer is layers[-1], release=release) for layer in layers
         )
         self.norm = None if encoder.norm is None else Norm.of(encoder.norm)
+
+    @property
+    def kernels(self) -> bool:
+        """Whether the compiled kernels are used."""
+        return isinstance(self._operators, CompiledOperators)
 
     @property
     def onednn(self) -> bool:
@@ -135,7 +126,8 @@ class PackedStack:
                 q, self._operators.linear(keys_values, x)
             )
         else:
-            mixed = self._last_attention(q, x, plan.starts)
+            # Without norms before it the layer reads the rows themselves, which are exact.
+            mixed = self._last_attention(q, x if last.norm_first else rows, plan.starts)
         rows, _ = self._behind_attention(last, rows.index_select(0, first), mixed)
         return rows if self.norm is None else self.norm(rows)
 
@@ -323,17 +315,6 @@ def _dtype_of(model: nn.Module) -> DType:
         if dtype == own:
             return name
     raise Refusal(f"Cannot pack a model of {own}: choose fp32, bf16 or fp16.")
-
-
-def _kernels_for(dtype: torch.dtype, device: torch.device, width: int, heads: int) -> Kernels | None:
-    """The compiled kernels where they serve such an encoder; None where no kernel is written for it.
-
-    Raises:
-        NotCompiled: they would serve, and cannot be built here.
-    """
-    if device.type != "cpu" or not kernels.serve(dtype, width, heads):
-        return None
-    return kernels.load_kernels()
 
 
 def _packed(layer: Any, dtype: DType, *, last: bool, release: bool) -> PackedLayer:

@@ -33,4 +33,4 @@ class Norm:
 
 
 def _fp32(parameter: Tensor | None) -> Tensor | None:
-    return None if parameter is None else parameter.detach().float()
+    return None if parameter is None else parameter.detach().float().contiguous()

@@ -5,7 +5,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from engine.measure.packing import kernels
 from engine.measure.packing.attention import Attention
+from engine.measure.packing.build import NotCompiled
 from engine.measure.packing.kernels import Kernels
 from engine.measure.packing.linear import Activation, PackedLinear
 from engine.measure.packing.norm import Norm
@@ -73,8 +75,8 @@ class TorchOperators:
 class CompiledAttention:
     """Attention for one batch by the compiled kernel: text by text, nothing padded and nothing masked."""
 
-    def __init__(self, kernels: Kernels, plan: Plan, heads: int) -> None:
-        self._kernels, self._heads = kernels, heads
+    def __init__(self, compiled: Kernels, plan: Plan, heads: int) -> None:
+        self._kernels, self._heads = compiled, heads
         self._starts = torch.tensor(plan.starts, dtype=torch.int64)
 
     def all_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
@@ -85,8 +87,8 @@ class CompiledAttention:
 class CompiledOperators:
     """The compiled kernels; linear layers of more than a few rows stay oneDNN's."""
 
-    def __init__(self, kernels: Kernels, heads: int, dtype: torch.dtype) -> None:
-        self._kernels, self._heads, self._dtype = kernels, heads, dtype
+    def __init__(self, compiled: Kernels, heads: int, dtype: torch.dtype) -> None:
+        self._kernels, self._heads, self._dtype = compiled, heads, dtype
 
     def attention(self, plan: Plan) -> CompiledAttention:
         """Attention for one batch."""
@@ -112,3 +114,20 @@ class CompiledOperators:
         """Both in one pass, written into the rows."""
         added = self.linear(linear, x)
         return rows, self._kernels.add_and_norm(rows, added, norm, self._dtype, replace=True)
+
+
+def operators_for(
+    dtype: torch.dtype, device: torch.device, width: int, heads: int, *, compiled: bool
+) -> tuple[Operators, str]:
+    """The operators for such an encoder, and why they are not the compiled ones where these would serve; or nothing.
+
+    Args:
+        compiled: whether the compiled kernels are asked for.
+    """
+    without = ""
+    if compiled and device.type == "cpu" and kernels.serve(dtype, width, heads):
+        try:
+            return CompiledOperators(kernels.load_kernels(), heads, dtype), ""
+        except NotCompiled as reason:
+            without = f"computed with torch's operators: {reason}"
+    return TorchOperators(heads, width, dtype), without
