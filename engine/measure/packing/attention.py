@@ -4,6 +4,7 @@ On a CPU that beats scaled_dot_product_attention on texts of up to some 350 toke
 bf16, measured here). On CUDA torch's varlen attention takes all texts at once where torch has it (from 2.10).
 """
 
+from functools import cached_property
 from math import sqrt
 from typing import Any
 
@@ -34,8 +35,11 @@ class Attention:
 
     def __init__(self, plan: Plan, heads: int, width: int) -> None:
         self._plan, self._heads, self._width = plan, heads, width
-        self._groups = groups_of(plan)
         self._masks: dict[int, Tensor] = {}
+
+    @cached_property
+    def _groups(self) -> tuple[Group, ...]:
+        return groups_of(self._plan)
 
     def all_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
         """(rows, width) queries, (rows, 2 * width) keys and values -> (rows, width)."""
