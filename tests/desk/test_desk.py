@@ -46,10 +46,14 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def gone(pid: int) -> bool:
-    """Ended, or a zombie that nobody has reaped yet."""
+    """Ended, or a zombie that nobody has reaped yet.
+
+    A process may be reaped between opening its file (FileNotFoundError until then) and reading it
+    (ProcessLookupError).
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 
