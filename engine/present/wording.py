@@ -11,6 +11,7 @@ FUSED_LAYER = "aten::_transformer_encoder_layer_fwd"
 NESTED_CONVERSION = "aten::_nested_tensor_from_mask"
 SDPA = "aten::scaled_dot_product_attention"
 PACKED_LINEAR, PACKED_ATTENTION = "mkldnn::_linear_pointwise", "packed::attention"
+PACKED_ENCODER = "packed::encoder"
 PEERS = ("compile", "hf-sdpa", "onnxruntime", "openvino")
 """Paths by other libraries and compilers: of their insides torch's profiler sees what they claim, and no more."""
 MOST_CLAUSES = 5
@@ -160,6 +161,8 @@ def _seen(path: PathResult, layers: int | None) -> str:
 
 
 def _of_packed(ops: dict[str, float]) -> str:
+    if ops.get(PACKED_ENCODER):
+        return "all layers ran in one call of compiled kernels"
     if ops.get(PACKED_ATTENTION):
         return f"attention of {ops[PACKED_ATTENTION]:g} layers ran in a compiled kernel"
     if ops.get(PACKED_LINEAR):

@@ -109,6 +109,12 @@ def test_a_run_of_the_baseline_alone_says_what_to_do() -> None:
         ),
         (
             "packed",
+            {FUSED: 0.0, NESTED: 0.0, SDPA: 0.0, "packed::encoder": 1.0},
+            True,
+            "All layers ran in one call of compiled kernels, no padding was computed.",
+        ),
+        (
+            "packed",
             {FUSED: 0.0, NESTED: 0.0, SDPA: 0.0},
             True,
             "No fused layer ran, no padding was computed.",

@@ -10,6 +10,8 @@
 #include <cstring>
 #include <vector>
 
+#include <omp.h>
+
 #if defined(__AVX512BF16__)
 #include <immintrin.h>
 #endif
@@ -312,35 +314,45 @@ int attention_of_depth(const Packed<T>& batch, int64_t depth, int64_t texts, int
 
 constexpr int64_t ALONE = 16384;  // so many values are sooner done by one thread than shared out
 
-// rows (+= added where given); out = their layer norm in T; where `replace`, rows become their norm too.
+struct Norm {
+    const float *weight, *bias;  // null where it has none
+    float eps;
+};
+
+// row (+= added where given); out = its layer norm in T; where `replace`, the row becomes its norm too.
 template <class T>
-void add_and_norm(float* rows, const T* added, int64_t count, int64_t width, const float* weight, const float* bias,
-                  float eps, bool replace, T* out, int threads) {
+void add_and_norm_row(float* row, const T* added, int64_t width, const Norm& norm, bool replace, T* out) {
+    vec total{}, squares{};
+    for (int64_t c = 0; c < width; c += LANES) {
+        vec value = load(row + c);
+        if (added) {
+            value += load(added + c);
+            store(row + c, value);
+        }
+        total += value;
+    }
+    const vec mean = all(sum(total) / float(width));
+    for (int64_t c = 0; c < width; c += LANES) {
+        const vec difference = load(row + c) - mean;
+        squares += difference * difference;
+    }
+    const vec scale = all(1.0f / std::sqrt(sum(squares) / float(width) + norm.eps));
+    for (int64_t c = 0; c < width; c += LANES) {
+        vec value = (load(row + c) - mean) * scale;
+        if (norm.weight) value *= load(norm.weight + c);
+        if (norm.bias) value += load(norm.bias + c);
+        if (replace) store(row + c, value);
+        if (out) store(out + c, value);
+    }
+}
+
+template <class T>
+void add_and_norm(float* rows, const T* added, int64_t count, int64_t width, const Norm& norm, bool replace, T* out,
+                  int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (count * width > ALONE)
     for (int64_t i = 0; i < count; i++) {
-        float* row = rows + i * width;
-        vec total{}, squares{};
-        for (int64_t c = 0; c < width; c += LANES) {
-            vec value = load(row + c);
-            if (added) {
-                value += load(added + i * width + c);
-                store(row + c, value);
-            }
-            total += value;
-        }
-        const vec mean = all(sum(total) / float(width));
-        for (int64_t c = 0; c < width; c += LANES) {
-            const vec difference = load(row + c) - mean;
-            squares += difference * difference;
-        }
-        const vec scale = all(1.0f / std::sqrt(sum(squares) / float(width) + eps));
-        for (int64_t c = 0; c < width; c += LANES) {
-            vec value = (load(row + c) - mean) * scale;
-            if (weight) value *= load(weight + c);
-            if (bias) value += load(bias + c);
-            if (replace) store(row + c, value);
-            if (out) store(out + i * width + c, value);
-        }
+        const int64_t at = i * width;
+        add_and_norm_row(rows + at, added ? added + at : nullptr, width, norm, replace, out ? out + at : nullptr);
     }
 }
 
@@ -424,26 +436,187 @@ void multiply_rows(int m, int passes, const T* x, int64_t inputs, const T* panel
     }
 }
 
+// A linear layer (outputs, inputs): its weight in oneDNN's panels, and what is applied to its sums.
 template <class T>
-void linear(const T* x, int64_t rows, int64_t inputs, const T* weight, int64_t outputs, const float* bias,
-            int activation, T* y, int threads) {
-    const int64_t passes = (rows + ROWS - 1) / ROWS, each = (rows + passes - 1) / passes;
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t column = 0; column < outputs; column += PANEL) {
+struct Linear {
+    const T* panels;
+    const float* bias;  // null where it has none
+    int64_t outputs, inputs;
+    int activation;
+
+    const T* panel(int64_t index) const { return panels + index * PANEL * inputs; }
+};
+
+// A thread's share of a whole.
+struct Share {
+    int64_t first, last;
+
+    Share(int64_t count, int thread, int threads) : first(count * thread / threads), last(count * (thread + 1) / threads) {}
+};
+
+// A thread's panels of a linear layer.
+template <class T>
+Share panels_of(const Linear<T>& linear, int thread, int threads) {
+    return Share(linear.outputs / PANEL, thread, threads);
+}
+
+// Some panels of a linear layer: x (rows, inputs) -> y, whose rows lie `stride` apart. `behind` is the panel that the
+// thread multiplies after these, and is fetched while the last of them is multiplied.
+template <class T>
+void multiply_panels(const Linear<T>& linear, Share panels, const T* x, int64_t rows, T* y, int64_t stride,
+                     const T* behind) {
+    const int64_t inputs = linear.inputs, passes = (rows + ROWS - 1) / ROWS, each = (rows + passes - 1) / passes;
+    const int64_t step = PANEL * sizeof(T) / passes;
+    for (int64_t p = panels.first; p < panels.last; p++) {
         alignas(64) float sums[MOST_ROWS * PANEL];
-        const T* panel = weight + column * inputs;
+        const T* panel = linear.panel(p);
+        const T* next_panel = p + 1 < panels.last ? linear.panel(p + 1) : behind;
+        const float* bias = linear.bias ? linear.bias + p * PANEL : nullptr;
         for (int64_t m = 0; m < rows; m++)
-            for (int c = 0; c < PANEL; c += LANES) store(sums + m * PANEL + c, bias ? load(bias + column + c) : vec{});
+            for (int c = 0; c < PANEL; c += LANES) store(sums + m * PANEL + c, bias ? load(bias + c) : vec{});
         for (int64_t k = 0; k < inputs; k += STRETCH) {
-            const int64_t length = std::min<int64_t>(STRETCH, inputs - k), step = PANEL * sizeof(T) / passes;
-            const char* next = reinterpret_cast<const char*>(panel + (k + AHEAD) * PANEL);
+            const int64_t length = std::min<int64_t>(STRETCH, inputs - k), there = k + AHEAD;
+            const char* next = reinterpret_cast<const char*>(
+                there < inputs ? panel + there * PANEL : next_panel + (there - inputs) * PANEL);
             for (int64_t m = 0, pass = 0; m < rows; m += each, pass++)
                 multiply_rows(int(std::min(each, rows - m)), int(passes), x + m * inputs + k, inputs,
                               panel + k * PANEL, length, Fetch{next + pass * length * step, step}, sums + m * PANEL);
         }
         for (int64_t m = 0; m < rows; m++)
             for (int c = 0; c < PANEL; c += LANES)
-                store(y + m * outputs + column + c, activated(load(sums + m * PANEL + c), activation));
+                store(y + m * stride + p * PANEL + c, activated(load(sums + m * PANEL + c), linear.activation));
+    }
+}
+
+template <class T>
+void linear_layer(const Linear<T>& linear, const T* x, int64_t rows, T* y, int threads) {
+#pragma omp parallel num_threads(threads)
+    {
+        const Share mine = panels_of(linear, omp_get_thread_num(), omp_get_num_threads());
+        multiply_panels(linear, mine, x, rows, y, linear.outputs, linear.panel(mine.last));
+    }
+}
+
+// --------------------------------------------------------------------------------- a whole encoder over few rows
+//
+// One team of threads goes through all layers, so that nothing but the work itself takes time. Each thread keeps to its
+// share of every linear layer, and fetches the first panels of the next one while it multiplies the last of this one.
+
+template <class T>
+struct Layer {
+    Linear<T> queries, keys_values;  // or all three in the first, and no outputs in the second
+    Linear<T> out, up, down;
+    Norm norm1, norm2;
+    int norm_first;
+};
+
+// A batch on its way through the layers.
+template <class T>
+struct Journey {
+    float* rows;  // (count, width) the residual stream
+    int64_t count, width, heads;
+    const int64_t* starts;
+    int64_t texts;
+    T *x, *projected, *mixed, *inner, *added;  // what lies between the parts of a layer
+
+    int64_t memory(int64_t inner_width) const { return count * (6 * width + inner_width); }
+
+    void lie_in(T* memory) {
+        x = memory;
+        projected = x + count * width;
+        mixed = projected + count * 3 * width;
+        added = mixed + count * width;
+        inner = added + count * width;
+    }
+};
+
+// Only each text's first row goes on. A row never moves behind one that is still to be read.
+template <class T>
+void keep_firsts(Journey<T>& batch) {
+    for (int64_t text = 0; text < batch.texts; text++) {
+        const int64_t to = text * batch.width, from = batch.starts[text] * batch.width;
+        std::copy_n(batch.rows + from, batch.width, batch.rows + to);
+        std::copy_n(batch.mixed + from, batch.width, batch.mixed + to);
+    }
+}
+
+// One thread's part of a layer. `firsts`: behind attention only each text's first row goes on. `behind`: the panels of
+// queries in the next layer.
+template <int D, class T>
+void pass_layer(const Layer<T>& layer, Journey<T> batch, bool firsts, const Linear<T>* behind, Scratch& scratch) {
+    const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    const int64_t width = batch.width, stride = layer.queries.outputs + layer.keys_values.outputs;
+    const auto share = [=](const Linear<T>& linear) { return panels_of(linear, thread, threads); };
+    const auto first_panel = [=](const Linear<T>& linear) { return linear.panel(share(linear).first); };
+    const auto multiply = [&](const Linear<T>& linear, const T* from, T* to, int64_t apart, const T* next) {
+        multiply_panels(linear, share(linear), from, batch.count, to, apart, next);
+    };
+    const auto norm = [&](const Norm& norm, const T* added, bool replace) {
+        const Share mine(batch.count, thread, threads);
+        for (int64_t at = mine.first * width; at < mine.last * width; at += width)
+            add_and_norm_row(batch.rows + at, added ? added + at : nullptr, width, norm, replace, batch.x + at);
+    };
+
+    if (layer.norm_first) {
+        norm(layer.norm1, nullptr, false);
+#pragma omp barrier
+    }
+    const bool apart = layer.keys_values.outputs > 0;
+    multiply(layer.queries, batch.x, batch.projected, stride,
+             first_panel(apart ? layer.keys_values : layer.out));
+    if (apart) multiply(layer.keys_values, batch.x, batch.projected + width, stride, first_panel(layer.out));
+#pragma omp barrier
+    const Packed<T> packed{batch.projected, batch.projected + width, stride, stride, batch.heads, batch.starts, batch.mixed};
+    const Share pieces(batch.texts * batch.heads, thread, threads);
+    for (int64_t i = pieces.first; i < pieces.last; i++) attend<D>(packed, i / batch.heads, i % batch.heads, 0, scratch);
+#pragma omp barrier
+    if (firsts) {
+#pragma omp single
+        keep_firsts(batch);
+        batch.count = batch.texts;
+    }
+    multiply(layer.out, batch.mixed, batch.added, width, first_panel(layer.up));
+#pragma omp barrier
+    norm(layer.norm_first ? layer.norm2 : layer.norm1, batch.added, !layer.norm_first);
+#pragma omp barrier
+    multiply(layer.up, batch.x, batch.inner, layer.up.outputs, first_panel(layer.down));
+#pragma omp barrier
+    multiply(layer.down, batch.inner, batch.added, width, first_panel(behind ? *behind : layer.down));
+#pragma omp barrier
+    if (layer.norm_first) {
+        const Share mine(batch.count * width / LANES, thread, threads);
+        for (int64_t at = mine.first * LANES; at < mine.last * LANES; at += LANES)
+            store(batch.rows + at, load(batch.rows + at) + load(batch.added + at));
+    } else {
+        norm(layer.norm2, batch.added, true);
+    }
+#pragma omp barrier
+}
+
+template <int D, class T>
+void encode(const Layer<T>* layers, int64_t count, Journey<T> batch, bool firsts, int threads) {
+    static thread_local std::vector<T> memory;
+    const auto needed = size_t(batch.memory(layers[0].up.outputs));
+    if (memory.size() < needed) memory.resize(needed);
+    batch.lie_in(memory.data());
+    for (int64_t i = 0; i < batch.count * batch.width; i += LANES) store(batch.x + i, load(batch.rows + i));
+#pragma omp parallel num_threads(threads)
+    {
+        Scratch scratch;
+        for (int64_t l = 0; l < count; l++)
+            pass_layer<D>(layers[l], batch, firsts && l + 1 == count, l + 1 < count ? &layers[l + 1].queries : nullptr,
+                          scratch);
+    }
+}
+
+template <class T>
+int encode_of_depth(const Layer<T>* layers, int64_t count, const Journey<T>& batch, bool firsts, int threads) {
+    switch (batch.width / batch.heads) {
+        case 16: encode<16>(layers, count, batch, firsts, threads); return 0;
+        case 32: encode<32>(layers, count, batch, firsts, threads); return 0;
+        case 64: encode<64>(layers, count, batch, firsts, threads); return 0;
+        case 128: encode<128>(layers, count, batch, firsts, threads); return 0;
+        default: return 1;
     }
 }
 
@@ -465,23 +638,35 @@ int attention_bf16(const bf16* queries, int64_t query_stride, const bf16* keys, 
 
 void add_and_norm_fp32(float* rows, const float* added, int64_t count, int64_t width, const float* weight,
                        const float* bias, float eps, int replace, float* out, int threads) {
-    add_and_norm(rows, added, count, width, weight, bias, eps, replace != 0, out, threads);
+    add_and_norm(rows, added, count, width, Norm{weight, bias, eps}, replace != 0, out, threads);
 }
 
 void add_and_norm_bf16(float* rows, const bf16* added, int64_t count, int64_t width, const float* weight,
                        const float* bias, float eps, int replace, bf16* out, int threads) {
-    add_and_norm(rows, added, count, width, weight, bias, eps, replace != 0, out, threads);
+    add_and_norm(rows, added, count, width, Norm{weight, bias, eps}, replace != 0, out, threads);
 }
 
-void linear_fp32(const float* x, int64_t rows, int64_t inputs, const float* weight, int64_t outputs, const float* bias,
+void linear_fp32(const float* x, int64_t rows, int64_t inputs, const float* panels, int64_t outputs, const float* bias,
                  int activation, float* y, int threads) {
-    linear(x, rows, inputs, weight, outputs, bias, activation, y, threads);
+    linear_layer(Linear<float>{panels, bias, outputs, inputs, activation}, x, rows, y, threads);
+}
+
+int encoder_fp32(const Layer<float>* layers, int64_t depth, float* rows, int64_t count, int64_t width, int64_t heads,
+                 const int64_t* starts, int64_t texts, int firsts, int threads) {
+    const Journey<float> batch{rows, count, width, heads, starts, texts};
+    return encode_of_depth(layers, depth, batch, firsts != 0, threads);
 }
 
 #if defined(__AVX512BF16__)
-void linear_bf16(const bf16* x, int64_t rows, int64_t inputs, const bf16* weight, int64_t outputs, const float* bias,
+void linear_bf16(const bf16* x, int64_t rows, int64_t inputs, const bf16* panels, int64_t outputs, const float* bias,
                  int activation, bf16* y, int threads) {
-    linear(x, rows, inputs, weight, outputs, bias, activation, y, threads);
+    linear_layer(Linear<bf16>{panels, bias, outputs, inputs, activation}, x, rows, y, threads);
+}
+
+int encoder_bf16(const Layer<bf16>* layers, int64_t depth, float* rows, int64_t count, int64_t width, int64_t heads,
+                 const int64_t* starts, int64_t texts, int firsts, int threads) {
+    const Journey<bf16> batch{rows, count, width, heads, starts, texts};
+    return encode_of_depth(layers, depth, batch, firsts != 0, threads);
 }
 #endif
 

@@ -21,6 +21,7 @@ from engine.measure.packing.norm import Norm
 from engine.settings import load_settings
 
 ATTENTION, ADD_AND_NORM, LINEAR = "packed::attention", "packed::add_and_norm", "packed::linear"
+ENCODER = "packed::encoder"
 LANES, MOST_ROWS = 16, 32
 """Values of a vector, and most rows of a linear layer here, as in kernels.cpp."""
 DEPTHS = (16, 32, 64, 128)
@@ -39,7 +40,39 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
         *(_INT, _POINTER, _INT),
     ),
     "linear": (_POINTER, _SIZE, _SIZE, _POINTER, _SIZE, _POINTER, _INT, _POINTER, _INT),
+    "encoder": (
+        *(_POINTER, _SIZE, _POINTER, _SIZE, _SIZE, _SIZE, _POINTER, _SIZE),
+        *(_INT, _INT),
+    ),
 }
+
+
+class LinearStruct(ctypes.Structure):
+    """`Linear` of kernels.cpp."""
+
+    _fields_ = (
+        ("panels", _POINTER),
+        ("bias", _POINTER),
+        ("outputs", _SIZE),
+        ("inputs", _SIZE),
+        ("activation", _INT),
+    )
+
+
+class NormStruct(ctypes.Structure):
+    """`Norm` of kernels.cpp."""
+
+    _fields_ = (("weight", _POINTER), ("bias", _POINTER), ("eps", ctypes.c_float))
+
+
+class LayerStruct(ctypes.Structure):
+    """`Layer` of kernels.cpp."""
+
+    _fields_ = (
+        *((name, LinearStruct) for name in ("queries", "keys_values", "out", "up", "down")),
+        *((name, NormStruct) for name in ("norm1", "norm2")),
+        ("norm_first", _INT),
+    )
 
 
 class Kernels:
@@ -54,7 +87,7 @@ class Kernels:
         self._functions: dict[tuple[str, torch.dtype], Any] = {}
         for dtype, suffix in SUFFIXES.items():
             for name, arguments in _ARGUMENTS.items():
-                # A linear layer of bf16 is there only where the processor multiplies pairs of bf16.
+                # bf16 is multiplied only where the processor multiplies pairs of it.
                 function = getattr(loaded, f"{name}_{suffix}", None)
                 if function is not None:
                     function.argtypes = arguments
@@ -99,7 +132,7 @@ class Kernels:
         out = rows if same else torch.empty(rows.shape, dtype=dtype)
         with _shown_as(ADD_AND_NORM):
             self._functions["add_and_norm", dtype](
-                rows.data_ptr(), _address(added), *rows.shape, _address(norm.weight), _address(norm.bias),
+                rows.data_ptr(), address(added), *rows.shape, address(norm.weight), address(norm.bias),
                 norm.eps, replace, None if same else out.data_ptr(), torch.get_num_threads(),
             )  # fmt: skip
         return out
@@ -110,10 +143,43 @@ class Kernels:
         y = torch.empty(rows, linear.outputs, dtype=x.dtype)
         with _shown_as(LINEAR):
             self._functions["linear", x.dtype](
-                x.data_ptr(), rows, inputs, linear.panels, linear.outputs, _address(linear.bias),
+                x.data_ptr(), rows, inputs, linear.panels, linear.outputs, address(linear.bias),
                 ACTIVATIONS[activation], y.data_ptr(), torch.get_num_threads(),
             )  # fmt: skip
         return y
+
+    def encoder(
+        self,
+        layers: "ctypes.Array[LayerStruct]",
+        rows: Tensor,
+        heads: int,
+        starts: Tensor,
+        dtype: torch.dtype,
+        *,
+        firsts: bool,
+    ) -> Tensor:
+        """All layers in one call, of at most MOST_ROWS rows, which are written into.
+
+        Args:
+            layers: what they consist of, for this dtype.
+            rows: (rows, width) fp32, contiguous: the residual stream.
+            starts: (texts + 1,) int64, the row of each text's first token, and the number of rows.
+            firsts: only each text's first token is wanted.
+
+        Returns:
+            (rows, width) fp32, or (texts, width) where only first tokens are wanted.
+        """
+        texts = len(starts) - 1
+        with _shown_as(ENCODER):
+            self._functions["encoder", dtype](
+                layers, len(layers), rows.data_ptr(), *rows.shape, heads,
+                starts.data_ptr(), texts, firsts, torch.get_num_threads(),
+            )  # fmt: skip
+        return rows[:texts] if firsts else rows
+
+    def encodes(self, dtype: torch.dtype) -> bool:
+        """Whether whole encoders are served in this dtype."""
+        return ("encoder", dtype) in self._functions
 
 
 def serve(dtype: torch.dtype, width: int, heads: int) -> bool:
@@ -136,7 +202,8 @@ def load_kernels() -> Kernels:
         raise NotCompiled(f"the compiled library {library} cannot be loaded ({error})") from None
 
 
-def _address(tensor: Tensor | None) -> int | None:
+def address(tensor: Tensor | None) -> int | None:
+    """Where its values lie; they must outlive whatever reads them there."""
     return None if tensor is None else tensor.data_ptr()
 
 

@@ -49,7 +49,7 @@ def onednn_serves(dtype: DType, device: torch.device) -> bool:
 
 
 @cache
-def lies_in_panels(outputs: int, inputs: int, dtype: DType) -> bool:
+def lies_in_address(outputs: int, inputs: int, dtype: DType) -> bool:
     """Whether oneDNN lays out a weight (outputs, inputs) as (panels, inputs, PANEL), bf16 in pairs of inputs.
 
     It does on AVX-512; as nothing promises it, a weight of this shape is laid out and looked at.
@@ -62,7 +62,7 @@ def lies_in_panels(outputs: int, inputs: int, dtype: DType) -> bool:
     if torch.ops.mkldnn._nbytes(laid_out) != weight.nbytes:
         return False
     # A view, not a copy: it must not outlive `laid_out`.
-    bytes_there = (ctypes.c_char * weight.nbytes).from_address(_panels(laid_out))
+    bytes_there = (ctypes.c_char * weight.nbytes).from_address(_address(laid_out))
     found = torch.frombuffer(bytes_there, dtype=numbers.dtype)
     pairs = 2 if dtype == "bf16" else 1
     expected = numbers.view(outputs // PANEL, PANEL, inputs // pairs, pairs).transpose(1, 2)
@@ -77,7 +77,7 @@ def _numbers(count: int, dtype: DType) -> Tensor:
     return places.long().mul_(40_503).remainder_(0x7F00).to(torch.int16)
 
 
-def _panels(laid_out: Tensor) -> int:
+def _address(laid_out: Tensor) -> int:
     return int(torch.ops.mkldnn.data_ptr(laid_out))
 
 
@@ -89,7 +89,7 @@ class PackedLinear:
         weight: (out, in), in oneDNN's own layout where `onednn`.
         bias: (out,) fp32 for oneDNN, which adds it before it rounds; else in the weight's dtype.
         megabytes: memory of the weight and bias.
-        outputs: its width.
+        outputs, inputs: the shape of the weight.
         panels: address of the laid-out weight where it lies in panels of PANEL outputs, which other code can read too;
             it lives as long as the weight.
     """
@@ -99,6 +99,7 @@ class PackedLinear:
     onednn: bool
     megabytes: float
     outputs: int
+    inputs: int
     panels: int | None = None
 
     @classmethod
@@ -107,11 +108,19 @@ class PackedLinear:
         onednn = onednn_serves(dtype, weight.device)
         plain = weight.detach().to(TORCH_DTYPES[dtype]).contiguous()
         added = None if bias is None else bias.detach().to(torch.float32 if onednn else plain.dtype)
+        outputs, inputs = plain.shape
         size = plain.nbytes + (0 if added is None else added.nbytes)
         laid_out = torch.ops.mkldnn._reorder_linear_weight(plain) if onednn else plain.clone()
-        panels = _panels(laid_out) if onednn and lies_in_panels(*plain.shape, dtype) else None
+        panels = _address(laid_out) if onednn and lies_in_address(outputs, inputs, dtype) else None
         bias = None if added is None else added.clone()
-        return cls(laid_out, bias, onednn, size / MEGABYTE, len(plain), panels)
+        return cls(laid_out, bias, onednn, size / MEGABYTE, outputs, inputs, panels)
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Address and bytes of a laid-out weight, where torch tells them."""
+        if not self.onednn or not hasattr(torch.ops.mkldnn, "data_ptr"):
+            return None
+        return _address(self.weight), int(torch.ops.mkldnn._nbytes(self.weight))
 
     def __call__(self, x: Tensor) -> Tensor:
         """(rows, in) -> (rows, out)."""

@@ -4,8 +4,7 @@ The residual stream stays in fp32 whatever the linear layers compute in, which m
 exact as a model converted to bf16 (benchmarks/paths.py prints both errors).
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -13,9 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own habit)
 
 from engine.errors import Refusal
+from engine.measure.packing import huge_pages
 from engine.measure.packing.attention import Attention, takes_varlen
+from engine.measure.packing.head import PackedHead
 from engine.measure.packing.last_attention import LastAttention
-from engine.measure.packing.linear import Activation, PackedLinear
+from engine.measure.packing.layer import PackedLayer, check
 from engine.measure.packing.norm import Norm
 from engine.measure.packing.operators import Attending, CompiledOperators, operators_for
 from engine.measure.packing.plan import Plan, plan_of
@@ -24,30 +25,6 @@ from engine.records import DType
 
 FEW_ROWS = 32
 """Up to so many rows a linear layer takes as long as its weights take to arrive: leaving rows out saves nothing."""
-
-
-@dataclass(frozen=True)
-class PackedLayer:
-    """One encoder layer: its linear layers laid out, its norms as they are.
-
-    Attributes:
-        projections: queries, keys and values in one; of the last layer the queries apart, because only a text's
-            first token needs one where a classifier reads that token alone.
-    """
-
-    projections: tuple[PackedLinear, ...]
-    out: PackedLinear
-    up: PackedLinear
-    down: PackedLinear
-    norm1: Norm
-    norm2: Norm
-    norm_first: bool
-    activation: Activation
-
-    @property
-    def linears(self) -> tuple[PackedLinear, ...]:
-        """Every linear layer."""
-        return (*self.projections, self.out, self.up, self.down)
 
 
 class PackedStack:
@@ -61,6 +38,7 @@ class PackedStack:
 
     Attributes:
         layers: what was made of its layers.
+        operators: what they are computed with.
         without_kernels: why the compiled kernels are not used though they were asked for and would serve; or empty.
 
     Raises:
@@ -72,24 +50,27 @@ class PackedStack:
     ) -> None:
         layers: list[Any] = list(encoder.layers)
         for layer in layers:
-            _check(layer)
+            check(layer)
         self.heads: int = layers[0].self_attn.num_heads
         self.width: int = layers[0].self_attn.embed_dim
         self.dtype = TORCH_DTYPES[dtype]
         device = layers[0].linear1.weight.device
-        self._operators, self.without_kernels = operators_for(
+        self.operators, self.without_kernels = operators_for(
             self.dtype, device, self.width, self.heads, compiled=compiled
         )
         self._last_attention = LastAttention.of(layers[-1].self_attn, copied=release)
         self.layers = tuple(
-            _packed(layer, dtype, last=layer is layers[-1], release=release) for layer in layers
+            PackedLayer.of(layer, dtype, last=layer is layers[-1], release=release) for layer in layers
         )
+        self._few_rows = self.operators.few_rows(self.layers)
+        places = (linear.place for layer in self.layers for linear in layer.linears)
+        huge_pages.gather(place for place in places if place is not None)
         self.norm = None if encoder.norm is None else Norm.of(encoder.norm)
 
     @property
     def kernels(self) -> bool:
         """Whether the compiled kernels are used."""
-        return isinstance(self._operators, CompiledOperators)
+        return isinstance(self.operators, CompiledOperators)
 
     @property
     def onednn(self) -> bool:
@@ -106,29 +87,37 @@ class PackedStack:
         """(rows, width) fp32, which is written into -> the last layer's rows."""
         if not plan.texts:
             return rows
-        rows, _ = self._through(self.layers, rows, self._operators.attention(plan))
-        return rows if self.norm is None else self.norm(rows)
+        if self._few_rows is not None and self._few_rows.serves(rows):
+            rows = self._few_rows(rows, plan, firsts=False)
+        else:
+            rows, _ = self._through(self.layers, rows, self.operators.attention(plan))
+        return self._normed(rows)
 
     def first_tokens(self, rows: Tensor, plan: Plan) -> Tensor:
         """(rows, width) fp32, which is written into -> (texts, width): only what each text's first token becomes."""
         if not plan.texts:
             return rows
+        if self._few_rows is not None and self._few_rows.serves(rows):
+            return self._normed(self._few_rows(rows, plan, firsts=True))
         first = torch.tensor(plan.starts[:-1], device=rows.device)
         if len(rows) <= FEW_ROWS:
             return self.all_tokens(rows, plan).index_select(0, first)
-        attention, last = self._operators.attention(plan), self.layers[-1]
+        attention, last = self.operators.attention(plan), self.layers[-1]
         rows, x = self._through(self.layers[:-1], rows, attention)
         x = self._read(last, rows, x)
         queries, keys_values = last.projections
-        q = self._operators.linear(queries, x.index_select(0, first))
+        q = self.operators.linear(queries, x.index_select(0, first))
         if takes_varlen(x):
             mixed = Attention(plan, self.heads, self.width).first_tokens(
-                q, self._operators.linear(keys_values, x)
+                q, self.operators.linear(keys_values, x)
             )
         else:
             # Without norms before it the layer reads the rows themselves, which are exact.
             mixed = self._last_attention(q, x if last.norm_first else rows, plan.starts)
         rows, _ = self._behind_attention(last, rows.index_select(0, first), mixed)
+        return self._normed(rows)
+
+    def _normed(self, rows: Tensor) -> Tensor:
         return rows if self.norm is None else self.norm(rows)
 
     def _through(
@@ -143,11 +132,11 @@ class PackedStack:
 
     def _read(self, layer: PackedLayer, rows: Tensor, x: Tensor) -> Tensor:
         """What attention reads: `x`, which is the rows in the computing precision, or their norm before it."""
-        return self._operators.norm(rows, layer.norm1) if layer.norm_first else x
+        return self.operators.norm(rows, layer.norm1) if layer.norm_first else x
 
     def _queries_keys_values(self, layer: PackedLayer, x: Tensor) -> tuple[Tensor, Tensor]:
         """(rows, width) -> queries (rows, width), keys and values (rows, 2 * width)."""
-        parts = [self._operators.linear(projection, x) for projection in layer.projections]
+        parts = [self.operators.linear(projection, x) for projection in layer.projections]
         return (
             (parts[0], parts[1])
             if len(parts) == 2
@@ -156,7 +145,7 @@ class PackedStack:
 
     def _behind_attention(self, layer: PackedLayer, rows: Tensor, mixed: Tensor) -> tuple[Tensor, Tensor]:
         """The layer's rows, and for a layer with its norms behind them the same in the computing precision."""
-        operators = self._operators
+        operators = self.operators
         if layer.norm_first:
             rows = operators.add(rows, layer.out, mixed)
             x = operators.norm(rows, layer.norm2)
@@ -235,12 +224,16 @@ class PackedRoberta(nn.Module):
         self._first_norm: Norm | None = None if body.normalize_before else norm
         self._last_norm: Norm | None = norm if body.normalize_before else None
         self.head = model.head
-        self._reads_first_token = type(model.head).__name__ == "RobertaClassificationHead"
+        first_token_head = type(model.head).__name__ == "RobertaClassificationHead"
+        self._first_token_head = (
+            PackedHead(model.head, _dtype_of(model.head), self.stack.operators) if first_token_head else None
+        )
 
     @property
     def weights_mb(self) -> float:
         """Memory in MB of the laid-out weights; the embeddings are the original's."""
-        return self.stack.weights_mb
+        head = self._first_token_head
+        return self.stack.weights_mb + (0.0 if head is None else head.megabytes)
 
     @torch.no_grad()
     def forward(self, tokens: Tensor, masked_tokens: Tensor | None = None) -> Tensor:
@@ -249,7 +242,7 @@ class PackedRoberta(nn.Module):
         Args:
             masked_tokens: (batch, length), true where hidden states are wanted, as in the original.
         """
-        if self.head is None or masked_tokens is not None or not self._reads_first_token:
+        if self._first_token_head is None or masked_tokens is not None:
             hidden = self.hidden(tokens)
             wanted = hidden if masked_tokens is None else hidden[masked_tokens.to(torch.bool), :]
             return wanted if self.head is None else self.head(self._for_head(wanted))
@@ -257,7 +250,7 @@ class PackedRoberta(nn.Module):
         firsts = self._normed(self.stack.first_tokens(rows, plan))
         places = torch.tensor(plan.texts, dtype=torch.int64, device=tokens.device)
         features = firsts.new_zeros(len(tokens), firsts.shape[-1]).index_copy_(0, places, firsts)
-        return self.head(self._for_head(features[:, None]))  # type: ignore[no-any-return]
+        return self._first_token_head(features)
 
     @torch.no_grad()
     def hidden(self, tokens: Tensor) -> Tensor:
@@ -315,58 +308,6 @@ def _dtype_of(model: nn.Module) -> DType:
         if dtype == own:
             return name
     raise Refusal(f"Cannot pack a model of {own}: choose fp32, bf16 or fp16.")
-
-
-def _packed(layer: Any, dtype: DType, *, last: bool, release: bool) -> PackedLayer:
-    attention = layer.self_attn
-    packed = PackedLayer(
-        projections=tuple(_projections(attention, dtype, last=last)),
-        out=PackedLinear.of(attention.out_proj.weight, attention.out_proj.bias, dtype),
-        up=PackedLinear.of(layer.linear1.weight, layer.linear1.bias, dtype),
-        down=PackedLinear.of(layer.linear2.weight, layer.linear2.bias, dtype),
-        norm1=Norm.of(layer.norm1),
-        norm2=Norm.of(layer.norm2),
-        norm_first=layer.norm_first,
-        activation=_activation(layer.activation),
-    )
-    if release:
-        for owner, name in (
-            (attention, "in_proj_weight"),
-            (attention.out_proj, "weight"),
-            (layer.linear1, "weight"),
-            (layer.linear2, "weight"),
-        ):
-            setattr(owner, name, nn.Parameter(torch.empty(0), requires_grad=False))
-    return packed
-
-
-def _projections(attention: Any, dtype: DType, *, last: bool) -> Iterator[PackedLinear]:
-    weight, bias, width = attention.in_proj_weight, attention.in_proj_bias, attention.embed_dim
-    for rows in (slice(0, width), slice(width, None)) if last else (slice(None),):
-        yield PackedLinear.of(weight[rows], None if bias is None else bias[rows], dtype)
-
-
-def _check(layer: Any) -> None:
-    """Refuse what is not known here, before anything is laid out."""
-    if not isinstance(layer, nn.TransformerEncoderLayer):
-        raise Refusal(f"Cannot pack: {type(layer).__name__} is no nn.TransformerEncoderLayer.")
-    attention = layer.self_attn
-    if attention.in_proj_weight is None or attention.bias_k is not None or attention.add_zero_attn:
-        raise Refusal(
-            "Cannot pack: its attention has keys or values of another width, or learned extra ones."
-        )
-    for norm in (layer.norm1, layer.norm2):
-        Norm.of(norm)
-    _activation(layer.activation)
-
-
-def _activation(function: Any) -> Activation:
-    if function is F.relu or isinstance(function, nn.ReLU):
-        return "relu"
-    if function is F.gelu or isinstance(function, nn.GELU):
-        return "gelu-tanh" if getattr(function, "approximate", "none") == "tanh" else "gelu"
-    name = getattr(function, "__name__", type(function).__name__)
-    raise Refusal(f"Cannot pack: its activation is {name}, and only relu and gelu are known.")
 
 
 def _scattered(rows: Tensor, plan: Plan, batch: int, length: int) -> Tensor:

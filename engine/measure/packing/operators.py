@@ -1,5 +1,6 @@
 """What a packed encoder is computed with: torch's own operators, or the compiled kernels where they serve."""
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -8,7 +9,9 @@ from torch import Tensor
 from engine.measure.packing import kernels
 from engine.measure.packing.attention import Attention
 from engine.measure.packing.build import NotCompiled
+from engine.measure.packing.few_rows import FewRows
 from engine.measure.packing.kernels import Kernels
+from engine.measure.packing.layer import PackedLayer
 from engine.measure.packing.linear import Activation, PackedLinear
 from engine.measure.packing.norm import Norm
 from engine.measure.packing.plan import Plan
@@ -41,6 +44,9 @@ class Operators(Protocol):
     ) -> tuple[Tensor, Tensor]:
         """The norm of (rows + the linear layer of x) in fp32, and for a linear layer to read; may write into rows."""
 
+    def few_rows(self, layers: Sequence[PackedLayer]) -> FewRows | None:
+        """All of that in one call for few rows, where it can be."""
+
 
 class TorchOperators:
     """Torch's operators: oneDNN's linear layers, attention group by group."""
@@ -70,6 +76,9 @@ class TorchOperators:
         """Both of the above."""
         rows = norm(self.add(rows, linear, x))
         return rows, rows.to(self._dtype)
+
+    def few_rows(self, layers: Sequence[PackedLayer]) -> None:
+        """Few rows go the way of many."""
 
 
 class CompiledAttention:
@@ -114,6 +123,10 @@ class CompiledOperators:
         """Both in one pass, written into the rows."""
         added = self.linear(linear, x)
         return rows, self._kernels.add_and_norm(rows, added, norm, self._dtype, replace=True)
+
+    def few_rows(self, layers: Sequence[PackedLayer]) -> FewRows | None:
+        """All of that in one call for few rows, where every linear layer's weight lies in panels."""
+        return FewRows.of(self._kernels, layers, self._heads, self._dtype)
 
 
 def operators_for(

@@ -54,15 +54,27 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Promise:
-    """What a path claims, in words, and the operator counts that prove it."""
+    """What a path claims, in words, and the operator counts that prove it.
+
+    Attributes:
+        alternative: counts that prove it as well, where the path goes two ways; none where it goes one.
+    """
 
     claim: str
     expectations: tuple[Expectation, ...]
+    alternative: tuple[Expectation, ...] = ()
 
     def evidence(self, calls: Callable[[str], float]) -> Evidence:
         """Hold the promise against the calls per forward that a profile shows of an operator."""
-        counts = {expectation.op: calls(expectation.op) for expectation in self.expectations}
-        kept = all(expectation.met(counts[expectation.op]) for expectation in self.expectations)
+        found = self._held_against(self.expectations, calls)
+        if found.ok or not self.alternative:
+            return found
+        otherwise = self._held_against(self.alternative, calls)
+        return otherwise if otherwise.ok else found
+
+    def _held_against(self, expectations: tuple[Expectation, ...], calls: Callable[[str], float]) -> Evidence:
+        counts = {expectation.op: calls(expectation.op) for expectation in expectations}
+        kept = all(expectation.met(counts[expectation.op]) for expectation in expectations)
         return Evidence(claim=self.claim, ops=counts, ok=kept)
 
 

@@ -6,7 +6,7 @@ import torch
 
 from engine.errors import Refusal
 from engine.measure.packing import PackedRoberta, PackedStack, pack
-from engine.measure.packing.kernels import ADD_AND_NORM, ATTENTION
+from engine.measure.packing.kernels import ADD_AND_NORM, ATTENTION, ENCODER
 from engine.measure.packing.linear import PACKED_LINEAR
 from engine.measure.paths.execution import (
     FUSED_LAYER,
@@ -50,8 +50,8 @@ def _preparation(dtype: DType | None) -> Preparation:
 def promise(stack: PackedStack) -> Promise:
     """What a packed encoder shows in a profile: the compiled kernels, oneDNN's linear layers, or neither.
 
-    For logits of more than a few rows the last layer's attention is computed for the first tokens alone, without the
-    kernel and without a linear layer for keys and values.
+    Few rows go through all layers in one call of the kernels. For logits of more rows the last layer's attention is
+    computed for the first tokens alone, without the kernel and without a linear layer for keys and values.
     """
     layers = len(stack.layers)
     if stack.kernels:
@@ -63,6 +63,7 @@ def promise(stack: PackedStack) -> Promise:
                 Expectation(ATTENTION, layers - 1, at_least=True),
                 Expectation(ADD_AND_NORM, NORMS_A_LAYER * layers),
             ),
+            alternative=(*_NOT_TORCHS_PATHS, Expectation(ENCODER, 1)),
         )
     if stack.onednn:
         linears = LINEARS_A_LAYER * layers

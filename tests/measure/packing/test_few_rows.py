@@ -1,0 +1,108 @@
+"""A whole encoder over few rows in one call: the same states as torch's slow path, for every kind of layer."""
+
+from collections.abc import Iterator
+from itertools import accumulate
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from engine.measure.packing import PackedEncoder, pack
+from engine.measure.packing.few_rows import FewRows
+from engine.measure.packing.kernels import MOST_ROWS, load_kernels
+from engine.measure.packing.plan import Plan
+from engine.measure.precisions import TORCH_DTYPES
+from engine.records import DType
+
+WIDTH, HEADS, LENGTHS = 128, 4, (9, 5, 1)
+TOLERANCES: dict[DType, float] = {"fp32": 1e-5, "bf16": 6e-2}
+PLAN = Plan((0, 1, 2), torch.arange(sum(LENGTHS)), tuple(accumulate(LENGTHS, initial=0)))
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> Iterator[None]:
+    """As many as there are panels in the least linear layer."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def encoder(**options: Any) -> nn.TransformerEncoder:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 192, batch_first=True, **options)
+    model = nn.TransformerEncoder(layer, 3, enable_nested_tensor=False).eval()
+    for seed, parameter in enumerate(model.parameters()):
+        if parameter.ndim == 1:
+            noise = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed))
+            parameter.data += 0.1 * noise
+    return model
+
+
+def rows(count: int = sum(LENGTHS)) -> Tensor:
+    return torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(1))
+
+
+def few_rows(model: nn.TransformerEncoder, dtype: DType) -> FewRows:
+    packed = pack(model, dtype)
+    assert isinstance(packed, PackedEncoder)
+    found = FewRows.of(load_kernels(), packed.stack.layers, HEADS, TORCH_DTYPES[dtype])
+    if found is None:
+        pytest.skip("oneDNN lays weights out in another way on this processor, or it has no products of bf16")
+    return found
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"activation": "gelu"},
+        {"activation": nn.GELU(approximate="tanh")},
+        {"norm_first": True, "activation": "gelu"},
+        {"bias": False},
+    ],
+    ids=["relu", "gelu", "gelu-tanh", "pre-norm", "no-bias"],
+)
+@torch.no_grad()
+def test_it_gives_the_slow_paths_states(options: dict[str, Any], dtype: DType) -> None:
+    model = encoder(**options)
+    torch.backends.mha.set_fastpath_enabled(False)
+    expected = torch.cat([model(text[None])[0] for text in rows().split(LENGTHS)])
+    torch.backends.mha.set_fastpath_enabled(True)
+    few = few_rows(model, dtype)
+    limit = TOLERANCES[dtype] * max(1.0, float(expected.abs().max()))
+    assert float((few(rows(), PLAN, firsts=False) - expected).abs().max()) <= limit
+    firsts = few(rows(), PLAN, firsts=True)
+    assert firsts.shape == (3, WIDTH)
+    assert float((firsts - expected[list(PLAN.starts[:-1])]).abs().max()) <= limit
+
+
+def test_as_many_rows_as_texts_are_all_first_ones() -> None:
+    few, alone = few_rows(encoder(), "fp32"), Plan((0, 1, 2), torch.arange(3), (0, 1, 2, 3))
+    assert torch.equal(few(rows(3), alone, firsts=True), few(rows(3), alone, firsts=False))
+
+
+def test_more_rows_and_more_threads_than_panels_go_another_way() -> None:
+    few = few_rows(encoder(), "fp32")
+    assert few.serves(rows(MOST_ROWS))
+    assert not few.serves(rows(MOST_ROWS + 1))
+    torch.set_num_threads(3)
+    assert not few.serves(rows(1))
+
+
+def test_layers_whose_weights_lie_in_another_way_are_not_served() -> None:
+    layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 100, batch_first=True)
+    packed = pack(nn.TransformerEncoder(layer, 1, enable_nested_tensor=False).eval())
+    assert isinstance(packed, PackedEncoder)
+    assert FewRows.of(load_kernels(), packed.stack.layers, HEADS, torch.float32) is None
+
+
+def test_a_packed_encoder_goes_this_way_by_itself() -> None:
+    few_rows(encoder(), "fp32")
+    packed = pack(encoder())
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
+        packed(rows().view(1, -1, WIDTH))
+    seen = {event.key for event in profiler.key_averages() if event.key.startswith("packed::")}
+    assert seen == {"packed::encoder"}
