@@ -20,7 +20,7 @@ from engine.present.wording import (
 )
 from engine.records import PathResult, Run
 
-OPERATOR_COLUMNS = ("path", "operator", "calls_per_forward", "self_ms", "total_ms", "share")
+OPERATOR_COLUMNS = ("path", "operator", "calls_per_forward", "profiler_self_ms", "profiler_total_ms", "share")
 OPERATORS_IN_REPORT = 8
 
 

@@ -25,7 +25,7 @@ def test_the_csv_holds_every_operator_of_every_path(run: Run) -> None:
         (path.name, op.name, op.self_ms) for path in run.paths if path.profile for op in path.profile.ops
     ]
     assert tuple(rows[0]) == OPERATOR_COLUMNS
-    assert [(row["path"], row["operator"], float(row["self_ms"])) for row in rows] == expected
+    assert [(row["path"], row["operator"], float(row["profiler_self_ms"])) for row in rows] == expected
 
 
 def test_the_report_holds_verdict_medians_machine_and_texts_in_numbers(run: Run) -> None:

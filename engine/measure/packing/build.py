@@ -35,17 +35,29 @@ def build(folder: Path, march: str = "native") -> Path:
     Raises:
         NotCompiled: there is no compiler, or it fails, or the folder cannot be written.
     """
-    compiler = which(os.environ.get("CXX") or "g++")
-    if compiler is None:
-        raise NotCompiled("no C++ compiler is found here (g++, or what CXX names)")
-    openmp = torchs_openmp()
-    library = folder / f"packing-{_key(compiler, march, openmp)}.so"
+    library = library_in(folder, march)
     if not library.is_file():
         try:
-            _compile(compiler, march, openmp, library)
+            _compile(_compiler(), march, library)
         except OSError as error:
             raise NotCompiled(f"its folder {folder} cannot be written ({error.strerror})") from None
     return library
+
+
+def library_in(folder: Path, march: str = "native") -> Path:
+    """Where the library of these kernels, this compiler and this processor lies, once it is compiled.
+
+    Raises:
+        NotCompiled: there is no compiler.
+    """
+    return folder / f"packing-{_key(_compiler(), march)}.so"
+
+
+def _compiler() -> str:
+    compiler = which(os.environ.get("CXX") or "g++")
+    if compiler is None:
+        raise NotCompiled("no C++ compiler is found here (g++, or what CXX names)")
+    return compiler
 
 
 def torchs_openmp() -> Path | None:
@@ -55,9 +67,13 @@ def torchs_openmp() -> Path | None:
     return min(found, default=None)
 
 
-def _key(compiler: str, march: str, openmp: Path | None) -> str:
+def _key(compiler: str, march: str) -> str:
     version = subprocess.run([compiler, "--version"], capture_output=True, check=False).stdout
-    parts = (SOURCE.read_bytes(), version, *map(str.encode, (*FLAGS, march, str(openmp), _processor())))
+    parts = (
+        SOURCE.read_bytes(),
+        version,
+        *map(str.encode, (*FLAGS, march, str(torchs_openmp()), _processor())),
+    )
     return sha256(b"\0".join(parts)).hexdigest()[:20]
 
 
@@ -73,12 +89,12 @@ def _processor() -> str:
     return "\n".join([machine(), processor(), *told])
 
 
-def _compile(compiler: str, march: str, openmp: Path | None, library: Path) -> None:
+def _compile(compiler: str, march: str, library: Path) -> None:
     library.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with TemporaryDirectory(dir=library.parent, prefix=".partial-") as folder:
         compiled, linked = Path(folder, "kernels.o"), Path(folder, library.name)
         _run([compiler, *FLAGS, f"-march={march}", "-c", str(SOURCE), "-o", str(compiled)])
-        threads = "-fopenmp" if openmp is None else str(openmp)
+        threads = str(torchs_openmp() or "-fopenmp")
         _run([compiler, "-shared", str(compiled), threads, "-o", str(linked)])
         linked.replace(library)
 

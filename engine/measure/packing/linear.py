@@ -49,7 +49,7 @@ def onednn_serves(dtype: DType, device: torch.device) -> bool:
 
 
 @cache
-def lies_in_address(outputs: int, inputs: int, dtype: DType) -> bool:
+def lies_in_panels(outputs: int, inputs: int, dtype: DType) -> bool:
     """Whether oneDNN lays out a weight (outputs, inputs) as (panels, inputs, PANEL), bf16 in pairs of inputs.
 
     It does on AVX-512; as nothing promises it, a weight of this shape is laid out and looked at.
@@ -111,7 +111,7 @@ class PackedLinear:
         outputs, inputs = plain.shape
         size = plain.nbytes + (0 if added is None else added.nbytes)
         laid_out = torch.ops.mkldnn._reorder_linear_weight(plain) if onednn else plain.clone()
-        panels = _address(laid_out) if onednn and lies_in_address(outputs, inputs, dtype) else None
+        panels = _address(laid_out) if onednn and lies_in_panels(outputs, inputs, dtype) else None
         bias = None if added is None else added.clone()
         return cls(laid_out, bias, onednn, size / MEGABYTE, outputs, inputs, panels)
 

@@ -6,7 +6,7 @@ import torch
 
 from engine.errors import Refusal
 from engine.measure.packing import PackedRoberta, PackedStack, pack
-from engine.measure.packing.kernels import ADD_AND_NORM, ATTENTION, ENCODER
+from engine.measure.packing.kernels import ADD_AND_NORM, ATTENTION, ENCODER, are_compiled
 from engine.measure.packing.linear import PACKED_LINEAR
 from engine.measure.paths.execution import (
     FUSED_LAYER,
@@ -25,6 +25,7 @@ from engine.records import DType
 
 LINEARS_A_LAYER, NORMS_A_LAYER = 4, 2
 CLAIM = "real tokens only"
+COMPILED = "its kernels were compiled on the way, some seconds that later starts are spared"
 _NOT_TORCHS_PATHS = (Expectation(FUSED_LAYER, 0), Expectation(NESTED_CONVERSION, 0), Expectation(SDPA, 0))
 
 
@@ -32,15 +33,17 @@ def _preparation(dtype: DType | None) -> Preparation:
     def prepare(model: EncoderModel, _exports: Path | None) -> PreparedPath:
         assert isinstance(model, torch.nn.Module)  # noqa: S101  (every model is one)
         try:
+            compiled_before = are_compiled()
             packed = pack(model, dtype)
         except Refusal as refusal:
             raise Unavailable(str(refusal)) from None
         assert isinstance(packed, PackedRoberta)  # noqa: S101  (what a RobertaModel becomes)
+        compiled_now = packed.stack.kernels and not compiled_before
         return PreparedPath(
             packed,
             packed.hidden,
             weights_mb=packed.weights_mb,
-            note=packed.stack.without_kernels,
+            note=COMPILED if compiled_now else packed.stack.without_kernels,
             promise=promise(packed.stack),
         )
 
