@@ -24,9 +24,10 @@ def gather(places: Iterable[tuple[int, int]]) -> None:
     Args:
         places: address and size in bytes of each piece.
     """
-    size, madvise = _page_bytes(), _madvise()
-    if size is None or madvise is None:
+    size = _page_bytes()
+    if size is None:
         return
+    madvise = _madvise()
     pages = {page for start, length in places for page in range(start // size, -(-(start + length) // size))}
     for page in sorted(pages):
         madvise(page * size, size, MADV_COLLAPSE)
@@ -42,8 +43,8 @@ def _page_bytes() -> int | None:
 
 
 @cache
-def _madvise() -> "ctypes._NamedFuncPointer | None":
-    function = getattr(ctypes.CDLL(None), "madvise", None)
-    if function is not None:
-        function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+def _madvise() -> "ctypes._NamedFuncPointer":
+    """Asked for only where Linux has told its page size."""
+    function = ctypes.CDLL(None).madvise
+    function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     return function
