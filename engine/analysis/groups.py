@@ -4,7 +4,14 @@ import re
 from typing import Literal, get_args
 
 Group = Literal[
-    "linear", "attention", "softmax and mask", "norm and activation", "dropout", "nested conversion", "other"
+    "linear",
+    "attention",
+    "softmax and mask",
+    "norm and activation",
+    "dropout",
+    "nested conversion",
+    "whole encoder",
+    "other",
 ]
 GROUPS: tuple[Group, ...] = get_args(Group)
 
@@ -17,6 +24,8 @@ _PATTERNS: dict[Group, str] = {
     "norm and activation": r"(native_)?layer_norm|add_and_norm|gelu|relu|tanh",
     "dropout": r"(native_)?dropout|bernoulli",
     "nested conversion": r"_nested.*|nested_.*|.*to_padded_tensor.*",
+    # All layers in one call of packed execution's kernels, whose parts no profiler tells apart.
+    "whole encoder": r"encoder",
 }
 
 

@@ -22,6 +22,7 @@ from engine.analysis.groups import group_of
         ("aten::bernoulli_", "dropout"),
         ("aten::_nested_tensor_from_mask", "nested conversion"),
         ("aten::to_padded_tensor", "nested conversion"),
+        ("packed::encoder", "whole encoder"),
         ("aten::_transformer_encoder_layer_fwd", None),
         ("aten::copy_", None),
         ("aten::mul", None),
