@@ -596,7 +596,9 @@ void pass_layer(const Layer<T>& layer, Journey<T> batch, bool firsts, const Line
 template <int D, class T>
 void encode(const Layer<T>* layers, int64_t count, Journey<T> batch, bool firsts, int threads) {
     static thread_local std::vector<T> memory;
-    const auto needed = size_t(batch.memory(layers[0].up.outputs));
+    int64_t widest = 0;
+    for (int64_t l = 0; l < count; l++) widest = std::max(widest, layers[l].up.outputs);
+    const auto needed = size_t(batch.memory(widest));
     if (memory.size() < needed) memory.resize(needed);
     batch.lie_in(memory.data());
     for (int64_t i = 0; i < batch.count * batch.width; i += LANES) store(batch.x + i, load(batch.rows + i));

@@ -79,6 +79,18 @@ def test_it_gives_the_slow_paths_states(options: dict[str, Any], dtype: DType) -
     assert float((firsts - expected[list(PLAN.starts[:-1])]).abs().max()) <= limit
 
 
+@torch.no_grad()
+def test_layers_of_different_inner_widths_have_room() -> None:
+    model = encoder()
+    wide = nn.TransformerEncoderLayer(WIDTH, HEADS, 4096, batch_first=True).eval()
+    model.layers[1] = wide
+    torch.backends.mha.set_fastpath_enabled(False)
+    expected = torch.cat([model(text[None])[0] for text in rows().split(LENGTHS)])
+    torch.backends.mha.set_fastpath_enabled(True)
+    found = few_rows(model, "fp32")(rows(), PLAN, firsts=False)
+    assert torch.allclose(found, expected, atol=1e-5)
+
+
 def test_as_many_rows_as_texts_are_all_first_ones() -> None:
     few, alone = few_rows(encoder(), "fp32"), Plan((0, 1, 2), torch.arange(3), (0, 1, 2, 3))
     assert torch.equal(few(rows(3), alone, firsts=True), few(rows(3), alone, firsts=False))
