@@ -1,6 +1,7 @@
 """The rivals: the same answer through other code, kept exports, one sentence where something is missing."""
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from engine.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("paths")
 
+ROOT = Path(__file__).parents[2]
 Prepared = Callable[[str], PreparedPath]
 LIBRARIES = ("compile", "hf-sdpa", "onnxruntime", "openvino")
 RIVALS = tuple(name for name in EXECUTION_PATHS if name.partition("@")[0] in LIBRARIES)
@@ -43,8 +45,7 @@ def batches(minilm: LoadedModel) -> tuple[TokenBatch, ...]:
     return small, replace(mixed, tokens=mixed.tokens[:5, :30].contiguous())
 
 
-@pytest.fixture(scope="module")
-def tiny() -> RobertaModel:
+def tiny_model() -> RobertaModel:
     """One layer of seeded weights whose padding index is not 0: compiled and exported in no time."""
     shape = EncoderShape(
         vocab_size=11,
@@ -59,6 +60,11 @@ def tiny() -> RobertaModel:
     model = empty_model(shape, "fp32")
     draw_weights(model, seed=3)
     return model
+
+
+@pytest.fixture(scope="module")
+def tiny() -> RobertaModel:
+    return tiny_model()
 
 
 def _one_file(folder: Path) -> None:
@@ -253,6 +259,19 @@ def test_quantising_is_refused_where_its_memory_is_not_there(
 def test_openvino_reports_nothing_over_the_network(prepared: Prepared) -> None:
     prepared("openvino")
     assert not [name for name, module in sys.modules.items() if "openvino_telemetry" in name and module]
+
+
+def test_ctrl_c_reaches_its_handler_after_two_paths_of_openvino_were_let_go() -> None:
+    """Not where the first one has taken the stack for signals with it, which ends the process."""
+    code = (
+        "import signal; from tests.measure.test_peers import EXECUTION_PATHS, tiny_model\n"
+        "paths = [EXECUTION_PATHS['openvino'].prepare(tiny_model()) for _ in range(2)]\n"
+        "del paths[0]; del paths[0]\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('handled'))\n"
+        "signal.raise_signal(signal.SIGINT)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 @pytest.mark.parametrize("name", EXPORTED)

@@ -5,6 +5,7 @@ Hugging Face's code is converted, which is what people convert; torchtext's head
 
 import sys
 from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def _preparation(precision: DType) -> Preparation:
     def prepare(model: EncoderModel, exports: Path | None) -> PreparedPath:
         require_fp32_on_cpu(model, TITLE)
         openvino = _openvino()
-        core = openvino.Core()
+        core = _core()
         if CAPABILITIES[precision] not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise Unavailable(f"OpenVINO does not compute in {precision} on this processor.")
         with _converted(openvino, model, exports) as export:
@@ -69,6 +70,14 @@ def _openvino() -> Any:
     # `convert_model` reports its use over the network, from threads of its own, unless this package is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return library("openvino", TITLE)
+
+
+@cache
+def _core() -> Any:
+    # One for the process's life: a core gives its thread a stack for signals, and of two cores the second one puts
+    # back the first one's, which may be gone by then; the next Ctrl-C ends the process (seen in OpenVINO 2026.4,
+    # SigAltStackSetup of its CPU plugin).
+    return _openvino().Core()
 
 
 def _converted(openvino: Any, model: EncoderModel, exports: Path | None) -> AbstractContextManager[Export]:
