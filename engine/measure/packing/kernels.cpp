@@ -241,21 +241,21 @@ void attend_block(const Scratch& s, int64_t length, int64_t padded, T* out, int6
     mix<M, D>(s, length, padded, scales, out, stride);
 }
 
-// A batch of packed rows.
-template <class T>
+// A batch of packed rows, projected in one precision and mixed in another.
+template <class From, class T>
 struct Packed {
-    const T *queries, *keys;
+    const From *queries, *keys;
     int64_t query_stride, key_stride, heads;
     const int64_t* starts;  // row of each text's first token, and behind the last text the number of rows
     T* out;  // (rows, heads * D)
 };
 
-template <int D, class T>
-void attend(const Packed<T>& batch, int64_t text, int64_t head, int64_t first, Scratch& s) {
+template <int D, class From, class T>
+void attend(const Packed<From, T>& batch, int64_t text, int64_t head, int64_t first, Scratch& s) {
     const int64_t start = batch.starts[text], length = batch.starts[text + 1] - start, width = batch.heads * D;
     const int64_t padded = (length + LANES - 1) / LANES * LANES;
     const int64_t row = start + first, queries = std::min(CHUNK, length - first);
-    const T* keys = batch.keys + start * batch.key_stride + head * D;
+    const From* keys = batch.keys + start * batch.key_stride + head * D;
     s.reserve(length, padded, D);
     turn_keys<D>(keys, batch.key_stride, length, padded, s.keys);
     for (int64_t key = 0; key < length; key++)
@@ -284,8 +284,8 @@ struct Piece {
     int64_t text, head, first;
 };
 
-template <int D, class T>
-void attention(const Packed<T>& batch, int64_t texts, int threads) {
+template <int D, class From, class T>
+void attention(const Packed<From, T>& batch, int64_t texts, int threads) {
     std::vector<Piece> pieces;
     for (int64_t text = 0; text < texts; text++)
         for (int64_t first = 0; first < batch.starts[text + 1] - batch.starts[text]; first += CHUNK)
@@ -299,8 +299,8 @@ void attention(const Packed<T>& batch, int64_t texts, int threads) {
     }
 }
 
-template <class T>
-int attention_of_depth(const Packed<T>& batch, int64_t depth, int64_t texts, int threads) {
+template <class From, class T>
+int attention_of_depth(const Packed<From, T>& batch, int64_t depth, int64_t texts, int threads) {
     switch (depth) {
         case 16: attention<16>(batch, texts, threads); return 0;
         case 32: attention<32>(batch, texts, threads); return 0;
@@ -320,8 +320,8 @@ struct Norm {
 };
 
 // row (+= added where given); out = its layer norm in T; where `replace`, the row becomes its norm too.
-template <class T>
-void add_and_norm_row(float* row, const T* added, int64_t width, const Norm& norm, bool replace, T* out) {
+template <class Added, class T>
+void add_and_norm_row(float* row, const Added* added, int64_t width, const Norm& norm, bool replace, T* out) {
     vec total{}, squares{};
     for (int64_t c = 0; c < width; c += LANES) {
         vec value = load(row + c);
@@ -462,8 +462,8 @@ Share panels_of(const Linear<T>& linear, int thread, int threads) {
 
 // Some panels of a linear layer: x (rows, inputs) -> y, whose rows lie `stride` apart. `behind` is the panel that the
 // thread multiplies after these, and is fetched while the last of them is multiplied.
-template <class T>
-void multiply_panels(const Linear<T>& linear, Share panels, const T* x, int64_t rows, T* y, int64_t stride,
+template <class T, class To>
+void multiply_panels(const Linear<T>& linear, Share panels, const T* x, int64_t rows, To* y, int64_t stride,
                      const T* behind) {
     const int64_t inputs = linear.inputs, passes = (rows + ROWS - 1) / ROWS, each = (rows + passes - 1) / passes;
     const int64_t step = PANEL * sizeof(T) / passes;
@@ -501,6 +501,7 @@ void linear_layer(const Linear<T>& linear, const T* x, int64_t rows, T* y, int t
 //
 // One team of threads goes through all layers, so that nothing but the work itself takes time. Each thread keeps to its
 // share of every linear layer, and fetches the first panels of the next one while it multiplies the last of this one.
+// Only what a linear layer multiplies is rounded to T: so few rows cost no more in fp32.
 
 template <class T>
 struct Layer {
@@ -517,16 +518,17 @@ struct Journey {
     int64_t count, width, heads;
     const int64_t* starts;
     int64_t texts;
-    T *x, *projected, *mixed, *inner, *added;  // what lies between the parts of a layer
+    float *projected, *added;  // what lies between the parts of a layer
+    T *x, *mixed, *inner;      // and what its linear layers multiply
 
     int64_t memory(int64_t inner_width) const { return count * (6 * width + inner_width); }
 
-    void lie_in(T* memory) {
-        x = memory;
-        projected = x + count * width;
-        mixed = projected + count * 3 * width;
-        added = mixed + count * width;
-        inner = added + count * width;
+    void lie_in(float* memory) {
+        projected = memory;
+        added = projected + count * 3 * width;
+        x = reinterpret_cast<T*>(added + count * width);
+        mixed = x + count * width;
+        inner = mixed + count * width;
     }
 };
 
@@ -548,10 +550,10 @@ void pass_layer(const Layer<T>& layer, Journey<T> batch, bool firsts, const Line
     const int64_t width = batch.width, stride = layer.queries.outputs + layer.keys_values.outputs;
     const auto share = [=](const Linear<T>& linear) { return panels_of(linear, thread, threads); };
     const auto first_panel = [=](const Linear<T>& linear) { return linear.panel(share(linear).first); };
-    const auto multiply = [&](const Linear<T>& linear, const T* from, T* to, int64_t apart, const T* next) {
+    const auto multiply = [&](const Linear<T>& linear, const T* from, auto* to, int64_t apart, const T* next) {
         multiply_panels(linear, share(linear), from, batch.count, to, apart, next);
     };
-    const auto norm = [&](const Norm& norm, const T* added, bool replace) {
+    const auto norm = [&](const Norm& norm, const float* added, bool replace) {
         const Share mine(batch.count, thread, threads);
         for (int64_t at = mine.first * width; at < mine.last * width; at += width)
             add_and_norm_row(batch.rows + at, added ? added + at : nullptr, width, norm, replace, batch.x + at);
@@ -566,7 +568,8 @@ void pass_layer(const Layer<T>& layer, Journey<T> batch, bool firsts, const Line
              first_panel(apart ? layer.keys_values : layer.out));
     if (apart) multiply(layer.keys_values, batch.x, batch.projected + width, stride, first_panel(layer.out));
 #pragma omp barrier
-    const Packed<T> packed{batch.projected, batch.projected + width, stride, stride, batch.heads, batch.starts, batch.mixed};
+    const Packed<float, T> packed{
+        batch.projected, batch.projected + width, stride, stride, batch.heads, batch.starts, batch.mixed};
     const Share pieces(batch.texts * batch.heads, thread, threads);
     for (int64_t i = pieces.first; i < pieces.last; i++) attend<D>(packed, i / batch.heads, i % batch.heads, 0, scratch);
 #pragma omp barrier
@@ -595,7 +598,7 @@ void pass_layer(const Layer<T>& layer, Journey<T> batch, bool firsts, const Line
 
 template <int D, class T>
 void encode(const Layer<T>* layers, int64_t count, Journey<T> batch, bool firsts, int threads) {
-    static thread_local std::vector<T> memory;
+    static thread_local std::vector<float> memory;
     int64_t widest = 0;
     for (int64_t l = 0; l < count; l++) widest = std::max(widest, layers[l].up.outputs);
     const auto needed = size_t(batch.memory(widest));
@@ -629,13 +632,13 @@ extern "C" {
 int attention_fp32(const float* queries, int64_t query_stride, const float* keys, int64_t key_stride, int64_t heads,
                    int64_t depth, const int64_t* starts, int64_t texts, float* out, int threads) {
     return attention_of_depth(
-        Packed<float>{queries, keys, query_stride, key_stride, heads, starts, out}, depth, texts, threads);
+        Packed<float, float>{queries, keys, query_stride, key_stride, heads, starts, out}, depth, texts, threads);
 }
 
 int attention_bf16(const bf16* queries, int64_t query_stride, const bf16* keys, int64_t key_stride, int64_t heads,
                    int64_t depth, const int64_t* starts, int64_t texts, bf16* out, int threads) {
     return attention_of_depth(
-        Packed<bf16>{queries, keys, query_stride, key_stride, heads, starts, out}, depth, texts, threads);
+        Packed<bf16, bf16>{queries, keys, query_stride, key_stride, heads, starts, out}, depth, texts, threads);
 }
 
 void add_and_norm_fp32(float* rows, const float* added, int64_t count, int64_t width, const float* weight,
