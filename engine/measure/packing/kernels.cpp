@@ -19,6 +19,7 @@
 namespace {
 
 constexpr int LANES = 16;
+constexpr int LINE = 64;  // bytes that come from memory together
 typedef float vec __attribute__((vector_size(64)));
 typedef float loose_vec __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t int_vec __attribute__((vector_size(64)));
@@ -80,22 +81,28 @@ inline float sum(vec values) {
 
 inline float largest(vec values) { return folded(values, larger); }
 
-// e^x of x <= 0 with a relative error of about 1e-7: Cephes' polynomial behind x = n ln 2 + r. NaN stays NaN.
-inline vec exponential(vec x) {
+// 2^x of x <= 0 with a relative error of at most 1e-7: 2^n times the polynomial of degree 6 whose greatest relative
+// error on [-1/2, 1/2] is least. NaN stays NaN.
+inline vec power_of_two(vec x) {
     constexpr float ROUNDS = 12582912.0f;  // 1.5 * 2^23: adding it leaves no bits behind the point
-    x = x < -87.0f ? all(-87.0f) : x;
-    const vec n = (x * 1.44269504088896341f + ROUNDS) - ROUNDS;
-    const vec r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
-    vec p = all(1.9875691500e-4f);
-    p = p * r + 1.3981999507e-3f;
-    p = p * r + 8.3334519073e-3f;
-    p = p * r + 4.1665795894e-2f;
-    p = p * r + 1.6666665459e-1f;
-    p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    const int_vec power = (__builtin_convertvector(n, int_vec) + 127) << 23;
-    return p * reinterpret_cast<vec>(power);
+    x = x < -125.0f ? all(-125.0f) : x;
+    const vec shifted = x + ROUNDS;
+    const vec r = x - (shifted - ROUNDS);
+    vec p = all(1.5345721533e-4f);
+    p = p * r + 1.3400051297e-3f;
+    p = p * r + 9.6184909551e-3f;
+    p = p * r + 5.5503283446e-2f;
+    p = p * r + 2.4022646839e-1f;
+    p = p * r + 6.9314720608e-1f;
+    p = p * r + 1.0f;
+    // The lowest bits of `shifted` are n, which is added to the exponent.
+    return reinterpret_cast<vec>(reinterpret_cast<bits_vec>(p) + (reinterpret_cast<bits_vec>(shifted) << 23));
 }
+
+constexpr float LOG2_E = 1.44269504088896341f;
+
+// e^x of x <= 0, whose absolute error is at most 2e-7.
+inline vec exponential(vec x) { return power_of_two(x * LOG2_E); }
 
 enum Activation { NONE = 0, RELU = 1, GELU = 2, GELU_TANH = 3 };
 
@@ -173,8 +180,9 @@ void turn_keys(const T* rows, int64_t stride, int64_t length, int64_t padded, fl
         }
 }
 
+// Scores of some keys, each row's largest in `most`. `beyond` is added to the last vector.
 template <int M, int D, int VECTORS>
-inline void score_keys(const Scratch& s, int64_t padded, int64_t key) {
+inline void score_keys(const Scratch& s, int64_t padded, int64_t key, vec beyond, vec* most) {
     vec total[M][VECTORS] = {};
     for (int d = 0; d < D; d++) {
         vec column[VECTORS];
@@ -184,32 +192,38 @@ inline void score_keys(const Scratch& s, int64_t padded, int64_t key) {
             for (int v = 0; v < VECTORS; v++) total[m][v] += query * column[v];
         }
     }
-    for (int m = 0; m < M; m++)
-        for (int v = 0; v < VECTORS; v++) store(s.scores + m * padded + key + v * LANES, total[m][v]);
-}
-
-template <int M, int D>
-void score(const Scratch& s, int64_t padded) {
-    int64_t key = 0;
-    for (; key + 2 * LANES <= padded; key += 2 * LANES) score_keys<M, D, 2>(s, padded, key);
-    for (; key < padded; key += LANES) score_keys<M, D, 1>(s, padded, key);
-}
-
-// Scores become e^(score - most); returns one over their sum, by which the mixed values are still to be scaled.
-// `beyond` is -infinity in those lanes of the last vector that lie behind the last key, and 0 in the others.
-inline float soften(float* scores, int64_t padded, vec beyond) {
-    const int64_t last = padded - LANES;
-    store(scores + last, load(scores + last) + beyond);
-    vec most = load(scores + last);
-    for (int64_t key = 0; key < last; key += LANES) most = larger(load(scores + key), most);
-    const vec shift = all(largest(most));
-    vec total{};
-    for (int64_t key = 0; key < padded; key += LANES) {
-        const vec weight = exponential(load(scores + key) - shift);
-        store(scores + key, weight);
-        total += weight;
+    for (int m = 0; m < M; m++) {
+        total[m][VECTORS - 1] += beyond;
+        for (int v = 0; v < VECTORS; v++) {
+            store(s.scores + m * padded + key + v * LANES, total[m][v]);
+            most[m] = larger(total[m][v], most[m]);
+        }
     }
-    return 1.0f / sum(total);
+}
+
+// Scores, as powers of two; `beyond` is -infinity in those lanes of the last vector that lie behind the last key, and 0
+// in the others.
+template <int M, int D>
+void score(const Scratch& s, int64_t padded, vec beyond, vec* most) {
+    int64_t key = 0;
+    for (; key + 2 * LANES < padded; key += 2 * LANES) score_keys<M, D, 2>(s, padded, key, vec{}, most);
+    if (key + LANES < padded) score_keys<M, D, 2>(s, padded, key, beyond, most);
+    else score_keys<M, D, 1>(s, padded, key, beyond, most);
+}
+
+// Scores become 2^(score - most), and `scales` one over their sums, by which the mixed values are still to be scaled.
+// All rows are folded side by side, because one alone would wait for each of its steps.
+template <int M>
+void soften(float* scores, int64_t padded, const vec* most, float* scales) {
+    vec shift[M], total[M] = {};
+    for (int m = 0; m < M; m++) shift[m] = all(largest(most[m]));
+    for (int m = 0; m < M; m++)
+        for (float *at = scores + m * padded, *end = at + padded; at < end; at += LANES) {
+            const vec weight = power_of_two(load(at) - shift[m]);
+            store(at, weight);
+            total[m] += weight;
+        }
+    for (int m = 0; m < M; m++) scales[m] = 1.0f / sum(total[m]);
 }
 
 template <int M, int D, class T>
@@ -234,10 +248,12 @@ void mix(const Scratch& s, int64_t length, int64_t padded, const float* scales, 
 template <int M, int D, class T>
 void attend_block(const Scratch& s, int64_t length, int64_t padded, T* out, int64_t stride) {
     float scales[M];
-    score<M, D>(s, padded);
+    vec most[M];
+    for (int m = 0; m < M; m++) most[m] = all(-INFINITY);
     const int_vec lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     const vec beyond = lanes < int32_t(length - padded + LANES) ? vec{} : all(-INFINITY);
-    for (int m = 0; m < M; m++) scales[m] = soften(s.scores + m * padded, padded, beyond);
+    score<M, D>(s, padded, beyond, most);
+    soften<M>(s.scores, padded, most, scales);
     mix<M, D>(s, length, padded, scales, out, stride);
 }
 
@@ -250,24 +266,36 @@ struct Packed {
     T* out;  // (rows, heads * D)
 };
 
+// Rows of one head lie too far apart for the processor to guess the next one.
+template <int D, class From>
+void fetch_rows(const From* rows, int64_t stride, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        for (int64_t at = 0; at < D; at += LINE / int64_t(sizeof(From))) __builtin_prefetch(rows + i * stride + at, 0, 2);
+}
+
 template <int D, class From, class T>
 void attend(const Packed<From, T>& batch, int64_t text, int64_t head, int64_t first, Scratch& s) {
     const int64_t start = batch.starts[text], length = batch.starts[text + 1] - start, width = batch.heads * D;
     const int64_t padded = (length + LANES - 1) / LANES * LANES;
     const int64_t row = start + first, queries = std::min(CHUNK, length - first);
     const From* keys = batch.keys + start * batch.key_stride + head * D;
+    const From* rows = batch.queries + row * batch.query_stride + head * D;
     s.reserve(length, padded, D);
+    if (head + 1 < batch.heads) {
+        fetch_rows<D>(keys + D, batch.key_stride, length);
+        fetch_rows<D>(keys + width + D, batch.key_stride, length);
+        fetch_rows<D>(rows + D, batch.query_stride, queries);
+    }
     turn_keys<D>(keys, batch.key_stride, length, padded, s.keys);
     for (int64_t key = 0; key < length; key++)
         for (int d = 0; d < D; d += LANES)
             store(s.values + key * D + d, load(keys + width + key * batch.key_stride + d));
-    const float scale = 1.0f / std::sqrt(float(D));
+    const float scale = LOG2_E / std::sqrt(float(D));
     for (int64_t query = 0; query < queries; query += QUERIES) {
         const int m = int(std::min<int64_t>(QUERIES, queries - query));
         for (int i = 0; i < m; i++)
             for (int d = 0; d < D; d += LANES)
-                store(s.queries + i * D + d,
-                      load(batch.queries + (row + query + i) * batch.query_stride + head * D + d) * scale);
+                store(s.queries + i * D + d, load(rows + (query + i) * batch.query_stride + d) * scale);
         T* out = batch.out + (row + query) * width + head * D;
         switch (m) {
             case 1: attend_block<1, D>(s, length, padded, out, width); break;
@@ -291,10 +319,12 @@ void attention(const Packed<From, T>& batch, int64_t texts, int threads) {
         for (int64_t first = 0; first < batch.starts[text + 1] - batch.starts[text]; first += CHUNK)
             for (int64_t head = 0; head < batch.heads; head++) pieces.push_back({text, head, first});
     const int64_t count = int64_t(pieces.size());
+    // A run of heads fetches the next one's rows in time; many runs, so that no thread waits long for the last one.
+    const int64_t run = std::max<int64_t>(1, std::min(batch.heads, count / (8 * threads)));
 #pragma omp parallel num_threads(threads)
     {
         Scratch scratch;
-#pragma omp for schedule(dynamic, 1)
+#pragma omp for schedule(dynamic, run)
         for (int64_t i = 0; i < count; i++) attend<D>(batch, pieces[i].text, pieces[i].head, pieces[i].first, scratch);
     }
 }
@@ -366,7 +396,6 @@ constexpr int PANEL = 64;      // columns that oneDNN lays side by side
 constexpr int ROWS = 6;        // rows at once: with four vectors each they fill 24 registers
 constexpr int MOST_ROWS = 32;
 constexpr int STRETCH = 64, AHEAD = 128;  // inputs that are multiplied at once, and how far ahead they are fetched
-constexpr int LINE = 64;
 
 // What to fetch while a stretch is multiplied: `LINES` cache lines at a place that moves by `step` bytes an input.
 struct Fetch {
