@@ -530,7 +530,7 @@ void linear_layer(const Linear<T>& linear, const T* x, int64_t rows, T* y, int t
 //
 // One team of threads goes through all layers, so that nothing but the work itself takes time. Each thread keeps to its
 // share of every linear layer, and fetches the first panels of the next one while it multiplies the last of this one.
-// Only what a linear layer multiplies is rounded to T: so few rows cost no more in fp32.
+// Only what a linear layer multiplies is rounded to T: of so few rows, fp32 costs little.
 
 template <class T>
 struct Layer {

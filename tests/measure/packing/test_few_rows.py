@@ -85,7 +85,7 @@ def test_it_gives_the_slow_paths_states(options: dict[str, Any], dtype: DType) -
 
 @torch.no_grad()
 def test_in_bf16_it_rounds_less_than_part_by_part() -> None:
-    """Queries, keys, values and what is added to the residual stay in fp32, which costs so few rows nothing."""
+    """Queries, keys, values and what is added to the residual stay in fp32, which costs so few rows little."""
     model = encoder(activation="gelu")
     few = few_rows(model, "bf16")
     alone, again = rows(MOST_ROWS)[None], rows(MOST_ROWS).expand(2, -1, -1)
