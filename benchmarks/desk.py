@@ -23,12 +23,12 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
+from engine.catalog.batches import PRESETS
 from engine.desk.desk import Desk
 from engine.desk.journal import Journal
 from engine.desk.process import ChildProcess
 from engine.desk.tickets import Ticket, TicketView
 from engine.events import LoadRequest, RunRequest
-from engine.presets import PRESETS
 from engine.records import Experiment
 from engine.store import Store
 

@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterator
 
 from benchmarks.harness import keep
-from engine.catalog import find_model
+from engine.catalog.batches import PRESETS
+from engine.catalog.models import find_model
 from engine.diagnosis import AS_IT_IS, Diagnosis
+from engine.doctor import examine_request
 from engine.events import DoctorRequest
-from engine.measure.doctor import examine_request
 from engine.measure.instruments import Instruments
-from engine.measure.models import LoadedModel, load_model
-from engine.presets import PRESETS
+from engine.models.loading import LoadedModel, load_model
 from engine.settings import load_settings
 
 MODELS = ("minilm", "xlmr-base-random", "xlmr-large-random")

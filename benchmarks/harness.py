@@ -9,11 +9,9 @@ from random import Random
 from engine.analysis.conclude import judged
 from engine.analysis.stats import median_interval, paired_ratios, shared_confidence
 from engine.analysis.verdict import Situation, Verdict
-from engine.catalog import CATALOG
+from engine.catalog.batches import PRESETS
+from engine.catalog.models import CATALOG
 from engine.measure.environment import read_environment
-from engine.measure.inputs import TokenBatch, tokenize
-from engine.measure.models import LoadedModel, load_model
-from engine.measure.paths import EXECUTION_PATHS
 from engine.measure.rounds import (
     BASELINE_AGAIN,
     Block,
@@ -24,7 +22,9 @@ from engine.measure.rounds import (
     random_orders,
     run_rounds,
 )
-from engine.presets import PRESETS
+from engine.models.inputs import TokenBatch, tokenize
+from engine.models.loading import LoadedModel, load_model
+from engine.paths import EXECUTION_PATHS
 from engine.settings import Settings
 
 RESULTS = Path(__file__).parent / "results"

@@ -27,19 +27,19 @@ from torch import Tensor
 
 from benchmarks.harness import batch_of, experiment, keep
 from engine.analysis.stats import median_interval, paired_ratios, speedup
-from engine.catalog import CATALOG
+from engine.catalog.batches import PRESETS
+from engine.catalog.models import CATALOG
 from engine.measure.agreement import hidden_states
 from engine.measure.environment import load_average
-from engine.measure.inputs import TokenBatch
-from engine.measure.models import LoadedModel, load_model
-from engine.measure.packing import PackedRoberta, pack
-from engine.measure.packing.linear import PACKED_LINEAR
-from engine.measure.paths import EXECUTION_PATHS, PreparedPath
-from engine.measure.paths.execution import Unavailable
 from engine.measure.profiling import peak_memory_mb, profile
 from engine.measure.roofline import measure_roofline
 from engine.measure.rounds import Block, StopRule, Timed, block_size
-from engine.presets import PRESETS
+from engine.models.inputs import TokenBatch
+from engine.models.loading import LoadedModel, load_model
+from engine.packing import PackedRoberta, pack
+from engine.packing.linear import PACKED_LINEAR
+from engine.paths import EXECUTION_PATHS, PreparedPath
+from engine.paths.execution import Unavailable
 from engine.records import DType
 from engine.settings import Settings
 

@@ -5,9 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from engine.measure.doctor.cures import cure_codes
-from engine.measure.doctor.dangers import RISKS
-from engine.measure.eligibility import (
+from engine.doctor.cures import cure_codes
+from engine.eligibility.conditions import (
     ATTENTION_CONDITIONS,
     CONSTRUCTION_CONDITIONS,
     ENCODER_CONDITIONS,
@@ -15,7 +14,8 @@ from engine.measure.eligibility import (
     OLDEST,
     Condition,
 )
-from engine.present.doctor_words import EFFECT_TITLES
+from engine.eligibility.dangers import RISKS
+from engine.present.words.doctor import EFFECT_TITLES
 
 DOCS = Path(__file__).parent / "doctor.md"
 NO_CURE = "none in a line of code"

@@ -1,20 +1,25 @@
-"""Fastpath Lab's engine: records, measuring, the desk and their pictures.
+"""Fastpath Lab's engine: `from engine import pack, doctor`, and everything under the app and the command line.
 
-Importing this package, or any part of it but `engine.measure`, imports neither torch nor Streamlit.
+Importing this package imports neither torch nor Streamlit; torch is imported when `pack` or `doctor` is first used.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from engine.measure.doctor import doctor as doctor
+    from engine.doctor import doctor as doctor
+    from engine.packing import pack as pack
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`engine.doctor(model, example)` without importing torch until it is called for."""
+    """`pack` and `doctor`, imported on first use so that `import engine` does not import torch."""
     if name == "doctor":
-        from engine.measure.doctor import doctor
+        from engine.doctor import doctor
 
         return doctor
+    if name == "pack":
+        from engine.packing import pack
+
+        return pack
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

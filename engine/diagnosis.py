@@ -6,7 +6,7 @@ A diagnosis is plain data, like a run: the page, the terminal and a test read th
 from datetime import datetime
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 
 from engine.records import (
     Agreement,
@@ -159,8 +159,13 @@ class Diagnosis(Record):
     title: str
     model: str
     batch: Batch | None = None
-    circumstances: tuple[str, ...] = ()
-    """Names of what was changed on purpose before the examination (engine/circumstances.py)."""
+    modifications: tuple[str, ...] = Field(
+        (), validation_alias=AliasChoices("modifications", "circumstances")
+    )
+    """Names of what was changed on purpose before the examination (engine/catalog/modifications.py).
+
+    Files of older versions hold them as `circumstances`.
+    """
     environment: Environment
     layers: int
     """Encoder layers in the whole model."""

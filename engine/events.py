@@ -5,7 +5,7 @@ The last event of a request is one of `ENDINGS`; a child whose output ends witho
 
 from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import AliasChoices, Field, TypeAdapter
 
 from engine.diagnosis import Diagnosis
 from engine.records import Batch, DType, Experiment, Interval, ModelCard, Record, Run
@@ -123,8 +123,13 @@ class DoctorRequest(Record):
     do: Literal["doctor"] = "doctor"
     model: str
     batch: Batch
-    circumstances: tuple[str, ...] = ()
-    """Names of what is changed on purpose before the examination (engine/circumstances.py)."""
+    modifications: tuple[str, ...] = Field(
+        (), validation_alias=AliasChoices("modifications", "circumstances")
+    )
+    """Names of what is changed on purpose before the examination (engine/catalog/modifications.py).
+
+    Journals of older versions hold them as `circumstances`.
+    """
     device: str = "cpu"
     dtype: DType = "fp32"
     threads: int | None = Field(None, gt=0)

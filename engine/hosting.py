@@ -5,8 +5,9 @@ On a laptop (`FASTPATH_HOSTED` unset) everything is allowed here and every sente
 
 import re
 
-from engine.catalog import CATALOG, find_model, find_paths
-from engine.circumstances import find_circumstances
+from engine.catalog.models import CATALOG, find_model
+from engine.catalog.modifications import find_modifications
+from engine.catalog.paths import find_paths
 from engine.errors import Refusal
 from engine.events import DoctorRequest, LoadRequest, Request, RunRequest
 from engine.records import Batch, Experiment, ModelSpec
@@ -74,7 +75,7 @@ def _check(request: Request, settings: Settings, cores: int) -> None:
     if not isinstance(request, LoadRequest):
         _check_batch(request.batch, settings)
     if isinstance(request, DoctorRequest):
-        find_circumstances(request.circumstances)
+        find_modifications(request.modifications)
         _check_effort(request, settings, cores)
     if isinstance(request, LoadRequest | DoctorRequest):
         _check_device(request.device)

@@ -42,8 +42,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from engine.catalog.batches import PRESETS
 from engine.errors import Refusal
-from engine.presets import PRESETS
 from engine.records import SCHEMA_VERSION, Batch, Experiment, PathResult, Record, Run, VerdictWord, read_run
 from engine.settings import Settings, load_settings
 

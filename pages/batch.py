@@ -7,9 +7,9 @@ from pages.kit import nav
 nav.guard()
 
 from engine.errors import Refusal
-from engine.present.charts import padding_alt, padding_map
-from engine.present.wording import batch_sentence
-from engine.presets import PRESET_NOTES, PRESETS
+from engine.present.charts.runs import padding_alt, padding_map
+from engine.present.words.runs import batch_sentence
+from engine.catalog.batches import PRESET_NOTES, PRESETS
 from engine.settings import load_settings
 from engine.texts import checked_texts
 from pages.kit.batches import DOORS, line_break_note, show_tokenized, without_blanks

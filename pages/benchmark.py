@@ -11,7 +11,7 @@ nav.guard()
 
 from pages.kit.address import find_again, keep_in_address, link_to_share
 from pages.kit.choosing import choose_paths, chosen_model, devices
-from pages.kit.fleet import choose_machine, fleet_runs, show_fleet, slot_of
+from pages.kit.all_machines import choose_machine, runs_of_all_machines, show_all_machines, slot_of
 from pages.kit.history import show_run
 from pages.kit.job_panel import job_panel
 from pages.kit.results import show_traces
@@ -87,10 +87,10 @@ if lost:
     st.warning(lost, icon=":material/link_off:")
 view = job_panel(RUN_SLOT, link_to_share(RUN_SLOT))
 keep_in_address(RUN_SLOT)
-for machine in lab.fleet:
+for machine in lab.all_machines:
     job_panel(slot_of(machine))
-if runs := fleet_runs():
-    show_fleet(runs)
+if runs := runs_of_all_machines():
+    show_all_machines(runs)
 elif view is None:
     st.caption("Press Run, or Ctrl+Enter. Every path is checked for the same answer before it is timed.")
 elif view.run is not None:

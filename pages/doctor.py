@@ -6,7 +6,7 @@ from pages.kit import nav
 
 nav.guard()
 
-from engine.circumstances import CIRCUMSTANCES
+from engine.catalog.modifications import MODIFICATIONS
 from pages.kit.choosing import chosen_model, devices
 from pages.kit.doctor import show_diagnosis
 from pages.kit.address import find_again, keep_in_address, link_to_share
@@ -38,15 +38,15 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         )
 chosen = st.multiselect(
     "What did you do to it?",
-    list(CIRCUMSTANCES),
-    format_func=lambda name: CIRCUMSTANCES[name].title,
-    key="doctor_circumstances",
+    list(MODIFICATIONS),
+    format_func=lambda name: MODIFICATIONS[name].title,
+    key="doctor_modifications",
     bind="query-params",
     placeholder="Nothing: examine it as it is",
     help="Break a healthy model on purpose, and watch the doctor find it.",
 )
 if chosen:
-    st.code("\n".join(CIRCUMSTANCES[name].code for name in chosen), wrap_lines=True)
+    st.code("\n".join(MODIFICATIONS[name].code for name in chosen), wrap_lines=True)
 
 before = view_of(DOCTOR_SLOT)
 st.button(

@@ -6,7 +6,7 @@ from pages.kit import nav
 
 nav.guard()
 
-from engine.catalog import CATALOG
+from engine.catalog.models import CATALOG
 from engine.desk.tickets import TicketView
 from pages.kit.choosing import (
     SOURCES,

@@ -6,8 +6,8 @@ from pages.kit import nav
 
 nav.guard()
 
-from engine.catalog import CATALOG
-from engine.presets import PRESET_NOTES, PRESETS, find_preset
+from engine.catalog.models import CATALOG
+from engine.catalog.batches import PRESET_NOTES, PRESETS, find_preset
 from pages.kit.choosing import chosen_model, loading_panel, model_label, needs_sentence, start_loading
 from pages.kit.running import start_run
 from pages.kit.state import the_lab, use_texts

@@ -8,9 +8,9 @@ nav.guard()
 
 from engine.analysis.ladder import LADDER
 from engine.events import RunRequest
-from engine.present.charts import padding_alt, padding_map
-from engine.present.wording import unfairness_sentence
-from engine.presets import find_preset
+from engine.present.charts.runs import padding_alt, padding_map
+from engine.present.words.runs import unfairness_sentence
+from engine.catalog.batches import find_preset
 from engine.records import Experiment, Run
 from pages.kit import lessons
 from pages.kit.batches import show_tokenized

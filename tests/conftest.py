@@ -1,7 +1,9 @@
-"""What several folders of tests share: the real MiniLM, loaded once a process."""
+"""What several folders of tests share: the real MiniLM, loaded and made ready for each path once a process."""
 
 import os
 import time
+from collections.abc import Callable
+from functools import cache
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -16,8 +18,11 @@ if "FASTPATH_DATA_FOLDER" not in os.environ:
 import pytest
 from hypothesis import settings
 
+from engine.events import Event
+
 if TYPE_CHECKING:
-    from engine.measure.models import LoadedModel
+    from engine.models.loading import LoadedModel
+    from engine.paths import PreparedPath
 
 # A shared machine stalls now and then; how long an example takes is no property of the code.
 settings.register_profile("shared machine", deadline=None)
@@ -27,8 +32,25 @@ settings.load_profile("shared machine")
 @pytest.fixture(scope="session")
 def minilm() -> "LoadedModel":
     """all-MiniLM-L6-v2 with its real weights on the CPU in fp32."""
-    from engine.catalog import CATALOG
-    from engine.measure.models import load_model
+    from engine.catalog.models import CATALOG
+    from engine.models.loading import load_model
     from engine.settings import Settings
 
     return load_model(CATALOG["minilm"], "fp32", "cpu", Settings(), lambda _event: None, time.perf_counter)
+
+
+@pytest.fixture
+def told() -> list[Event]:
+    """Where a test's `tell` puts its events: pass `told.append`."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def prepared(
+    minilm: "LoadedModel", tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], "PreparedPath"]:
+    """A path of MiniLM by name, made ready once: compiling and exporting take seconds."""
+    from engine.paths import EXECUTION_PATHS
+
+    exports = tmp_path_factory.mktemp("exports")
+    return cache(lambda name: EXECUTION_PATHS[name].prepare(minilm.model, exports))

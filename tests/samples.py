@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from engine.analysis.conclude import concluded
-from engine.catalog import CATALOG
+from engine.catalog.models import CATALOG
 from engine.diagnosis import (
     AS_IT_IS,
     SLOW,
@@ -258,7 +258,7 @@ def a_broken_diagnosis() -> Diagnosis:
     healthy = a_diagnosis()
     return healthy.model_copy(
         update={
-            "circumstances": ("train-mode", "gradients"),
+            "modifications": ("train-mode", "gradients"),
             "verdict": "not taken",
             "summary": "The fastpath is not taken. What stands in the way first: train mode.",
             "checks": (train, gradients, *healthy.checks[1:]),
@@ -311,7 +311,7 @@ def a_silently_wrong_diagnosis() -> Diagnosis:
     )
     return healthy.model_copy(
         update={
-            "circumstances": ("left-padding",),
+            "modifications": ("left-padding",),
             "verdict": "taken but wrong",
             "summary": "The fastpath is taken and its answer is wrong: 2 of 3 texts are padded on the left.",
             "dangers": (danger,),

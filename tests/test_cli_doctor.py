@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.circumstances import CIRCUMSTANCES
+from engine.catalog.modifications import MODIFICATIONS
 from engine.diagnosis import AS_IT_IS, SLOW, read_diagnosis
 
 ROOT = Path(__file__).parents[1]
@@ -68,7 +68,7 @@ def test_a_broken_model_is_not_taken_with_exit_code_1_and_the_cures_are_printed(
     block = done.stdout[done.stdout.index("All cures together") :]
     assert "model.eval()" in block
     diagnosis = read_diagnosis((tmp_path / "out.json").read_bytes())
-    assert diagnosis.circumstances == ("train-mode", "hook")
+    assert diagnosis.modifications == ("train-mode", "hook")
     assert {check.key for check in diagnosis.failing} >= {"eval-mode", "no-hooks"}
 
 
@@ -109,8 +109,8 @@ def test_a_class_of_one_s_own_is_examined_where_it_lies(tmp_path: Path, name: st
     [
         (("--model", "nope"), "There is no model 'nope'"),
         (("--batch", "nope"), "There is no batch 'nope'"),
-        (("--with", "train-mode,nope"), "There is no circumstance 'nope'"),
-        (("--with", "help"), ", ".join(CIRCUMSTANCES)),
+        (("--with", "train-mode,nope"), "There is no modification 'nope'"),
+        (("--with", "help"), ", ".join(MODIFICATIONS)),
         (("--dtype", "fp8"), "dtype"),
         (("--threads", "0"), "threads"),
         (("--seed", "-1"), "seed"),
@@ -142,7 +142,7 @@ def test_what_the_own_code_raises_is_one_sentence_with_its_line(tmp_path: Path) 
     assert "Traceback" not in done.stderr
 
 
-def test_help_warns_that_own_code_is_run_and_names_every_circumstance() -> None:
+def test_help_warns_that_own_code_is_run_and_names_every_modification() -> None:
     told = " ".join(_doctor("--help").stdout.replace("│", " ").split())
     assert "This runs that file's code" in told
-    assert all(name in told for name in CIRCUMSTANCES)
+    assert all(name in told for name in MODIFICATIONS)

@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.catalog import CATALOG, PATHS
+from engine.catalog.batches import PRESETS
+from engine.catalog.models import CATALOG
+from engine.catalog.paths import PATHS
 from engine.errors import Refusal
 from engine.events import DoctorRequest, LoadRequest, Request, RunRequest, TokenizeRequest
 from engine.hosting import check_request, find_offered_model, most_tokens, without_internals
-from engine.presets import PRESETS
 from engine.records import Batch, Experiment
 from engine.settings import Settings
 
@@ -39,7 +40,7 @@ def test_everything_on_offer_may_be_asked_for(model: str, batch: Batch) -> None:
         LoadRequest(model=model, device="cuda:1"),
         TokenizeRequest(model=model, batch=batch),
         run_of(model=model, batch=batch, paths=tuple(PATHS), threads=CORES, iterations=10),
-        doctor_of(model=model, batch=batch, circumstances=("left-padding", "hook")),
+        doctor_of(model=model, batch=batch, modifications=("left-padding", "hook")),
     )
     for request in requests:
         check_request(request, HOSTED, CORES)
@@ -54,7 +55,7 @@ REFUSED: dict[str, tuple[Request, str]] = {
     "a device to run on": (run_of(device="meta"), "device is cpu, cuda"),
     "a device to examine": (doctor_of(device="meta"), "device is cpu, cuda"),
     "a path": (run_of(paths=("slow", "fastest")), "no path 'fastest'"),
-    "a circumstance": (doctor_of(circumstances=("storm",)), "no circumstance 'storm'"),
+    "a modification": (doctor_of(modifications=("storm",)), "no modification 'storm'"),
     "threads": (run_of(threads=CORES + 1), "5 threads are more than the 4 allowed"),
     "threads of the doctor": (doctor_of(threads=CORES + 1), "5 threads are more than the 4 allowed"),
     "rounds": (run_of(iterations=101), "101 rounds"),

@@ -24,8 +24,17 @@ def test_style_types_and_arrows(command: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_engine_but_measure_imports_neither_torch_nor_streamlit() -> None:
-    parts = ("records", "catalog", "presets", "texts", "events", "desk.desk", "present.charts", "cli")
+def test_only_the_torch_wing_imports_torch_and_nothing_imports_streamlit() -> None:
+    parts = (
+        "records",
+        "catalog.models",
+        "catalog.batches",
+        "texts",
+        "events",
+        "desk.desk",
+        "present.charts.runs",
+        "cli",
+    )
     light = ", ".join(f"engine.{part}" for part in parts)
     code = f"import sys, {light}; print({{'torch', 'streamlit', 'torchtext'}} & set(sys.modules))"
     assert _run(sys.executable, "-c", code).stdout.strip() == "set()"
@@ -34,7 +43,7 @@ def test_the_engine_but_measure_imports_neither_torch_nor_streamlit() -> None:
 def test_the_engine_needs_neither_streamlit_nor_altair_to_measure() -> None:
     code = (
         "import sys; sys.modules.update(dict.fromkeys(('streamlit', 'altair', 'pandas', 'dask')));"
-        "import engine.cli, engine.measure.experiment, engine.measure.child"
+        "import engine.cli, engine.measure.experiment, engine.child.process"
     )
     done = _run(sys.executable, "-c", code)
     assert done.returncode == 0, done.stderr

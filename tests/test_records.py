@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from engine.catalog import CATALOG
+from engine.catalog.models import CATALOG
 from engine.errors import Refusal
 from engine.records import Batch, EncoderShape, Experiment, read_run
 from tests.samples import sample_run

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from engine.analysis.conclude import concluded
+from engine.catalog.batches import PRESETS
 from engine.errors import Refusal
 from engine.host import default_threads, this_host
-from engine.presets import PRESETS
 from engine.records import Environment, Experiment, Run
 from engine.settings import Settings
 from engine.store import FILE_NAME, Store, build_key, experiment_key, store_url, the_store, upsert

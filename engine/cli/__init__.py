@@ -1,4 +1,4 @@
-"""The command line: `python -m engine models | circumstances | run | tutorial | doctor | compare | conclude | script`.
+"""The command line: `python -m engine models | modifications | run | tutorial | doctor | compare | conclude | script`.
 
 Results go to standard output, progress and refusals to standard error; a refusal exits with code 2. torch is
 imported only by the commands that measure or examine.
@@ -12,7 +12,7 @@ from rich.console import Console
 from engine.cli.comparing import compare, conclude
 from engine.cli.examining import doctor
 from engine.cli.exporting import script
-from engine.cli.listing import circumstances, models
+from engine.cli.listing import models, modifications
 from engine.cli.measuring import run, tutorial
 from engine.errors import Refusal
 
@@ -22,14 +22,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (models, circumstances, run, tutorial, doctor, compare, conclude, script):
+for command in (models, modifications, run, tutorial, doctor, compare, conclude, script):
     app.command()(command)
 
 
 @app.command(hidden=True)
 def child() -> None:
     """Measure for a parent process: JSON requests in, JSON events out."""
-    from engine.measure.child import main as serve
+    from engine.child.process import main as serve
 
     serve()
 

@@ -12,7 +12,7 @@ from engine.analysis.verdict import MARGIN
 from engine.cli.files import read_bytes, write_record
 from engine.cli.options import JsonFile
 from engine.errors import Refusal
-from engine.present import terminal
+from engine.present.terminal import runs as terminal
 from engine.records import read_run
 
 

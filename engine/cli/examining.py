@@ -9,8 +9,9 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from engine.catalog import DEFAULT_MODEL, find_model
-from engine.circumstances import CIRCUMSTANCES, find_circumstances
+from engine.catalog.batches import DEFAULT_PRESET
+from engine.catalog.models import DEFAULT_MODEL, find_model
+from engine.catalog.modifications import MODIFICATIONS, find_modifications
 from engine.cli.files import check_writable, write_record
 from engine.cli.options import (
     BATCH_HELP,
@@ -28,13 +29,12 @@ from engine.cli.progress import progress, stop_on_interrupt
 from engine.diagnosis import Diagnosis
 from engine.errors import Refusal
 from engine.events import DoctorRequest, Step
-from engine.present import terminal
-from engine.present.doctor_terminal import doctor_report
-from engine.presets import DEFAULT_PRESET
+from engine.present.terminal import runs as terminal
+from engine.present.terminal.doctor import doctor_report
 from engine.records import refusal_of
 from engine.settings import Settings, load_settings
 
-WITH_HELP = f"What to do to the model first, separated by commas: {', '.join(CIRCUMSTANCES)}."
+WITH_HELP = f"What to do to the model first, separated by commas: {', '.join(MODIFICATIONS)}."
 PYTHON_HELP = (
     "FILE.py:make or package.module:make of your own, where make() returns (model, example). "
     "This runs that file's code: name none that you do not trust."
@@ -46,7 +46,7 @@ def doctor(  # noqa: PLR0913  (one argument an option)
     batch: Annotated[str | None, typer.Option(help=BATCH_HELP, show_default=DEFAULT_PRESET)] = None,
     text: Text = None,
     texts: TextsFile = None,
-    circumstances: Annotated[str | None, typer.Option("--with", help=WITH_HELP)] = None,
+    modifications: Annotated[str | None, typer.Option("--with", help=WITH_HELP)] = None,
     device: Annotated[str | None, typer.Option(help=DEVICE_HELP, show_default="cpu")] = None,
     dtype: Annotated[str | None, typer.Option(help=DTYPE_HELP, show_default="fp32")] = None,
     threads: Threads = None,
@@ -70,7 +70,7 @@ def doctor(  # noqa: PLR0913  (one argument an option)
         request = _request(
             model=model or DEFAULT_MODEL,
             batch=chosen_batch(batch or DEFAULT_PRESET, text or [], texts, settings),
-            circumstances=_names(circumstances or ""),
+            modifications=_names(modifications or ""),
             device=device or "cpu",
             dtype=dtype or "fp32",
             threads=threads,
@@ -80,7 +80,7 @@ def doctor(  # noqa: PLR0913  (one argument an option)
         diagnosis = _examined(request, settings)
     else:
         _refuse_beside_python(
-            {"model": model, "batch": batch, "text": text, "texts": texts, "with": circumstances}
+            {"model": model, "batch": batch, "text": text, "texts": texts, "with": modifications}
             | {"device": device, "dtype": dtype, "threads": threads}
         )
         diagnosis = _own_model_examined(python, budget_s, seed)
@@ -98,7 +98,7 @@ def _checked_budget(budget_s: float) -> float:
 
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    find_circumstances(names)
+    find_modifications(names)
     return names
 
 
@@ -121,10 +121,10 @@ def _examined(request: DoctorRequest, settings: Settings) -> Diagnosis:
     spec = find_model(request.model)
     with progress() as tell:
         tell(Step(name="load", text=f"Loading {spec.title}"))
-        from engine.measure.doctor import examine_request
+        from engine.child.lock import machine_lock
+        from engine.doctor import examine_request
         from engine.measure.instruments import Instruments
-        from engine.measure.lock import machine_lock
-        from engine.measure.models import load_model
+        from engine.models.loading import load_model
 
         clock = time.perf_counter
         loaded = load_model(spec, request.dtype, request.device, settings, tell, clock)
@@ -135,9 +135,9 @@ def _examined(request: DoctorRequest, settings: Settings) -> Diagnosis:
 def _own_model_examined(place: str, budget_s: float, seed: int) -> Diagnosis:
     with progress() as tell:
         tell(Step(name="load", text=f"Running {place}"))
-        from engine.measure.doctor import doctor as examine
-        from engine.measure.lock import machine_lock
-        from engine.measure.own_model import load_own_model
+        from engine.child.lock import machine_lock
+        from engine.doctor import doctor as examine
+        from engine.models.own_model import load_own_model
 
         own = load_own_model(place, Path.cwd())
         with machine_lock(load_settings().lock_file, tell):

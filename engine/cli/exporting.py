@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from engine.cli.files import read_bytes
-from engine.present.script import recommended_path, script_of
+from engine.present.reports.script import recommended_path, script_of
 from engine.records import read_run
 
 

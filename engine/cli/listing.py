@@ -1,11 +1,11 @@
-"""What there is to choose from: models, and circumstances for the doctor."""
+"""What there is to choose from: models, and modifications for the doctor."""
 
 from rich.console import Console
 
-from engine.catalog import CATALOG
-from engine.circumstances import CIRCUMSTANCES
-from engine.present import terminal
-from engine.present.doctor_terminal import circumstances_table
+from engine.catalog.models import CATALOG
+from engine.catalog.modifications import MODIFICATIONS
+from engine.present.terminal import runs as terminal
+from engine.present.terminal.doctor import modifications_table
 
 
 def models() -> None:
@@ -13,6 +13,6 @@ def models() -> None:
     Console().print(terminal.models_table(CATALOG.values()))
 
 
-def circumstances() -> None:
+def modifications() -> None:
     """List what `doctor --with` can do to a model before the doctor looks at it."""
-    Console(width=terminal.width()).print(circumstances_table(CIRCUMSTANCES.values()))
+    Console(width=terminal.width()).print(modifications_table(MODIFICATIONS.values()))

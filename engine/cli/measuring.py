@@ -10,7 +10,9 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from engine.analysis.compare import Gate, gate_ratio
-from engine.catalog import DEFAULT_MODEL, PATHS, find_model, find_paths
+from engine.catalog.batches import DEFAULT_PRESET, find_preset
+from engine.catalog.models import DEFAULT_MODEL, find_model
+from engine.catalog.paths import PATHS, find_paths
 from engine.cli.files import check_writable, make_trace_folder, write_record
 from engine.cli.options import (
     BATCH_HELP,
@@ -27,9 +29,8 @@ from engine.cli.options import (
 from engine.cli.progress import progress, stop_on_interrupt
 from engine.errors import Refusal
 from engine.events import Step
-from engine.present import terminal
-from engine.present.tutorial import TUTORIAL_ITERATIONS, TUTORIAL_PATHS, tutorial_report
-from engine.presets import DEFAULT_PRESET, find_preset
+from engine.present.terminal import runs as terminal
+from engine.present.terminal.tutorial import TUTORIAL_ITERATIONS, TUTORIAL_PATHS, tutorial_report
 from engine.records import Experiment, Run, refusal_of
 from engine.settings import Settings, load_settings
 
@@ -161,9 +162,9 @@ def _measure(experiment: Experiment, settings: Settings, trace: Path | None) -> 
     spec = find_model(experiment.model)
     with progress() as tell:
         tell(Step(name="load", text=f"Loading {spec.title}"))
+        from engine.child.lock import machine_lock
         from engine.measure.experiment import Instruments, run_experiment
-        from engine.measure.lock import machine_lock
-        from engine.measure.models import load_model
+        from engine.models.loading import load_model
 
         clock = time.perf_counter
         loaded = load_model(spec, experiment.dtype, experiment.device, settings, tell, clock)

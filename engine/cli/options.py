@@ -5,8 +5,8 @@ from typing import Annotated, get_args
 
 import typer
 
+from engine.catalog.batches import PRESETS, find_preset
 from engine.cli.files import read_bytes
-from engine.presets import PRESETS, find_preset
 from engine.records import Batch, DType
 from engine.settings import Settings
 from engine.texts import checked_texts, decode_upload, split_lines

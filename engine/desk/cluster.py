@@ -2,7 +2,7 @@
 
 Dask only carries: the desk decides who is next, sends one job to a free worker, and the worker starts the same child
 that a desk without Dask starts. Events are pushed through the scheduler, so nobody polls for them.
-Imported only where FASTPATH_SCHEDULER names a scheduler (engine/desk/places.py).
+Imported only where FASTPATH_SCHEDULER names a scheduler (engine/desk/backend.py).
 """
 
 import logging

@@ -13,15 +13,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 
+from engine.desk.backend import THIS_MACHINE, backend
 from engine.desk.jobs import Job
 from engine.desk.journal import Journal, open_journal
-from engine.desk.lane import Lane
 from engine.desk.ledger import EndState, Ledger
 from engine.desk.limits import Limits
 from engine.desk.machines import Machines
-from engine.desk.places import THIS_MACHINE, places
 from engine.desk.process import Child, StartChild, local_child
 from engine.desk.tickets import DeskView, Ticket, TicketView, opens
+from engine.desk.worker import Worker
 from engine.diagnosis import Diagnosis
 from engine.errors import Refusal
 from engine.events import Event, Refused, Request
@@ -63,8 +63,8 @@ class Desk:
         self._machines = Machines(machines, clock)
         self._ledger = Ledger(limits, self._machines, journal, clock, now)
         self._changed = threading.Condition()
-        self._assistant = Lane(THIS_MACHINE, start_child, warm=True)
-        self._lanes: dict[str, Lane] = {}
+        self._assistant = Worker(THIS_MACHINE, start_child, warm=True)
+        self._workers: dict[str, Worker] = {}
         self._watched = False
         if journal is not None:
             self._machines.look()
@@ -137,68 +137,68 @@ class Desk:
     def _hand_out(self) -> None:
         """Set free machines to work; under the lock, as all that follows up to the threads' own loops."""
         for job, machine in self._ledger.hand_out():
-            lane = self._lane(machine) if job.timed else self._assistant
-            lane.job = job
-            if not lane.open:
+            worker = self._worker(machine) if job.timed else self._assistant
+            worker.job = job
+            if not worker.open:
                 # Threads start with the first request, so that a desk that nobody uses costs nothing.
-                lane.open = True
-                _start(partial(self._serve, lane), f"desk-{machine or 'here'}")
+                worker.open = True
+                _start(partial(self._serve, worker), f"desk-{machine or 'here'}")
         if self._ledger.lives and not self._watched:
             self._watched = True
             _start(self._watch, "desk-watch")
         self._changed.notify_all()
 
-    def _lane(self, machine: str) -> Lane:
-        if machine not in self._lanes:
-            self._lanes[machine] = Lane(machine, self._start_child, warm=False)
-        return self._lanes[machine]
+    def _worker(self, machine: str) -> Worker:
+        if machine not in self._workers:
+            self._workers[machine] = Worker(machine, self._start_child, warm=False)
+        return self._workers[machine]
 
     def _end(self, job: Job, state: EndState, message: str) -> Child | None:
         """End a job before its time; gives the child that must be killed once the lock is released."""
         if not self._ledger.end(job, state, message):
             return None
         self._changed.notify_all()
-        lanes = (self._assistant, *self._lanes.values())
-        return next((lane.detach() for lane in lanes if lane.job is job), None)
+        workers = (self._assistant, *self._workers.values())
+        return next((worker.detach() for worker in workers if worker.job is job), None)
 
-    def _close_lanes(self) -> None:
+    def _close_workers(self) -> None:
         """Let the threads go whose machines have left."""
-        for machine in self._lanes.keys() - set(self._machines.names):
-            if self._lanes[machine].job is None:
-                self._lanes.pop(machine).open = False
+        for machine in self._workers.keys() - set(self._machines.names):
+            if self._workers[machine].job is None:
+                self._workers.pop(machine).open = False
                 self._changed.notify_all()
 
-    def _serve(self, lane: Lane) -> None:
-        """The thread of a lane: one job after the other, until the lane is closed."""
-        while (job := self._next(lane)) is not None:
+    def _serve(self, worker: Worker) -> None:
+        """The thread of a worker: one job after the other, until the worker is closed."""
+        while (job := self._next(worker)) is not None:
             request = job.request
             if request is not None:
-                ending = self._answer(lane, job, request)
+                ending = self._answer(worker, job, request)
                 if not job.view.ended:
                     self._keep(ending)
                 with self._changed:
                     self._ledger.conclude(job, request, ending)
             with self._changed:
-                lane.job = None
-                self._ledger.free(job, lane.machine)
+                worker.job = None
+                self._ledger.free(job, worker.machine)
                 self._hand_out()
 
-    def _next(self, lane: Lane) -> Job | None:
+    def _next(self, worker: Worker) -> Job | None:
         with self._changed:
-            self._changed.wait_for(lambda: lane.job is not None or not lane.open)
-            return lane.job
+            self._changed.wait_for(lambda: worker.job is not None or not worker.open)
+            return worker.job
 
-    def _answer(self, lane: Lane, job: Job, request: Request) -> Event:
-        begin, tell = partial(self._begin, lane, job), partial(self._tell, job)
-        ending = lane.answer(request, begin, tell)
+    def _answer(self, worker: Worker, job: Job, request: Request) -> Event:
+        begin, tell = partial(self._begin, worker, job), partial(self._tell, job)
+        ending = worker.answer(request, begin, tell)
         lacks_memory = isinstance(ending, Refused) and ending.lack == "memory"
-        if lacks_memory and lane is not self._assistant and self._sent_assistant_home(lane.machine):
-            return lane.answer(request, begin, tell)
+        if lacks_memory and worker is not self._assistant and self._sent_assistant_home(worker.machine):
+            return worker.answer(request, begin, tell)
         return ending
 
-    def _begin(self, lane: Lane, job: Job) -> bool:
+    def _begin(self, worker: Worker, job: Job) -> bool:
         with self._changed:
-            begun = self._ledger.begin(job, lane.machine)
+            begun = self._ledger.begin(job, worker.machine)
             self._changed.notify_all()
             return begun
 
@@ -233,7 +233,7 @@ class Desk:
             self._machines.look()
             with self._changed:
                 children = [self._end(*due) for due in self._ledger.due()]
-                self._close_lanes()
+                self._close_workers()
                 self._hand_out()
             for child in children:
                 _kill(child)
@@ -263,7 +263,7 @@ def the_desk() -> Desk:
 
 
 def _open_desk(settings: Settings) -> Desk:
-    start_child, machines = places(settings)
+    start_child, machines = backend(settings)
     return Desk(
         start_child,
         machines,

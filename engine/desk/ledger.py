@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
+from engine.desk.backend import THIS_MACHINE
 from engine.desk.estimates import Duration, expected_s, model_of
 from engine.desk.jobs import CUT_OFF, Job, new_job, remembered
 from engine.desk.journal import Ended, Entry, Journal, Queued, Started
@@ -21,7 +22,6 @@ from engine.desk.limits import (
     share_used_up,
 )
 from engine.desk.machines import Machines
-from engine.desk.places import THIS_MACHINE
 from engine.desk.tickets import DeskView, Ticket, TicketView
 from engine.desk.turns import Turns
 from engine.errors import Refusal

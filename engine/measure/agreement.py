@@ -4,8 +4,8 @@ from math import isnan
 
 from torch import Tensor
 
-from engine.measure.inputs import TokenBatch
-from engine.measure.paths import PreparedPath
+from engine.models.inputs import TokenBatch
+from engine.paths import PreparedPath
 from engine.records import Agreement, Precision
 
 RELATIVE_TOLERANCE: dict[Precision, float] = {"fp32": 1e-5, "bf16": 6e-2, "fp16": 8e-3, "int8": 0.25}

@@ -13,7 +13,7 @@ import psutil
 import torch
 
 from engine.host import allocator_settings, cpu_name, usable_cores
-from engine.measure import torchtext_bridge
+from engine.models.torchtext import bridge as torchtext_bridge
 from engine.records import MEGABYTE, Conditions, Environment
 
 PULSE_SIZE, PULSE_CALLS = 384, 8

@@ -14,19 +14,15 @@ from statistics import median
 import torch
 
 from engine.analysis.conclude import concluded
-from engine.catalog import PATHS, find_paths
+from engine.catalog.paths import PATHS, find_paths
+from engine.eligibility.dangers import dangers
+from engine.eligibility.facts import presumed_facts
+from engine.eligibility.plan import plan_of
 from engine.errors import Refusal
 from engine.events import Round, Step
 from engine.measure.agreement import compare, disagreement, hidden_states
-from engine.measure.doctor.dangers import dangers
-from engine.measure.doctor.facts import presumed_facts
-from engine.measure.doctor.plan import plan_of
 from engine.measure.environment import Watch, load_average, machine_pulse, read_environment
-from engine.measure.inputs import TokenBatch, tokenize
 from engine.measure.instruments import Instruments
-from engine.measure.memory import check_memory, memory_available_mb
-from engine.measure.models import LoadedModel
-from engine.measure.paths import EXECUTION_PATHS, ExecutionPath, PreparedPath, slow
 from engine.measure.profiling import (
     PROFILED_FORWARDS,
     page_faults,
@@ -46,6 +42,10 @@ from engine.measure.rounds import (
     run_rounds,
     warm_up,
 )
+from engine.models.inputs import TokenBatch, tokenize
+from engine.models.loading import LoadedModel
+from engine.models.memory import check_memory, memory_available_mb
+from engine.paths import EXECUTION_PATHS, ExecutionPath, PreparedPath, slow
 from engine.records import (
     BYTES_PER_VALUE,
     MEGABYTE,

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity
 
 from engine.analysis.groups import Group, group_of
-from engine.measure.paths import PreparedPath
+from engine.paths import PreparedPath
 from engine.records import MEGABYTE, OperatorTime, Profile
 
 try:

@@ -9,10 +9,10 @@ from typing import get_args
 
 import torch
 
-from engine.measure.packing.linear import PackedLinear, onednn_serves
-from engine.measure.precisions import TORCH_DTYPES
 from engine.measure.profiling import synchronize
 from engine.measure.rounds import Clock
+from engine.packing.linear import PackedLinear, onednn_serves
+from engine.packing.precisions import TORCH_DTYPES
 from engine.records import DType, Roofline
 
 SHAPES = ((1024, 1024, 1024), (1024, 1024, 4096), (512, 768, 3072))

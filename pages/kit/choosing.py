@@ -4,14 +4,15 @@ import shutil
 
 import streamlit as st
 
-from engine.catalog import CATALOG, DEFAULT_MODEL, PATHS
+from engine.catalog.models import CATALOG, DEFAULT_MODEL
+from engine.catalog.paths import PATHS
 from engine.desk.tickets import TicketView
 from engine.errors import Refusal
 from engine.events import LoadRequest
 from engine.records import ModelCard, ModelSpec
 from engine.hosting import find_offered_model
-from engine.present.tutorial import TUTORIAL_PATHS
-from engine.present.wording import path_title
+from engine.present.terminal.tutorial import TUTORIAL_PATHS
+from engine.present.words.runs import path_title
 from engine.settings import load_settings
 from pages.kit.job_panel import job_panel
 from pages.kit.state import DEFAULT_PATHS, PATH_KEYS, submit, the_lab

@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from engine.diagnosis import Danger, Diagnosis, Effect, Part
-from engine.present.doctor_charts import crossover_alt, crossover_chart, states_alt, states_chart
-from engine.present.doctor_words import (
+from engine.present.charts.doctor import crossover_alt, crossover_chart, states_alt, states_chart
+from engine.present.words.doctor import (
     EFFECT_TITLES,
     PART_TITLES,
     PARTS,
@@ -37,7 +37,7 @@ from engine.present.doctor_words import (
     verdict_cell,
     where_words,
 )
-from engine.present.wording import speedup_text
+from engine.present.words.runs import speedup_text
 
 Colour = Literal["green", "orange", "red"]
 _COLOURS: dict[Tone, Colour] = {"good": "green", "middling": "orange", "bad": "red"}

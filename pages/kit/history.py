@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from engine.errors import Refusal
-from engine.present.ages import age_words
-from engine.present.wording import path_noun, speedup_text
+from engine.present.words.ages import age_words
+from engine.present.words.runs import path_noun, speedup_text
 from engine.records import Run
 from engine.store import RunRow, the_store
 from pages.kit.doctor import as_text

@@ -7,8 +7,8 @@ import streamlit as st
 
 from engine.desk.tickets import TicketView
 from engine.hosting import without_internals
-from engine.present.ages import duration_words
-from engine.present.charts import LIVE_HEIGHT, closing_in_spec, closing_in_words
+from engine.present.words.ages import duration_words
+from engine.present.charts.runs import LIVE_HEIGHT, closing_in_spec, closing_in_words
 from engine.settings import load_settings
 from pages.kit.state import cancel, the_lab, view_of
 

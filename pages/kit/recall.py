@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from engine.catalog import CATALOG
+from engine.catalog.models import CATALOG
 from engine.errors import Refusal
 from engine.host import this_host, threads_here
-from engine.present.ages import age_words
+from engine.present.words.ages import age_words
 from engine.records import Experiment, Run
 from engine.store import build_key, the_store
 

@@ -7,8 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from engine.analysis.ladder import ladder
-from engine.catalog import PATHS
-from engine.present.charts import (
+from engine.catalog.paths import PATHS
+from engine.present.charts.runs import (
     OperatorTimeKind,
     operator_alt,
     operator_chart,
@@ -17,12 +17,12 @@ from engine.present.charts import (
     speedup_alt,
     speedup_chart,
 )
-from engine.present.explanations import ladder_chart, ladder_words, waterfall_chart, waterfall_words
-from engine.present.report import operators_csv, report_markdown
-from engine.present.roofline_charts import has_roofline, roofline_chart
-from engine.present.roofline_words import memory_words, peaks_words, roofline_words, useful_words
-from engine.present.script import recommended_path, script_of
-from engine.present.wording import (
+from engine.present.charts.explanations import ladder_chart, ladder_words, waterfall_chart, waterfall_words
+from engine.present.reports.summary import operators_csv, report_markdown
+from engine.present.charts.roofline import has_roofline, roofline_chart
+from engine.present.words.roofline import memory_words, peaks_words, roofline_words, useful_words
+from engine.present.reports.script import recommended_path, script_of
+from engine.present.words.runs import (
     agreement_sentence,
     break_even_sentence,
     evidence_sentence,

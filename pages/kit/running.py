@@ -8,7 +8,7 @@ from engine.desk.tickets import TicketView
 from engine.errors import Refusal
 from engine.events import RunRequest
 from engine.settings import load_settings
-from pages.kit.fleet import chosen_machines, machines, slot_of
+from pages.kit.all_machines import chosen_machines, machines, slot_of
 from pages.kit.recall import Recalled, build_here, recall
 from pages.kit.state import (
     DOCTOR_SLOT,
@@ -35,7 +35,7 @@ def start_run(again: bool = False) -> None:
         again: measure even where the store has the answer.
     """
     lab = the_lab()
-    lab.fleet, lab.recalled, lab.traces = (), "", _traces_folder()
+    lab.all_machines, lab.recalled, lab.traces = (), "", _traces_folder()
     known = None if again else _recalled()
     if known is not None:
         _show_recalled(known)
@@ -43,7 +43,7 @@ def start_run(again: bool = False) -> None:
     chosen = chosen_machines()
     if len(chosen) > 1:
         forget(RUN_SLOT)
-        lab.fleet = chosen
+        lab.all_machines = chosen
         for machine in chosen:
             submit(slot_of(machine), _request, machine)
     else:

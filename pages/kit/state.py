@@ -12,14 +12,14 @@ from tempfile import TemporaryDirectory
 import streamlit as st
 from pydantic import ValidationError
 
-from engine.catalog import DEFAULT_MODEL
+from engine.catalog.models import DEFAULT_MODEL
 from engine.desk.desk import the_desk
 from engine.desk.tickets import Ticket, TicketView
 from engine.errors import Refusal
 from engine.events import DoctorRequest, Request
 from engine.host import usable_cores
 from engine.hosting import check_request, without_internals
-from engine.presets import DEFAULT_PRESET, PRESETS
+from engine.catalog.batches import DEFAULT_PRESET, PRESETS
 from engine.records import Batch, Experiment, ModelCard, Run, refusal_of
 from engine.settings import load_settings
 from engine.store import the_store
@@ -53,7 +53,7 @@ class Lab:
         tickets, ended: work by the slot that shows it, and the last views of what has ended.
         refusals: why a slot's work could not even be asked for.
         examined: what the doctor was asked last; None before the first examination.
-        fleet: machines that were asked for the same run together; empty for an ordinary one.
+        all_machines: machines that were asked for the same run together; empty for an ordinary one.
         recalled: the sentence about an answer from the store; empty for what was measured.
         visitor: whose turn this session's work takes at the desk.
         announced: tickets whose end was seen or told.
@@ -72,7 +72,7 @@ class Lab:
     ended: dict[str, TicketView] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
     examined: DoctorRequest | None = None
-    fleet: tuple[str, ...] = ()
+    all_machines: tuple[str, ...] = ()
     recalled: str = ""
     visitor: str = field(default_factory=lambda: token_hex(8))
     announced: set[str] = field(default_factory=set)
@@ -220,7 +220,7 @@ def examination_of_session() -> DoctorRequest:
     return DoctorRequest(
         model=lab.model,
         batch=lab.batch,
-        circumstances=tuple(session.get("doctor_circumstances") or ()),
+        modifications=tuple(session.get("doctor_modifications") or ()),
         device=session.get("doctor_device") or "cpu",
         dtype=session.get("doctor_dtype") or "fp32",
         budget_s=BUDGET_S,

@@ -6,7 +6,7 @@ import pytest
 
 from engine.analysis.conclude import concluded
 from engine.analysis.recommend import NEVER, SIMPLICITY, recommend
-from engine.catalog import PATHS
+from engine.catalog.paths import PATHS
 from engine.records import Agreement, Evidence, PathResult, Run
 from tests.samples import sample_path, sample_run
 

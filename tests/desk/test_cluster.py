@@ -21,10 +21,11 @@ import psutil
 import pytest
 import yaml
 
+from engine.catalog.batches import PRESETS
+from engine.desk.backend import backend
 from engine.desk.cluster import Cluster
 from engine.desk.cluster_worker import machine_name, scheduler_problem, with_machine, worker_problem
 from engine.desk.desk import Desk
-from engine.desk.places import places
 from engine.desk.process import Child, ChildDied, ChildProcess
 from engine.errors import Refusal
 from engine.events import (
@@ -38,7 +39,6 @@ from engine.events import (
     Step,
     TokenizeRequest,
 )
-from engine.presets import PRESETS
 from engine.records import Experiment, read_run
 from engine.settings import Settings
 from tests.samples import a_diagnosis
@@ -422,8 +422,8 @@ def test_a_machine_is_called_what_its_worker_was_or_its_host(name: object, machi
 
 def test_without_a_scheduler_dask_is_not_imported() -> None:
     code = (
-        "import sys; from engine.desk.places import places; from engine.settings import Settings;"
-        "print(places(Settings(scheduler=''))[1](), {'dask', 'distributed'} & set(sys.modules))"
+        "import sys; from engine.desk.backend import backend; from engine.settings import Settings;"
+        "print(backend(Settings(scheduler=''))[1](), {'dask', 'distributed'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "('',) set()"
@@ -433,11 +433,11 @@ def test_a_scheduler_without_dask_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.delitem(sys.modules, "engine.desk.cluster")
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(Refusal, match=r"requirements-cluster\.txt"):
-        places(Settings(scheduler="tcp://nowhere:8786"))
+        backend(Settings(scheduler="tcp://nowhere:8786"))
 
 
 def test_with_a_scheduler_its_machines_are_the_places(scheduler: str) -> None:
-    start_child, machines = places(Settings(scheduler=scheduler))
+    start_child, machines = backend(Settings(scheduler=scheduler))
     until(lambda: machines() == ("left", "right"))
     child = start_child("left")
     assert child.alive

@@ -6,18 +6,18 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Browser, expect
 
-from engine.circumstances import CIRCUMSTANCES
+from engine.catalog.modifications import MODIFICATIONS
 from engine.diagnosis import AS_IT_IS, read_diagnosis
 from tests.e2e.conftest import Server
-from tests.e2e.test_journey import LONG_MS, holds_torch, open_page
+from tests.e2e.test_first_run import LONG_MS, holds_torch, open_page
 
 pytestmark = pytest.mark.xdist_group("e2e")
 
 
 def test_a_forgotten_eval_is_found_cured_and_taken_home(browser: Browser, server: Server) -> None:
-    broken = CIRCUMSTANCES["train-mode"]
+    broken = MODIFICATIONS["train-mode"]
     # A telephone's width, because the result is the widest thing of the app.
-    page = open_page(browser, f"{server.url}/doctor?doctor_circumstances={quote(broken.title)}", width=390)
+    page = open_page(browser, f"{server.url}/doctor?doctor_modifications={quote(broken.title)}", width=390)
     expect(page.get_by_text(broken.code, exact=True)).to_be_visible()
     page.get_by_role("button", name=re.compile("Examine")).click()
     expect(page.get_by_role("heading", name="The fastpath is not taken")).to_be_visible(timeout=LONG_MS)
@@ -29,7 +29,7 @@ def test_a_forgotten_eval_is_found_cured_and_taken_home(browser: Browser, server
     with page.expect_download() as download:
         page.get_by_role("button", name="Diagnosis (.json)").click()
     diagnosis = read_diagnosis(download.value.path().read_bytes())
-    assert diagnosis.circumstances == (broken.name,)
+    assert diagnosis.modifications == (broken.name,)
     assert diagnosis.state(AS_IT_IS).proof.counts.fused_layers == 0
     assert diagnosis.states[-1].proof.counts.fused_layers == diagnosis.layers == 6
     assert not holds_torch(server.pid), "torch must live in the children only"

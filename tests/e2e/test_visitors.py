@@ -13,7 +13,7 @@ import pytest
 from benchmarks.streamlit_client import Answer, open_tab
 from benchmarks.visitors import Habits, Visitor, measurements, overlaps
 from tests.e2e.conftest import Server
-from tests.e2e.test_journey import holds_torch
+from tests.e2e.test_first_run import holds_torch
 
 pytestmark = pytest.mark.xdist_group("e2e")
 

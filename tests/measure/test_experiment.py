@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.catalog.batches import PRESETS
 from engine.errors import Refusal
 from engine.events import Event, Round, Step
 from engine.measure import experiment as door
 from engine.measure.experiment import Instruments, profiled_forwards, run_experiment
-from engine.measure.models import LoadedModel
-from engine.measure.paths import EXECUTION_PATHS, EncoderModel, PreparedPath
-from engine.measure.paths.execution import around
 from engine.measure.rounds import BASELINE_AGAIN
-from engine.presets import PRESETS
+from engine.models.loading import LoadedModel
+from engine.paths import EXECUTION_PATHS, EncoderModel, PreparedPath
+from engine.paths.execution import around
 from engine.records import Experiment, Run, read_run
 from engine.settings import Settings
 

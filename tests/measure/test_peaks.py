@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from engine.measure import roofline
-from engine.measure.packing.linear import onednn_serves
 from engine.measure.roofline import SHAPES, measure_roofline
+from engine.packing.linear import onednn_serves
 
 CPU = torch.device("cpu")
 

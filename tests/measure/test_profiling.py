@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.measure.inputs import tokenize
-from engine.measure.models import LoadedModel
-from engine.measure.paths import EXECUTION_PATHS, PreparedPath
-from engine.measure.paths.execution import Expectation
+from engine.catalog.batches import PRESETS
 from engine.measure.profiling import page_faults, peak_memory_mb, profile
-from engine.presets import PRESETS
+from engine.models.inputs import tokenize
+from engine.models.loading import LoadedModel
+from engine.paths import EXECUTION_PATHS, PreparedPath
+from engine.paths.execution import Expectation
 from engine.settings import Settings
 
 

@@ -56,14 +56,14 @@ def answer(line: str, loaded: set[str]) -> Record:
         assert SAMPLE.model_card is not None
         return Loaded(card=SAMPLE.model_card.model_copy(update={"name": request.model}))
     if isinstance(request, DoctorRequest):
-        return Diagnosed(diagnosis=diagnosis_for(request.circumstances))
+        return Diagnosed(diagnosis=diagnosis_for(request.modifications))
     return answer_run(request)
 
 
-def diagnosis_for(circumstances: tuple[str, ...]) -> Diagnosis:
-    if "left-padding" in circumstances:
+def diagnosis_for(modifications: tuple[str, ...]) -> Diagnosis:
+    if "left-padding" in modifications:
         return a_silently_wrong_diagnosis()
-    return checked_by_every_part(a_broken_diagnosis()) if circumstances else a_diagnosis()
+    return checked_by_every_part(a_broken_diagnosis()) if modifications else a_diagnosis()
 
 
 def answer_run(request: RunRequest) -> Record:

@@ -8,8 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine.analysis.ladder import LADDER
-from engine.present.wording import recommendation_sentences, verdict_sentence
-from engine.presets import PRESETS
+from engine.catalog.batches import PRESETS
+from engine.present.words.runs import recommendation_sentences, verdict_sentence
 from engine.records import read_run
 from pages.kit import nav
 from pages.kit.state import Lab

@@ -2,9 +2,9 @@
 
 from streamlit.testing.v1 import AppTest
 
-from engine.circumstances import CIRCUMSTANCES
-from engine.present.doctor_words import obstacles
-from engine.presets import PRESETS
+from engine.catalog.batches import PRESETS
+from engine.catalog.modifications import MODIFICATIONS
+from engine.present.words.doctor import obstacles
 from pages.kit import nav
 from pages.kit.doctor import as_text, states_table
 from pages.kit.results import is_doubtful
@@ -25,13 +25,13 @@ def lab(app: AppTest) -> Lab:
     return found
 
 
-def open_doctor(app: AppTest, *circumstances: str) -> None:
+def open_doctor(app: AppTest, *modifications: str) -> None:
     app.switch_page(nav.DOCTOR).run()
-    app.multiselect(key="doctor_circumstances").set_value(list(circumstances)).run()
+    app.multiselect(key="doctor_modifications").set_value(list(modifications)).run()
 
 
-def examine(app: AppTest, *circumstances: str) -> None:
-    open_doctor(app, *circumstances)
+def examine(app: AppTest, *modifications: str) -> None:
+    open_doctor(app, *modifications)
     app.button(key="doctor_examine").click().run()
     run_until(app, lambda app: app.get("download_button"))
     assert not app.exception
@@ -66,7 +66,7 @@ def test_a_model_broken_on_purpose_shows_what_stands_in_the_way_with_cures_and_t
         assert as_text(obstacle.check.has) in shown
     assert as_text("torch knew: “training is enabled”") in words(app.caption)
     code = [block.value for block in app.code]
-    assert "\n".join(CIRCUMSTANCES[name].code for name in ("train-mode", "gradients")) in code
+    assert "\n".join(MODIFICATIONS[name].code for name in ("train-mode", "gradients")) in code
     assert code[-1] == "model.eval()\ntorch.inference_mode().__enter__()"
 
 
@@ -80,14 +80,14 @@ def test_silently_wrong_answers_are_in_strong_words_before_everything_else(app: 
     assert verdicts == ["baseline", "wrong results, not recommended"]
 
 
-def test_the_request_carries_model_batch_circumstances_and_precision(app: AppTest) -> None:
+def test_the_request_carries_model_batch_modifications_and_precision(app: AppTest) -> None:
     app.pills(key="overview_preset").select("mixed").run()
     open_doctor(app, "hook")
     app.segmented_control(key="doctor_dtype").set_value("bf16").run()
     app.button(key="doctor_examine").click().run()
     request = lab(app).examined
     assert request is not None
-    assert (request.model, request.batch, request.circumstances, request.dtype) == (
+    assert (request.model, request.batch, request.modifications, request.dtype) == (
         "minilm",
         PRESETS["mixed"],
         ("hook",),
@@ -103,7 +103,7 @@ def test_a_result_stays_over_a_look_at_another_page_and_says_when_the_settings_h
     app.switch_page(nav.DOCTOR).run()
     assert "The fastpath is taken" in app.success[0].value
     assert "have changed since" not in words(app.info)
-    app.multiselect(key="doctor_circumstances").set_value(["hook"]).run()
+    app.multiselect(key="doctor_modifications").set_value(["hook"]).run()
     assert "have changed since" in words(app.info)
     assert "The fastpath is taken" in app.success[0].value
 
@@ -114,7 +114,7 @@ def test_a_death_in_the_examination_is_told_and_the_settings_are_kept(app: AppTe
     app.button(key="doctor_examine").click().run()
     run_until(app, lambda app: app.error)
     assert "exit code 7" in app.error[0].value
-    assert app.multiselect(key="doctor_circumstances").value == ["hook"]
+    assert app.multiselect(key="doctor_modifications").value == ["hook"]
     assert not app.button(key="doctor_examine").disabled
 
 

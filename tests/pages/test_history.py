@@ -12,9 +12,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine import store as store_module
+from engine.catalog.batches import PRESETS
 from engine.host import this_host, threads_here
-from engine.present.wording import verdict_sentence
-from engine.presets import PRESETS
+from engine.present.words.runs import verdict_sentence
 from engine.records import Experiment, Run
 from engine.store import FILE_NAME, RunRow, Store
 from pages.kit import nav

@@ -10,9 +10,9 @@ from engine.desk.tickets import DeskView, Ticket, TicketView
 from engine.records import Run, read_run
 from pages.kit import nav
 from pages.kit.address import ticket_of
-from pages.kit.chip import chip_words, ending_words, page_name
-from pages.kit.fleet import fleet_rows
+from pages.kit.all_machines import rows_of_all_machines
 from pages.kit.job_panel import waiting_words
+from pages.kit.machine_status import ending_words, page_name, status_words
 from tests.pages.conftest import PROJECT, run_until
 
 
@@ -120,9 +120,9 @@ def test_an_address_names_a_ticket(text: str, ticket: Ticket) -> None:
         (DeskView(False, 0, machines=()), False, "No machine that measures is there"),
     ],
 )
-def test_the_chip_says_where_one_stands(view: DeskView, own: bool, words: str) -> None:
+def test_the_status_says_where_one_stands(view: DeskView, own: bool, words: str) -> None:
     """Free, busy, one's own, one's place; with several machines how many are free."""
-    assert chip_words(view, measuring_own=own) == words
+    assert status_words(view, measuring_own=own) == words
 
 
 def test_waiting_names_the_place_and_the_time() -> None:
@@ -146,7 +146,7 @@ def test_machines_stand_side_by_side() -> None:
     """A row for each machine and path that was measured."""
     run = a_run()
     other = run.model_copy(update={"environment": run.environment.model_copy(update={"machine": "second"})})
-    rows = fleet_rows((run, other))
+    rows = rows_of_all_machines((run, other))
     assert {row["machine"] for row in rows} == {run.environment.machine, "second"}
     assert len(rows) == 2 * sum(path.status == "ok" for path in run.paths)
 

@@ -1,0 +1,96 @@
+"""Answers the requests of a child: loads, tokenizes, measures and examines, one request after another.
+
+What measures waits for the machine's lock, on a number of threads that is set and not left to chance.
+"""
+
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from engine.catalog.models import find_model
+from engine.child.lock import machine_lock
+from engine.diagnosis import Diagnosis
+from engine.doctor import examine_request
+from engine.errors import Refusal
+from engine.events import (
+    Diagnosed,
+    DoctorRequest,
+    Event,
+    Failed,
+    Finished,
+    Loaded,
+    LoadRequest,
+    Refused,
+    Request,
+    RunRequest,
+    Step,
+    Tokenized,
+    TokenizeRequest,
+)
+from engine.host import threads_here
+from engine.measure.experiment import run_experiment
+from engine.measure.instruments import Instruments
+from engine.models.inputs import tokenize
+from engine.models.loading import LoadedModel, ModelCache, load_model
+from engine.models.memory import NotEnoughMemory
+from engine.records import DType, Run
+from engine.settings import Settings
+
+
+class RequestHandler:
+    """Answers requests one after another and keeps the models it has loaded."""
+
+    def __init__(self, settings: Settings, tell: Callable[[Event], None]) -> None:
+        self._settings, self._tell = settings, tell
+        self._models = ModelCache(settings.model_cache_mb)
+
+    def answer(self, request: Request) -> Event:
+        """The ending of one request; never raises, so that one bad request does not end the child."""
+        try:
+            return self._ending(request)
+        except NotEnoughMemory as refusal:
+            return Refused(message=str(refusal), lack="memory")
+        except Refusal as refusal:
+            return Refused(message=str(refusal))
+        except MemoryError:
+            words = "The machine ran out of memory: choose a smaller model or a smaller batch."
+            return Refused(message=words, lack="memory")
+        except Exception as error:  # the child's last line of defence
+            traceback.print_exc()
+            return Failed(message=f"The measuring process met a defect of ours: {type(error).__name__}.")
+
+    def _ending(self, request: Request) -> Event:
+        if isinstance(request, LoadRequest):
+            return Loaded(card=self._model(request.model, request.dtype, request.device).card)
+        if isinstance(request, TokenizeRequest):
+            model = self._model(request.model, "fp32", "cpu")
+            return Tokenized(
+                batch=tokenize(request.batch, model.tokenizer, model.card.shape, self._settings).record
+            )
+        with machine_lock(self._settings.lock_file, self._tell):
+            if isinstance(request, DoctorRequest):
+                return Diagnosed(diagnosis=self._examine(request))
+            return Finished(run=self._run(request))
+
+    def _run(self, request: RunRequest) -> Run:
+        threads = request.experiment.threads or threads_here()
+        experiment = request.experiment.model_copy(update={"threads": threads})
+        loaded = self._model(experiment.model, experiment.dtype, experiment.device)
+        trace_dir = Path(request.trace_dir) if request.trace_dir else None
+        instruments = Instruments(self._tell, time.perf_counter, trace_dir=trace_dir)
+        return run_experiment(experiment, loaded, self._settings, instruments)
+
+    def _examine(self, request: DoctorRequest) -> Diagnosis:
+        request = request.model_copy(update={"threads": request.threads or threads_here()})
+        loaded = self._model(request.model, request.dtype, request.device)
+        return examine_request(request, loaded, self._settings, Instruments(self._tell, time.perf_counter))
+
+    def _model(self, name: str, dtype: DType, device: str) -> LoadedModel:
+        spec = find_model(name)
+
+        def load() -> LoadedModel:
+            self._tell(Step(name="load", text=f"Loading {spec.title}"))
+            return load_model(spec, dtype, device, self._settings, self._tell, time.perf_counter)
+
+        return self._models.get((name, dtype, device), load)

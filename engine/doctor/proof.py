@@ -1,0 +1,168 @@
+"""What really happens in one forward: the profiler counts the operators, and torch's own reasons are read on the way.
+
+torch computes why it leaves the fastpath into a local variable and drops it (pytorch#82919); a profile function
+reads that variable at the moment the function returns.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.profiler import ProfilerActivity
+
+from engine.diagnosis import Counts, Proof, TorchReason
+from engine.eligibility.facts import bound_call, first_line
+from engine.eligibility.subject import Setting, Subject
+from engine.paths.execution import FUSED_LAYER, NESTED_CONVERSION
+
+NATIVE_ATTENTION = "aten::_native_multi_head_attention"
+
+_WATCHED: dict[CodeType, tuple[str, str]] = {
+    nn.TransformerEncoder.forward.__code__: ("nn.TransformerEncoder", "why_not_sparsity_fast_path"),
+    nn.TransformerEncoderLayer.forward.__code__: (
+        "nn.TransformerEncoderLayer",
+        "why_not_sparsity_fast_path",
+    ),
+    nn.MultiheadAttention.forward.__code__: ("nn.MultiheadAttention", "why_not_fast_path"),
+}
+
+
+@dataclass
+class Observation:
+    """What was seen of one forward.
+
+    Attributes:
+        outputs: of every encoder, or of the model itself where it has none: floating-point tensors.
+        real: the real tokens of every encoder's call, (batch, length) bool; None where it had no padding mask.
+    """
+
+    proof: Proof
+    outputs: list[Tensor] = field(default_factory=list)
+    real: list[Tensor | None] = field(default_factory=list)
+
+
+def observe(subject: Subject) -> Observation:
+    """Run one forward under the profiler and torch's own eyes; never raises for what the forward does.
+
+    The subject's own settings are held; torch's random state is put back, and no gradient graph is kept.
+    """
+    observed = subject.changed(lambda _model: None)
+    outputs, reasons = list[Tensor](), Counter[tuple[str, str]]()
+    given, seen = list[Tensor | None](), list[Tensor | None]()
+    encoders = [module for module in observed.model.modules() if isinstance(module, nn.TransformerEncoder)]
+    for encoder in encoders:
+        # In front of whatever a cure does to the call, and behind whatever it does to the output.
+        encoder.register_forward_pre_hook(_real_tokens_to(given), with_kwargs=True, prepend=True)
+        encoder.register_forward_pre_hook(_real_tokens_to(seen), with_kwargs=True)
+        encoder.register_forward_hook(lambda _m, _a, output: outputs.append(output))
+    forward, error = observed.forward(), ""
+    if subject.compiled:
+        _compile(forward, observed.setting)
+        for noted in (outputs, given, seen):
+            noted.clear()
+    profiler = torch.profiler.profile(activities=[ProfilerActivity.CPU])
+    with torch.random.fork_rng(devices=[]), observed.setting.held(), profiler, _torchs_words(reasons):
+        try:
+            result = forward()
+        except Exception as raised:  # what the forward raises is the finding
+            error = first_line(raised)
+        else:
+            outputs = outputs if encoders else list(_tensors(result))
+    proof = Proof(counts=_counts(profiler), error=error, torch_reasons=_reasons(reasons))
+    return Observation(
+        proof, [output.detach() for output in outputs if _is_plain(output)], _real(given, seen)
+    )
+
+
+def _real(given: list[Tensor | None], seen: list[Tensor | None]) -> list[Tensor | None]:
+    """The real tokens in the places they were given in; a cure that changes which are real has the last word."""
+    return [
+        last if first is None or last is None or not _as_many(first, last) else first
+        for first, last in zip(given, seen, strict=True)
+    ]
+
+
+def _as_many(first: Tensor, last: Tensor) -> bool:
+    return first.numel() == last.numel() and torch.equal(first.reshape(last.shape).sum(-1), last.sum(-1))
+
+
+def _real_tokens_to(real: list[Tensor | None]) -> Callable[..., None]:
+    def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        padding = bound_call(module, args, kwargs).get("src_key_padding_mask")
+        real.append(None if padding is None else padding == 0)
+
+    return hook
+
+
+def reference(subject: Subject) -> list[Tensor]:
+    """The same outputs by the slow path in eval mode; empty where the slow path cannot run this call."""
+    try:
+        seen = observe(subject.slow())
+    except RuntimeError:  # a model whose copy cannot switch modes has no reference
+        return []
+    return [] if seen.proof.error else seen.outputs
+
+
+def _compile(forward: Callable[[], Any], setting: Setting) -> None:
+    """Call once ahead: tracing runs operators too, which are none of the forward's."""
+    with torch.random.fork_rng(devices=[]), setting.held(), suppress(Exception):
+        forward()
+
+
+def _is_plain(output: Any) -> bool:
+    is_values = isinstance(output, Tensor) and output.is_floating_point() and not output.is_nested
+    return is_values and output.device.type != "meta"
+
+
+def _tensors(result: Any) -> Iterator[Tensor]:
+    if isinstance(result, Tensor):
+        yield result
+    elif isinstance(result, dict):
+        for value in result.values():
+            yield from _tensors(value)
+    elif isinstance(result, tuple | list):
+        for value in result:
+            yield from _tensors(value)
+
+
+def _counts(profiler: Any) -> Counts:
+    calls = {event.key: event.count for event in profiler.key_averages()}
+    fused = calls.get(FUSED_LAYER, 0)
+    return Counts(
+        fused_layers=fused,
+        nested_conversions=calls.get(NESTED_CONVERSION, 0),
+        # Every fused layer calls the native attention as a part of itself.
+        native_attentions=max(0, calls.get(NATIVE_ATTENTION, 0) - fused),
+    )
+
+
+def _reasons(reasons: Counter[tuple[str, str]]) -> tuple[TorchReason, ...]:
+    return tuple(
+        TorchReason.model_validate({"where": where, "reason": reason, "calls": calls})
+        for (where, reason), calls in reasons.items()
+    )
+
+
+@contextmanager
+def _torchs_words(reasons: Counter[tuple[str, str]]) -> Iterator[None]:
+    """Note the reason of every watched function that returns with one."""
+
+    def note(frame: FrameType, event: str, _argument: Any) -> None:
+        if event == "return" and frame.f_code in _WATCHED:
+            where, variable = _WATCHED[frame.f_code]
+            reason = frame.f_locals.get(variable)
+            if reason:
+                reasons[where, " ".join(str(reason).split())] += 1
+
+    before: Callable[..., Any] | None = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        yield
+    finally:
+        sys.setprofile(before)

@@ -1,0 +1,93 @@
+"""The doctor's what-if: one cure after the other on copies, each state examined before the next cure is chosen.
+
+Choosing is pure; a cure that cannot be tried is kept with its reason.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from engine.diagnosis import AS_IT_IS, SLOW, Check, Danger
+from engine.doctor.cures import Cure, cure_codes, cure_for
+from engine.eligibility.dangers import WRONG, dangers
+from engine.eligibility.facts import ModelFacts, read_facts
+from engine.eligibility.plan import Plan, checks, plan_of
+from engine.eligibility.subject import Subject
+
+MOST_CURES = 12
+
+
+@dataclass(frozen=True)
+class Treated:
+    """A subject with everything that is known before its forward runs."""
+
+    name: str
+    title: str
+    code: str
+    subject: Subject
+    facts: ModelFacts
+    plan: Plan
+    checks: tuple[Check, ...]
+    dangers: tuple[Danger, ...]
+
+    @property
+    def misleads(self) -> bool:
+        """Whether its result would be silently wrong."""
+        return any(danger.effect in WRONG for danger in self.dangers)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Keys of what stands in the way, what torch would not tell first; what is merely ignored comes last."""
+        harmful = [danger.key for danger in self.dangers if danger.effect != "ignored"]
+        ignored = [danger.key for danger in self.dangers if danger.effect == "ignored"]
+        return (*harmful, *(check.key for check in self.checks if check.cure), *ignored)
+
+
+def examined(name: str, title: str, code: str, subject: Subject) -> Treated:
+    """Read the facts of a subject and judge them."""
+    facts = read_facts(subject)
+    plan, codes = plan_of(facts), cure_codes()
+    return Treated(name, title, code, subject, facts, plan, checks(plan, codes), dangers(plan, codes))
+
+
+def by_the_slow_path(state: Treated) -> Treated:
+    """The same call by the slow path, judged from the same facts: the switch alone takes all of it off the fastpath."""
+    setting = replace(state.facts.setting, fastpath=False, gradients=False, function_mode=False)
+    plan, codes = plan_of(replace(state.facts, setting=setting)), cure_codes()
+    slow = state.subject.slow()
+    return Treated(
+        SLOW, "The slow path", "", slow, plan.facts, plan, checks(plan, codes), dangers(plan, codes)
+    )
+
+
+def treat(subject: Subject) -> tuple[tuple[Treated, ...], tuple[str, ...]]:
+    """The subject as it is and after each cure on top of the ones before, and the cures that were not tried."""
+    states = [examined(AS_IT_IS, "As it is", "", subject)]
+    tried, refused = set[str](), dict[str, str]()
+    while len(states) <= MOST_CURES:
+        step = _next_state(states[-1], tried, refused)
+        if step is None:
+            break
+        state, gives_up = step
+        states.append(state)
+        if gives_up:
+            break
+    return tuple(states), tuple(refused.values())
+
+
+def _next_state(now: Treated, tried: set[str], refused: dict[str, str]) -> tuple[Treated, bool] | None:
+    for cure in _candidates(now):
+        if cure.key in tried:
+            continue
+        tried.add(cure.key)
+        cured = cure.apply(now.subject, now.facts)
+        if isinstance(cured, Subject):
+            return examined(cure.key, cure.title, cure.code, cured), cure.gives_up
+        refused[cure.key] = f"{cure.title}: {cured}"
+    return None
+
+
+def _candidates(now: Treated) -> Iterator[Cure]:
+    """Cures of the present problems; those that leave the fastpath for the right answer come last."""
+    found = [cure for problem in now.problems if (cure := cure_for(problem))]
+    yield from (cure for cure in found if not cure.gives_up)
+    yield from (cure for cure in found if cure.gives_up)

@@ -1,0 +1,101 @@
+"""The sentences of a diagnosis: what is taken, what stands in the way, and where prediction and proof disagree."""
+
+from collections.abc import Iterator
+
+from engine.diagnosis import Check, Prediction, Proof, Taken
+from engine.doctor.treatment import Treated
+from engine.records import Agreement
+
+
+def summary(verdict: Taken, treated: Treated, proof: Proof, agrees: bool) -> str:
+    """One sentence for people.
+
+    Args:
+        agrees: the outputs were compared with the slow path's, and are the same on real tokens.
+    """
+    obstacle = _first_obstacle(treated)
+    layers, sparsity = _layers(treated, proof), _sparsity(treated, proof)
+    if proof.error:
+        return f"The forward ends with an error: {proof.error.rstrip('.')}."
+    if verdict == "taken but wrong":
+        wrong = next((d for d in treated.dangers if d.effect in ("wrong", "not a number")), None)
+        # Outputs that agree all the same, as with an adapter of zeros, are right by chance.
+        how = "cannot be trusted" if agrees else "is wrong"
+        return f"The fastpath is taken and its answer {how}: {wrong.has if wrong else 'the outputs differ'}."
+    if verdict == "taken":
+        return f"The fastpath is taken: {layers}{sparsity}."
+    reason = f" What stands in the way first: {obstacle}." if obstacle else ""
+    if verdict == "not taken":
+        return f"The fastpath is not taken.{reason}"
+    return f"The fastpath is partly taken: {layers}{sparsity}.{reason}"
+
+
+def _layers(treated: Treated, proof: Proof) -> str:
+    expected = _expected(treated)
+    if expected:
+        return f"{proof.counts.fused_layers} of {expected} layers are fused"
+    return f"{proof.counts.native_attentions} of {len(treated.plan.attentions)} attentions are native"
+
+
+def _sparsity(treated: Treated, proof: Proof) -> str:
+    if not treated.plan.encoders:
+        return ""
+    if proof.counts.nested_conversions:
+        return ", sparsity is on"
+    paddings = [encoder.encoder.call.padding for encoder in treated.plan.encoders if encoder.encoder.call]
+    hidden = any(
+        padding and sum(padding.lengths) < len(padding.lengths) * padding.length for padding in paddings
+    )
+    if hidden:
+        return ", sparsity is off"
+    return ", and there is no padding to leave out" if all(paddings) else ", and no padding mask was given"
+
+
+def _expected(treated: Treated) -> int:
+    return sum(layer.call.calls if layer.call else 1 for layer in treated.plan.all_layers)
+
+
+def _first_obstacle(treated: Treated) -> str:
+    failing = [check for check in treated.checks if not check.ok]
+    # Conditions of the layers say more than the encoder's copy of them, and __init__'s more than its own result.
+    ranked = sorted(failing, key=lambda check: (check.part != "native MHA", check.key == "use-nested"))
+    return ranked[0].has if ranked else ""
+
+
+def findings(
+    treated: Treated, prediction: Prediction, proof: Proof, agreement: Agreement | None
+) -> tuple[str, ...]:
+    """Where the conditions and the proof disagree; empty where they say the same."""
+    return tuple(_findings(treated, prediction, proof, agreement))
+
+
+def _findings(
+    treated: Treated, prediction: Prediction, proof: Proof, agreement: Agreement | None
+) -> Iterator[str]:
+    if prediction.error and not proof.error:
+        yield f"The conditions say that the forward raises ({prediction.error}), and it came to its end."
+    if proof.error and not prediction.error:
+        yield f"The forward raised, and no condition says why: {proof.error}"
+    if prediction.counts and not proof.error and prediction.counts != proof.counts:
+        yield (
+            f"Predicted were {_counted(prediction.counts.model_dump())}; "
+            f"the profiler counted {_counted(proof.counts.model_dump())}."
+        )
+    for reason in proof.torch_reasons:
+        if not any(explains(check, reason.reason) for check in treated.checks):
+            yield f"{reason.where} has a reason of its own that no condition here names: {reason.reason!r}."
+    if agreement and not agreement.ok and not treated.misleads:
+        error = "not numbers" if agreement.max_abs_error is None else f"off by {agreement.max_abs_error:.2g}"
+        yield f"The outputs are {error} against the slow path, and no danger named here says why."
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return (
+        f"{counts['fused_layers']} fused layers, {counts['nested_conversions']} nested conversions and "
+        f"{counts['native_attentions']} native attentions"
+    )
+
+
+def explains(check: Check, reason: str) -> bool:
+    """Whether a failing condition is the one that a reason of torch's names."""
+    return not check.ok and bool(check.torch_says) and reason.startswith(" ".join(check.torch_says.split()))

@@ -1,0 +1,366 @@
+"""What torch does not report: inputs and models for which the fastpath is silently wrong, raises, or does not obey.
+
+Judged before anything runs. Each was found by comparing the two paths' outputs (docs/doctor.md has the figures).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from engine.diagnosis import Danger, Effect
+from engine.eligibility.facts import EncoderFacts, LayerFacts, ModelFacts, PaddingFacts
+from engine.eligibility.plan import EncoderPlan, LayerPlan, Plan
+
+WRONG: tuple[Effect, ...] = ("wrong", "not a number")
+"""Effects after which a result must not be offered."""
+
+
+@dataclass(frozen=True)
+class Risk:
+    """One danger: how to see it in a plan, and what it does.
+
+    Attributes:
+        key: names the danger, and its cure (engine/doctor/cures.py).
+        seen: gives (module, what it has) for every place where it lurks.
+    """
+
+    key: str
+    effect: Effect
+    why: str
+    seen: Callable[[Plan], Iterator[tuple[str, str]]]
+
+
+def dangers(plan: Plan, cures: dict[str, str]) -> tuple[Danger, ...]:
+    """Every danger in a plan, at most one of a kind.
+
+    Args:
+        cures: the line of code that avoids a danger, by its key.
+    """
+    found = ((risk, next(risk.seen(plan), None)) for risk in RISKS)
+    return tuple(
+        Danger(
+            key=risk.key,
+            effect=risk.effect,
+            module=place[0] or "the model",
+            has=place[1],
+            why=risk.why,
+            cure=cures.get(risk.key, ""),
+        )
+        for risk, place in found
+        if place
+    )
+
+
+def first_error(found: tuple[Danger, ...]) -> str:
+    """Why the forward will raise; empty where it will not."""
+    return next((f"{danger.has}: {danger.why}" for danger in found if danger.effect == "error"), "")
+
+
+def _fused(plan: Plan) -> Iterator[LayerPlan]:
+    return (layer for layer in plan.all_layers if layer.fused)
+
+
+def _in_fused(
+    describe: Callable[[LayerFacts], str],
+) -> Callable[[Plan], Iterator[tuple[str, str]]]:
+    """A danger of fused layers; `describe` gives an empty text where it is absent."""
+
+    def seen(plan: Plan) -> Iterator[tuple[str, str]]:
+        for layer in _fused(plan):
+            text = describe(layer.layer)
+            if text:
+                yield layer.layer.name, text
+
+    return seen
+
+
+def _converting(plan: Plan) -> Iterator[tuple[EncoderPlan, PaddingFacts]]:
+    for encoder in plan.encoders:
+        if encoder.converts and encoder.encoder.call and encoder.encoder.call.padding:
+            yield encoder, encoder.encoder.call.padding
+
+
+def _left_padding(plan: Plan) -> Iterator[tuple[str, str]]:
+    for encoder, padding in _converting(plan):
+        if padding.left_rows and not padding.looks_inverted:
+            yield encoder.encoder.name, f"{_rows(padding.left_rows)} padded on the left, and mask_check=False"
+
+
+def _padding_inside(plan: Plan) -> Iterator[tuple[str, str]]:
+    for encoder, padding in _converting(plan):
+        if padding.inside_rows:
+            yield encoder.encoder.name, f"{_rows(padding.inside_rows)} with padding between real tokens"
+
+
+def _only_padding(plan: Plan) -> Iterator[tuple[str, str]]:
+    for encoder, padding in _converting(plan):
+        if padding.length and padding.lengths and not any(padding.lengths):
+            yield encoder.encoder.name, "a batch of nothing but padding"
+
+
+def _empty_input(plan: Plan) -> Iterator[tuple[str, str]]:
+    modules: tuple[EncoderFacts | LayerFacts, ...] = (*plan.facts.encoders, *plan.facts.layers)
+    for module in modules:
+        if module.call and module.call.shape and 0 in module.call.shape:
+            yield module.name, f"an input of shape {module.call.shape}"
+
+
+def _inverted_mask(plan: Plan) -> Iterator[tuple[str, str]]:
+    for encoder in plan.encoders:
+        padding = encoder.encoder.call.padding if encoder.encoder.call else None
+        if padding and padding.looks_inverted:
+            rows = f"{_rows(padding.empty_rows)} without any text, and text at the end only in all others"
+            yield encoder.encoder.name, f"a padding mask that leaves {rows}"
+
+
+def _empty_rows(plan: Plan) -> Iterator[tuple[str, str]]:
+    for encoder in plan.encoders:
+        padding = encoder.encoder.call.padding if encoder.encoder.call else None
+        dense = not encoder.converts and any(layer.fused for layer in encoder.layers)
+        if dense and padding and padding.empty_rows and any(padding.lengths) and not padding.looks_inverted:
+            yield encoder.encoder.name, f"{_rows(padding.empty_rows)} of nothing but padding"
+
+
+def _calls_of_fused(plan: Plan) -> Iterator[tuple[LayerPlan | EncoderPlan, EncoderFacts | LayerFacts]]:
+    for encoder in plan.encoders:
+        if any(layer.fused for layer in encoder.layers):
+            yield encoder, encoder.encoder
+    for layer in plan.layers:
+        if layer.fused:
+            yield layer, layer.layer
+
+
+def _graded_mask(plan: Plan) -> Iterator[tuple[str, str]]:
+    for _plan, module in _calls_of_fused(plan):
+        if module.call and module.call.mask and module.call.mask.graded:
+            yield module.name, f"an attention mask of graded values, {module.call.mask.dtype}"
+
+
+def _graded_padding(plan: Plan) -> Iterator[tuple[str, str]]:
+    for _plan, module in _calls_of_fused(plan):
+        if module.call and module.call.padding and module.call.padding.mask.graded:
+            yield module.name, f"a padding mask of graded values, {module.call.padding.mask.dtype}"
+
+
+def _causal_hint(plan: Plan) -> Iterator[tuple[str, str]]:
+    for _plan, module in _calls_of_fused(plan):
+        if module.call and module.call.is_causal and not (module.call.mask and module.call.mask.causal):
+            mask = "with a mask that is not causal" if module.call.mask else "without a mask"
+            yield module.name, f"is_causal=True {mask}"
+
+
+def _autocast(plan: Plan) -> Iterator[tuple[str, str]]:
+    for layer in _fused(plan):
+        if layer.call and layer.call.cpu_autocast and layer.call.device == "cpu":
+            inside = "" if plan.facts.setting.cpu_autocast else ", entered inside the model's own forward"
+            yield layer.layer.name, f"autocast to {layer.call.cpu_autocast} on the CPU{inside}"
+
+
+def _mixed_precision(plan: Plan) -> Iterator[tuple[str, str]]:
+    for layer in _fused(plan):
+        dtype = layer.layer.attention.weight_dtype
+        if layer.call and dtype and layer.call.dtype != dtype and not layer.call.cpu_autocast:
+            yield layer.layer.name, f"an input of {layer.call.dtype} and weights of {dtype}"
+
+
+def _stuck(plan: Plan) -> Iterator[tuple[str, str]]:
+    for layer in plan.all_layers:
+        if layer.stuck:
+            yield layer.layer.name, "a nested input in a layer that is not fused"
+
+
+def _no_op_switch(plan: Plan) -> Iterator[tuple[str, str]]:
+    for encoder in plan.encoders:
+        if encoder.encoder.use_nested and not encoder.encoder.enable_nested:
+            yield encoder.encoder.name, "enable_nested_tensor=False, and use_nested_tensor=True"
+
+
+def _global_hooks(plan: Plan) -> Iterator[tuple[str, str]]:
+    if plan.facts.setting.global_hooks:
+        for layer in _fused(plan):
+            yield layer.layer.name, "a hook for all modules"
+
+
+def _old_hooks(plan: Plan) -> Iterator[tuple[str, str]]:
+    # From torch 2.5 on a hook takes its layer off the fastpath; until then it is not called.
+    for layer in _fused(plan):
+        if layer.layer.hooked:
+            yield layer.layer.name, f"hooks on {', '.join(layer.layer.hooked)}"
+
+
+def _positions(plan: Plan) -> Iterator[tuple[str, str]]:
+    if plan.facts.position_error:
+        yield "", plan.facts.position_error
+
+
+def _input_error(plan: Plan) -> Iterator[tuple[str, str]]:
+    facts: ModelFacts = plan.facts
+    if facts.slow_error and not facts.position_error and not _takes_more_than_the_slow_path(plan):
+        yield "", facts.slow_error
+
+
+def _takes_more_than_the_slow_path(plan: Plan) -> bool:
+    """Calls that only fused layers run: a nested input, and the hint is_causal without a mask."""
+    calls = [module.call for _plan, module in _calls_of_fused(plan) if module.call]
+    return any(call.nested or (call.is_causal and not call.mask) for call in calls)
+
+
+def _activation_swapped(layer: LayerFacts) -> str:
+    if layer.activation_exact or layer.activation.startswith("gelu, approx"):
+        return ""
+    noted = {1: "relu", 2: "gelu"}[layer.activation_code]
+    return f"the activation is {layer.activation}, and __init__ had noted {noted}"
+
+
+def _tanh_gelu(layer: LayerFacts) -> str:
+    approximated = layer.activation.startswith("gelu, approx") and not layer.activation_exact
+    return layer.activation if approximated else ""
+
+
+def _replaced(layer: LayerFacts) -> str:
+    return f"not torch's own: {', '.join(layer.replaced)}" if layer.replaced and not layer.missing else ""
+
+
+def _missing(layer: LayerFacts) -> str:
+    return f"no tensor {', '.join(layer.missing)}" if layer.missing else ""
+
+
+def _rows(count: int) -> str:
+    return f"{count} row{'s' if count != 1 else ''}"
+
+
+RISKS: tuple[Risk, ...] = (
+    Risk(
+        "beyond-positions",
+        "error",
+        "The input holds a position or an id that an embedding has no row for; no path can run it.",
+        _positions,
+    ),
+    Risk("empty-input", "error", "There is nothing in it to encode.", _empty_input),
+    Risk("input", "error", "The model itself ends so, on the slow path as well.", _input_error),
+    Risk(
+        "only-padding",
+        "error",
+        "There is nothing to keep in a nested tensor, and torch raises.",
+        _only_padding,
+    ),
+    Risk(
+        "cpu-autocast",
+        "error",
+        "torch's check for autocast looks at CUDA only, so the fused layer meets two precisions and raises.",
+        _autocast,
+    ),
+    Risk("mixed-precision", "error", "The fused layer converts nothing, and torch raises.", _mixed_precision),
+    Risk(
+        "missing-tensors",
+        "error",
+        "The fused layer asks for this tensor without looking, and torch raises: wrappers, quantised layers and "
+        "norms without a bias do not have it.",
+        _in_fused(_missing),
+    ),
+    Risk(
+        "stuck-nested",
+        "error",
+        "The encoder looks at its first layer only and makes the input nested; this layer then has no code for it, "
+        "and torch raises.",
+        _stuck,
+    ),
+    Risk(
+        "inverted-mask",
+        "wrong",
+        "src_key_padding_mask is True on padding; this one looks like an attention mask, which is True on text.",
+        _inverted_mask,
+    ),
+    Risk(
+        "left-padding",
+        "wrong",
+        "The nested tensor keeps the first tokens of each row: padding is encoded and text is dropped.",
+        _left_padding,
+    ),
+    Risk(
+        "padding-inside",
+        "wrong",
+        "The nested tensor keeps the first tokens of each row, as many as are real: those after the hole move up, "
+        "and the last ones are dropped.",
+        _padding_inside,
+    ),
+    Risk(
+        "graded-mask",
+        "wrong",
+        "The fused layer reads every value but 0 as masked: distance biases (ALiBi, T5) become a wall.",
+        _graded_mask,
+    ),
+    Risk(
+        "graded-padding",
+        "wrong",
+        "The fastpath reads every value but 0 as padding.",
+        _graded_padding,
+    ),
+    Risk(
+        "causal-hint",
+        "wrong",
+        "The fused layer never sees is_causal: it follows the mask alone, and without one looks ahead.",
+        _causal_hint,
+    ),
+    Risk(
+        "activation-swapped",
+        "wrong",
+        "The fused layer computes what __init__ noted, not what the attribute holds now.",
+        _in_fused(_activation_swapped),
+    ),
+    Risk(
+        "replaced-part",
+        "wrong",
+        "The fused layer takes the weight and never calls the module: adapters such as LoRA are left out.",
+        _in_fused(_replaced),
+    ),
+    Risk(
+        "bias-kv",
+        "wrong",
+        "The fused layer leaves add_bias_kv out.",
+        _in_fused(lambda layer: "add_bias_kv=True" if layer.attention.bias_kv else ""),
+    ),
+    Risk(
+        "zero-attention",
+        "wrong",
+        "The fused layer leaves add_zero_attn out.",
+        _in_fused(lambda layer: "add_zero_attn=True" if layer.attention.zero_attention else ""),
+    ),
+    Risk(
+        "approximate-gelu",
+        "wrong",
+        "The fused layer computes the exact gelu; the difference is small (about 2e-4) and real.",
+        _in_fused(_tanh_gelu),
+    ),
+    Risk(
+        "live-dropout",
+        "wrong",
+        "The fused layer draws no dropout, whatever the dropout modules' own mode is.",
+        _in_fused(
+            lambda layer: f"train mode in {', '.join(layer.live_dropout)}" if layer.live_dropout else ""
+        ),
+    ),
+    Risk(
+        "empty-row",
+        "not a number",
+        "Attention over nothing is NaN in the fused layer; its row is lost, the other rows are right.",
+        _empty_rows,
+    ),
+    Risk(
+        "no-op-switch",
+        "ignored",
+        "forward() reads use_nested_tensor, so sparsity stays on: the tutorial's own switch does nothing.",
+        _no_op_switch,
+    ),
+    Risk(
+        "global-hooks",
+        "ignored",
+        "The modules inside a fused layer are never called, and neither is the hook.",
+        _global_hooks,
+    ),
+    Risk(
+        "silent-hooks",
+        "ignored",
+        "The modules inside a fused layer are never called, and neither are their hooks (torch before 2.5).",
+        _old_hooks,
+    ),
+)

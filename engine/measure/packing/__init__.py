@@ -1,8 +1,0 @@
-"""Padding-free execution: the real tokens of a batch in one matrix, on weights laid out once for the device.
-
-`pack` turns a torchtext RobertaModel or an `nn.TransformerEncoder` into a module with the same call.
-"""
-
-from engine.measure.packing.module import PackedEncoder, PackedRoberta, PackedStack, pack
-
-__all__ = ["PackedEncoder", "PackedRoberta", "PackedStack", "pack"]

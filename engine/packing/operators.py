@@ -1,0 +1,146 @@
+"""What a packed encoder is computed with: torch's own operators, or the compiled kernels where they serve."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from engine.packing import kernels
+from engine.packing.attention import Attention
+from engine.packing.build import NotCompiled
+from engine.packing.few_rows import FewRows
+from engine.packing.kernels import Kernels
+from engine.packing.layer import PackedLayer
+from engine.packing.linear import Activation, PackedLinear
+from engine.packing.norm import Norm
+from engine.packing.plan import Plan
+
+
+class Attending(Protocol):
+    """Attention for one batch."""
+
+    def all_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
+        """(rows, width) queries, (rows, 2 * width) keys and values -> (rows, width)."""
+
+
+class Operators(Protocol):
+    """The parts of a layer. Rows of the residual stream are fp32, what linear layers read and give is not always."""
+
+    def attention(self, plan: Plan) -> Attending:
+        """Attention for one batch."""
+
+    def linear(self, linear: PackedLinear, x: Tensor, activation: Activation | None = None) -> Tensor:
+        """(rows, in) -> (rows, out)."""
+
+    def add(self, rows: Tensor, linear: PackedLinear, x: Tensor) -> Tensor:
+        """Rows + the linear layer of x; may write into the rows."""
+
+    def norm(self, rows: Tensor, norm: Norm) -> Tensor:
+        """The norm of rows, for a linear layer to read."""
+
+    def add_and_norm(
+        self, rows: Tensor, linear: PackedLinear, x: Tensor, norm: Norm
+    ) -> tuple[Tensor, Tensor]:
+        """The norm of (rows + the linear layer of x) in fp32, and for a linear layer to read; may write into rows."""
+
+    def few_rows(self, layers: Sequence[PackedLayer]) -> FewRows | None:
+        """All of that in one call for few rows, where it can be."""
+
+
+class TorchOperators:
+    """Torch's operators: oneDNN's linear layers, attention group by group."""
+
+    def __init__(self, heads: int, width: int, dtype: torch.dtype) -> None:
+        self._heads, self._width, self._dtype = heads, width, dtype
+
+    def attention(self, plan: Plan) -> Attention:
+        """Attention for one batch."""
+        return Attention(plan, self._heads, self._width)
+
+    def linear(self, linear: PackedLinear, x: Tensor, activation: Activation | None = None) -> Tensor:
+        """(rows, in) -> (rows, out)."""
+        return linear(x) if activation is None else linear.activated(x, activation)
+
+    def add(self, rows: Tensor, linear: PackedLinear, x: Tensor) -> Tensor:
+        """Rows + the linear layer of x, which oneDNN adds in fp32 while it writes."""
+        return linear.added_to(rows, x)
+
+    def norm(self, rows: Tensor, norm: Norm) -> Tensor:
+        """The norm of rows, rounded for a linear layer."""
+        return norm(rows).to(self._dtype)
+
+    def add_and_norm(
+        self, rows: Tensor, linear: PackedLinear, x: Tensor, norm: Norm
+    ) -> tuple[Tensor, Tensor]:
+        """Both of the above."""
+        rows = norm(self.add(rows, linear, x))
+        return rows, rows.to(self._dtype)
+
+    def few_rows(self, layers: Sequence[PackedLayer]) -> None:
+        """Few rows go the way of many."""
+
+
+class CompiledAttention:
+    """Attention for one batch by the compiled kernel: text by text, nothing padded and nothing masked."""
+
+    def __init__(self, compiled: Kernels, plan: Plan, heads: int) -> None:
+        self._kernels, self._heads = compiled, heads
+        self._starts = torch.tensor(plan.starts, dtype=torch.int64)
+
+    def all_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
+        """(rows, width) queries, (rows, 2 * width) keys and values -> (rows, width)."""
+        return self._kernels.attention(q, kv, self._heads, self._starts)
+
+
+class CompiledOperators:
+    """The compiled kernels; linear layers of more than a few rows stay oneDNN's."""
+
+    def __init__(self, compiled: Kernels, heads: int, dtype: torch.dtype) -> None:
+        self._kernels, self._heads, self._dtype = compiled, heads, dtype
+
+    def attention(self, plan: Plan) -> CompiledAttention:
+        """Attention for one batch."""
+        return CompiledAttention(self._kernels, plan, self._heads)
+
+    def linear(self, linear: PackedLinear, x: Tensor, activation: Activation | None = None) -> Tensor:
+        """(rows, in) -> (rows, out)."""
+        if self._kernels.multiply(linear, x):
+            return self._kernels.linear(linear, x, activation)
+        return linear(x) if activation is None else linear.activated(x, activation)
+
+    def add(self, rows: Tensor, linear: PackedLinear, x: Tensor) -> Tensor:
+        """Rows + the linear layer of x."""
+        return rows.add_(self.linear(linear, x))
+
+    def norm(self, rows: Tensor, norm: Norm) -> Tensor:
+        """The norm of rows; the rows stay as they are."""
+        return self._kernels.add_and_norm(rows, None, norm, self._dtype, replace=False)
+
+    def add_and_norm(
+        self, rows: Tensor, linear: PackedLinear, x: Tensor, norm: Norm
+    ) -> tuple[Tensor, Tensor]:
+        """Both in one pass, written into the rows."""
+        added = self.linear(linear, x)
+        return rows, self._kernels.add_and_norm(rows, added, norm, self._dtype, replace=True)
+
+    def few_rows(self, layers: Sequence[PackedLayer]) -> FewRows | None:
+        """All of that in one call for few rows, where every linear layer's weight lies in panels."""
+        return FewRows.of(self._kernels, layers, self._heads, self._dtype)
+
+
+def operators_for(
+    dtype: torch.dtype, device: torch.device, width: int, heads: int, *, compiled: bool
+) -> tuple[Operators, str]:
+    """The operators for such an encoder, and why they are not the compiled ones where these would serve; or nothing.
+
+    Args:
+        compiled: whether the compiled kernels are asked for.
+    """
+    without = ""
+    if compiled and device.type == "cpu" and kernels.serve(dtype, width, heads):
+        try:
+            return CompiledOperators(kernels.load_kernels(), heads, dtype), ""
+        except NotCompiled as reason:
+            without = f"computed with torch's operators: {reason}"
+    return TorchOperators(heads, width, dtype), without

@@ -1,0 +1,112 @@
+"""`compile`: torch.compile of the slow path, with dynamic shapes and the whole model in one graph.
+
+torchtext's encoder asks `torch.jit.isinstance` of its output, which breaks the graph in two places; what is compiled
+goes around it. Compiling is part of preparing, on a small batch, and counts for every later batch of two texts
+and more: inductor makes a graph of its own for a size of one.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from shutil import which
+from types import FunctionType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.paths import slow
+from engine.paths.execution import (
+    FUSED_LAYER,
+    NESTED_CONVERSION,
+    SDPA,
+    EncoderModel,
+    ExecutionPath,
+    Expectation,
+    PreparedPath,
+    Unavailable,
+    on_a_copy,
+)
+from engine.paths.huggingface import example_tokens
+from engine.paths.peers import LINEAR, head_of
+
+CACHE_LOOKUP = "TorchDynamo Cache Lookup"
+"""Seen once for each compiled graph that is called; a break in the graph makes them two."""
+NOTE = "compiled for batches of two texts and more; one text alone is compiled in its first call"
+
+LogitsAndStates = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def _prepare(model: EncoderModel, exports: Path | None) -> PreparedPath:
+    tokens = example_tokens(model)
+    _require_compiler(tokens.device)
+    inner = slow.PATH.prepare(model, exports)
+    compiled: LogitsAndStates = torch.compile(logits_and_states(model), dynamic=True, fullgraph=True)
+    with inner.switches():
+        compiled(tokens)
+    return PreparedPath(
+        forward=lambda tokens: compiled(tokens)[0],
+        hidden=lambda tokens: compiled(tokens)[1],
+        switches=inner.switches,
+        encoder=model,
+        note=NOTE,
+    )
+
+
+def logits_and_states(model: EncoderModel) -> LogitsAndStates:
+    """What is compiled: one graph for what is timed and what is compared."""
+    transformer, head = model.encoder.transformer, head_of(model)
+
+    def call(tokens: Tensor) -> tuple[Tensor, Tensor]:
+        states = transformer(tokens).transpose(0, 1)
+        return head(states), states
+
+    own: LogitsAndStates = _with_code_of_its_own(call)
+    return own
+
+
+def _with_code_of_its_own(function: Any) -> Any:
+    """The same function on a copy of its code.
+
+    torch keeps compiled graphs by the code of a function and stops compiling after eight of them; the models of one
+    process, one after another, would share that number.
+    """
+    return FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+
+
+def _require_compiler(device: torch.device) -> None:
+    """Refuse where torch would not find the compiler that it looks for.
+
+    Raises:
+        Unavailable: there is none.
+    """
+    if device.type == "cuda":
+        if find_spec("triton") is None:
+            raise Unavailable("torch.compile needs Triton on a GPU, and it is not installed here.")
+        return
+    compiler = os.environ.get("CXX") or {"win32": "cl", "darwin": "clang++"}.get(sys.platform, "g++")
+    if which(compiler) is None:
+        raise Unavailable(f"torch.compile needs a C++ compiler, and {compiler} is not found on this machine.")
+
+
+PATH = ExecutionPath(
+    name="compile",
+    claim=lambda _layers: "one compiled graph, none of its layers called by Python",
+    expectations=lambda _layers: (
+        Expectation(FUSED_LAYER, 0),
+        Expectation(NESTED_CONVERSION, 0),
+        Expectation(CACHE_LOOKUP, 1),
+        Expectation(SDPA, 0),
+        Expectation(LINEAR, 0),
+    ),
+    preparation=_prepare,
+)
+IN_BF16 = on_a_copy(PATH, "bf16")

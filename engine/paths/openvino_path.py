@@ -1,0 +1,120 @@
+"""`openvino` and `openvino@bf16`: OpenVINO on a conversion of the encoder, computing in fp32 or in bfloat16.
+
+Hugging Face's code is converted, which is what people convert; torchtext's head stays in torch.
+"""
+
+import sys
+from contextlib import AbstractContextManager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.paths.execution import (
+    EncoderModel,
+    ExecutionPath,
+    Preparation,
+    PreparedPath,
+    Unavailable,
+    computing_in,
+)
+from engine.paths.huggingface import example_tokens, huggingface_encoder
+from engine.paths.peers import (
+    Export,
+    export_of,
+    exporting,
+    head_of,
+    library,
+    outside_torch,
+    require_fp32_on_cpu,
+    weights_mb,
+)
+from engine.records import DType
+
+TITLE = "OpenVINO"
+FILE = "encoder.xml"
+PRECISION_HINTS: dict[DType, str] = {"fp32": "f32", "bf16": "bf16"}
+CAPABILITIES: dict[DType, str] = {"fp32": "FP32", "bf16": "BF16"}
+
+
+def _preparation(precision: DType) -> Preparation:
+    def prepare(model: EncoderModel, exports: Path | None) -> PreparedPath:
+        require_fp32_on_cpu(model, TITLE)
+        openvino = _openvino()
+        core = _core()
+        if CAPABILITIES[precision] not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise Unavailable(f"OpenVINO does not compute in {precision} on this processor.")
+        with _converted(openvino, model, exports) as export:
+            compiled = core.compile_model(str(export.folder / FILE), "CPU", _options(precision))
+        head = head_of(model)
+
+        def states(tokens: Tensor, *, borrowed: bool) -> Tensor:
+            outputs = compiled(tokens.numpy(), share_inputs=True, share_outputs=borrowed)
+            return torch.from_numpy(outputs[0])
+
+        return PreparedPath(
+            # The head reads the states where OpenVINO keeps them, before the next call overwrites them.
+            forward=lambda tokens: head(states(tokens, borrowed=True)),
+            hidden=lambda tokens: states(tokens, borrowed=False),
+            weights_mb=weights_mb(model, precision),
+            inside_torch=False,
+            note=export.note,
+        )
+
+    return prepare
+
+
+def _openvino() -> Any:
+    # `convert_model` reports its use over the network, from threads of its own, unless this package is missing.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return library("openvino", TITLE)
+
+
+@cache
+def _core() -> Any:
+    # One for the process's life: a core gives its thread a stack for signals, and of two cores the second one puts
+    # back the first one's, which may be gone by then; the next Ctrl-C ends the process (seen in OpenVINO 2026.4,
+    # SigAltStackSetup of its CPU plugin).
+    return _openvino().Core()
+
+
+def _converted(openvino: Any, model: EncoderModel, exports: Path | None) -> AbstractContextManager[Export]:
+    transformers = library("transformers", "Hugging Face transformers")
+
+    def write(folder: Path) -> None:
+        with exporting():
+            converted = openvino.convert_model(
+                huggingface_encoder(model),
+                example_input=example_tokens(model),
+                input=[openvino.PartialShape([-1, -1])],
+            )
+        openvino.save_model(converted, folder / FILE, compress_to_fp16=False)
+
+    name = f"openvino-{openvino.__version__.partition('-')[0]}-transformers-{transformers.__version__}"
+    return export_of(exports, name, write)
+
+
+def _options(precision: DType) -> dict[str, Any]:
+    return {
+        "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+    }
+
+
+PATH = ExecutionPath(
+    name="openvino",
+    claim=lambda _layers: "torch computes the head and nothing else",
+    expectations=outside_torch,
+    preparation=_preparation("fp32"),
+    copies=1.5,
+)
+IN_BF16 = computing_in(
+    PATH,
+    "bf16",
+    _preparation("bf16"),
+    copies=2.5,  # the fp32 conversion, and the weights made of it
+)

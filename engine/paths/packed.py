@@ -1,0 +1,87 @@
+"""`packed`: padding-free execution on weights laid out once for the device (engine/measure/packing)."""
+
+from pathlib import Path
+
+import torch
+
+from engine.errors import Refusal
+from engine.packing import PackedRoberta, PackedStack, pack
+from engine.packing.kernels import ADD_AND_NORM, ATTENTION, ENCODER, are_compiled
+from engine.packing.linear import PACKED_LINEAR
+from engine.paths.execution import (
+    FUSED_LAYER,
+    NESTED_CONVERSION,
+    SDPA,
+    EncoderModel,
+    ExecutionPath,
+    Expectation,
+    Preparation,
+    PreparedPath,
+    Promise,
+    Unavailable,
+    computing_in,
+)
+from engine.records import DType
+
+LINEARS_A_LAYER, NORMS_A_LAYER = 4, 2
+CLAIM = "real tokens only"
+COMPILED = "its kernels were compiled on the way, some seconds that later starts are spared"
+_NOT_TORCHS_PATHS = (Expectation(FUSED_LAYER, 0), Expectation(NESTED_CONVERSION, 0), Expectation(SDPA, 0))
+
+
+def _preparation(dtype: DType | None) -> Preparation:
+    def prepare(model: EncoderModel, _exports: Path | None) -> PreparedPath:
+        assert isinstance(model, torch.nn.Module)  # noqa: S101  (every model is one)
+        try:
+            compiled_before = are_compiled()
+            packed = pack(model, dtype)
+        except Refusal as refusal:
+            raise Unavailable(str(refusal)) from None
+        assert isinstance(packed, PackedRoberta)  # noqa: S101  (what a RobertaModel becomes)
+        compiled_now = packed.stack.kernels and not compiled_before
+        return PreparedPath(
+            packed,
+            packed.hidden,
+            weights_mb=packed.weights_mb,
+            note=COMPILED if compiled_now else packed.stack.without_kernels,
+            promise=promise(packed.stack),
+        )
+
+    return prepare
+
+
+def promise(stack: PackedStack) -> Promise:
+    """What a packed encoder shows in a profile: the compiled kernels, oneDNN's linear layers, or neither.
+
+    Few rows go through all layers in one call of the kernels. For logits of more rows the last layer's attention is
+    computed for the first tokens alone, without the kernel and without a linear layer for keys and values.
+    """
+    layers = len(stack.layers)
+    if stack.kernels:
+        # Linear layers of few rows are a kernel of their own, so that their number does not prove anything.
+        return Promise(
+            f"{CLAIM}: compiled kernels in {layers} layers, linear layers on laid-out weights",
+            (
+                *_NOT_TORCHS_PATHS,
+                Expectation(ATTENTION, layers - 1, at_least=True),
+                Expectation(ADD_AND_NORM, NORMS_A_LAYER * layers),
+            ),
+            alternative=(*_NOT_TORCHS_PATHS, Expectation(ENCODER, 1)),
+        )
+    if stack.onednn:
+        linears = LINEARS_A_LAYER * layers
+        return Promise(
+            f"{CLAIM}: {linears} linear layers or more on laid-out weights",
+            (*_NOT_TORCHS_PATHS, Expectation(PACKED_LINEAR, linears, at_least=True)),
+        )
+    return Promise(f"{CLAIM}: torch's own linear layers", _NOT_TORCHS_PATHS)
+
+
+PATH = ExecutionPath(
+    name="packed",
+    claim=lambda _layers: CLAIM,
+    expectations=lambda _layers: _NOT_TORCHS_PATHS,
+    preparation=_preparation(None),
+    copies=1.0,
+)
+IN_BF16 = computing_in(PATH, "bf16", _preparation("bf16"))

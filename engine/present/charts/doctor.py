@@ -1,0 +1,154 @@
+"""What cures and sparsity are worth, as charts: the ladder of states, and the gain over the padding ratio."""
+
+import altair as alt
+import pandas as pd
+
+from engine.diagnosis import SLOW, Crossover, Diagnosis, State, Timing
+from engine.present.charts.runs import GUIDE_COLOUR, PATH_COLOURS, Drawing
+from engine.present.words.doctor import baseline_title, crossover_sentence, gain_sentence
+from engine.present.words.runs import speedup_text
+
+WRONG_COLOUR = "#D1483A"
+_KINDS = {
+    "slow path": PATH_COLOURS["slow"],
+    "right answers": PATH_COLOURS["fast-nested"],
+    "wrong answers": WRONG_COLOUR,
+}
+_ROOM_FOR_LABEL = 1.4
+"""The axis ends this much behind the longest bar, so that its label fits."""
+
+
+def states_chart(diagnosis: Diagnosis) -> Drawing:
+    """A bar a timed state with its 95 % interval, in the order they were tried; 1 is the baseline."""
+    data = states_data(diagnosis)
+    top = max([1.0, *data["high"]]) * _ROOM_FOR_LABEL
+    y = alt.Y("state:N", sort=list(data["state"]), title=None, axis=alt.Axis(labelLimit=160))
+    x = alt.X(
+        "speedup:Q",
+        title=f"Speedup over: {baseline_title(diagnosis)}",
+        scale=alt.Scale(domain=[0, top], nice=False),
+        axis=alt.Axis(tickCount=6),
+    )
+    kinds = [kind for kind in _KINDS if kind in set(data["kind"])]
+    colour = alt.Color(
+        "kind:N",
+        title=None,
+        scale=alt.Scale(domain=kinds, range=[_KINDS[kind] for kind in kinds]),
+        legend=alt.Legend(orient="top", columns=2),
+    )
+    base = alt.Chart(data)
+    bars = base.mark_bar(height=20).encode(y=y, x=x, color=colour, tooltip=_STATE_TOOLTIP)
+    intervals = base.mark_rule(strokeWidth=3, color=GUIDE_COLOUR).encode(y=y, x="low:Q", x2="high:Q")
+    labels = base.mark_text(align="left", dx=8, fontSize=12, fontWeight="bold", color=GUIDE_COLOUR).encode(
+        y=y, x="high:Q", text="label:N"
+    )
+    layers = (*_noise_band(diagnosis), bars, intervals, labels, _dashed("x", 1.0))
+    return alt.layer(*layers).properties(height=40 * len(data) + 120)
+
+
+_STATE_TOOLTIP = [
+    alt.Tooltip("state:N", title="State"),
+    alt.Tooltip("speedup:Q", title="Speedup", format=".3f"),
+    alt.Tooltip("low:Q", title="95 % from", format=".3f"),
+    alt.Tooltip("high:Q", title="to", format=".3f"),
+    alt.Tooltip("median_ms:Q", title="Median ms", format=".1f"),
+]
+
+
+def states_data(diagnosis: Diagnosis) -> pd.DataFrame:
+    """One row a timed state: state, speedup, low, high, median_ms, kind, label."""
+    rows = [_state_row(state, state.timing) for state in diagnosis.states if state.timing]
+    return pd.DataFrame(rows, columns=["state", "speedup", "low", "high", "median_ms", "kind", "label"])
+
+
+def _state_row(state: State, timing: Timing) -> dict[str, object]:
+    low, high = timing.speedup_ci95 or (timing.speedup, timing.speedup)
+    right = "slow path" if state.name == SLOW else "right answers"
+    return {
+        "state": state.title,
+        "speedup": timing.speedup,
+        "low": low,
+        "high": high,
+        "median_ms": timing.median_ms,
+        "kind": right if state.offered else "wrong answers",
+        "label": speedup_text(timing.speedup) + ("" if state.offered else " ✕ wrong"),
+    }
+
+
+def _noise_band(diagnosis: Diagnosis) -> list[alt.Chart]:
+    if diagnosis.noise_floor.ci95 is None:
+        return []
+    low, high = diagnosis.noise_floor.ci95
+    band = alt.Chart(pd.DataFrame({"low": [low], "high": [high]}))
+    return [band.mark_rect(color=GUIDE_COLOUR, opacity=0.25).encode(x="low:Q", x2="high:Q")]
+
+
+def states_alt(diagnosis: Diagnosis) -> str:
+    """The takeaway of `states_chart`."""
+    return gain_sentence(diagnosis)
+
+
+def crossover_chart(crossover: Crossover, padding_ratio: float) -> Drawing:
+    """The gain from sparsity over the padding ratio, with the line at 1x, the crossover, and this batch's own ratio.
+
+    Args:
+        padding_ratio: of the examined batch.
+    """
+    data = pd.DataFrame({"padding": crossover.padding_ratios, "speedup": crossover.speedups})
+    end = min(1.0, max(*crossover.padding_ratios, padding_ratio) + 0.05)
+    x = alt.X(
+        "padding:Q",
+        title="Padding ratio",
+        scale=alt.Scale(domain=[0, end], nice=False),
+        axis=alt.Axis(format=".0%"),
+    )
+    y = alt.Y("speedup:Q", title="Speedup by sparsity", scale=alt.Scale(zero=True))
+    line = (
+        alt.Chart(data)
+        .mark_line(point={"size": 70, "filled": True}, strokeWidth=2.5, color=PATH_COLOURS["fast-nested"])
+        .encode(
+            x=x,
+            y=y,
+            tooltip=[
+                alt.Tooltip("padding:Q", title="Padding ratio", format=".0%"),
+                alt.Tooltip("speedup:Q", title="Speedup", format=".2f"),
+            ],
+        )
+    )
+    layers = [line, _dashed("y", 1.0), *_mark("this batch", padding_ratio, PATH_COLOURS["fast-mha"], dy=12)]
+    if crossover.crossover is not None:
+        layers += _mark("pays from", crossover.crossover, GUIDE_COLOUR, dy=28)
+    return alt.layer(*layers).properties(height=280)
+
+
+def _mark(words: str, ratio: float, colour: str, dy: int) -> list[alt.Chart]:
+    """A vertical line with its words beside it, on the side where there is room.
+
+    Args:
+        dy: pixels from the top, another for each mark, so that two marks at one ratio can both be read.
+    """
+    leftwards = ratio > 0.5
+    base = alt.Chart(pd.DataFrame({"padding": [ratio], "words": [f"{words} {ratio:.0%}"]}))
+    text = base.mark_text(
+        align="right" if leftwards else "left",
+        dx=-6 if leftwards else 6,
+        fontSize=12,
+        fontWeight="bold",
+        color=GUIDE_COLOUR,
+    )
+    return [
+        base.mark_rule(strokeWidth=2, color=colour).encode(x="padding:Q"),
+        text.encode(x="padding:Q", y=alt.value(dy), text="words:N"),
+    ]
+
+
+def _dashed(channel: str, at: float) -> alt.Chart:
+    """The line of no change, across the chart."""
+    chart: alt.Chart = alt.Chart(pd.DataFrame({"at": [at]})).mark_rule(strokeDash=[4, 3], color=GUIDE_COLOUR)
+    at_there: alt.Chart = chart.encode(x="at:Q") if channel == "x" else chart.encode(y="at:Q")
+    return at_there
+
+
+def crossover_alt(crossover: Crossover, padding_ratio: float) -> str:
+    """The takeaway of `crossover_chart`."""
+    return crossover_sentence(crossover, padding_ratio)

@@ -1,0 +1,135 @@
+"""Where a difference comes from, as charts: the waterfall by operator group, and the ladder from path to path."""
+
+from itertools import accumulate
+
+import altair as alt
+import pandas as pd
+
+from engine.analysis.ladder import Rung, ladder
+from engine.analysis.waterfall import Bar, waterfall
+from engine.present.charts.runs import GUIDE_COLOUR, PATH_COLOURS, Drawing, chart_label
+from engine.present.words.runs import interval_words, path_noun, speedup_text
+from engine.records import PathResult, Run
+
+SAVED_COLOUR, ADDED_COLOUR = "#2B8CC9", "#D1663A"
+_CHANGES = ("less time", "more time")
+
+
+def waterfall_chart(baseline: PathResult, path: PathResult) -> Drawing:
+    """From the baseline's measured time to the path's, one floating bar a group of operators."""
+    data = waterfall_data(baseline, path)
+    y = alt.Y("group:N", sort=list(data["group"]), title=None, axis=alt.Axis(labelLimit=170))
+    base = alt.Chart(data)
+    colours = alt.Scale(
+        domain=[*_CHANGES, "measured"],
+        range=[SAVED_COLOUR, ADDED_COLOUR, PATH_COLOURS["slow"]],
+    )
+    bars = base.mark_bar(height=20).encode(
+        y=y,
+        x=alt.X("start:Q", title="Milliseconds per forward"),
+        x2="end:Q",
+        color=alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(orient="top", columns=1)),
+        tooltip=[
+            alt.Tooltip("group:N", title="Part"),
+            alt.Tooltip("before:Q", title=f"{baseline.name} ms", format=".2f"),
+            alt.Tooltip("after:Q", title=f"{path.name} ms", format=".2f"),
+        ],
+    )
+    labels = base.mark_text(align="left", dx=6, fontSize=12, color=GUIDE_COLOUR).encode(
+        y=y, x="right:Q", text="label:N"
+    )
+    return alt.layer(bars, labels).properties(height=30 * len(data) + 150)
+
+
+def waterfall_data(baseline: PathResult, path: PathResult) -> pd.DataFrame:
+    """One row a bar, top to bottom: the baseline, every group's change, the path; start and end in ms."""
+    bars = waterfall(baseline, path)
+    before, after = baseline.median_ms or 0.0, path.median_ms or 0.0
+    ends = list(accumulate((bar.change_ms for bar in bars), initial=before))
+    rows = [
+        _total_row(chart_label(baseline.name), before),
+        *(_change_row(bar, start, end) for bar, start, end in zip(bars, ends, ends[1:], strict=False)),
+        _total_row(chart_label(path.name), after),
+    ]
+    return pd.DataFrame(rows).assign(right=lambda frame: frame[["start", "end"]].max(axis=1))
+
+
+def _total_row(name: str, ms: float) -> dict[str, object]:
+    return {
+        "group": name,
+        "start": 0.0,
+        "end": ms,
+        "before": ms,
+        "after": ms,
+        "kind": "measured",
+        "label": f"{ms:.1f} ms",
+    }
+
+
+def _change_row(bar: Bar, start: float, end: float) -> dict[str, object]:
+    return {
+        "group": bar.group,
+        "start": start,
+        "end": end,
+        "before": bar.baseline_ms,
+        "after": bar.path_ms,
+        "kind": _CHANGES[bar.change_ms > 0],
+        "label": f"{bar.change_ms:+.1f}",
+    }
+
+
+def waterfall_words(baseline: PathResult, path: PathResult) -> str:
+    """The takeaway of `waterfall_chart`: the group that changes most."""
+    largest = max(waterfall(baseline, path), key=lambda bar: abs(bar.change_ms))
+    difference = (path.median_ms or 0.0) - (baseline.median_ms or 0.0)
+    return (
+        f"From {path_noun(baseline.name)} to {path_noun(path.name)}: {difference:+.1f} ms a forward, "
+        f"of which {largest.group} {largest.change_ms:+.1f} ms."
+    )
+
+
+def ladder_chart(run: Run) -> Drawing:
+    """A bar a step with its interval; 1 is no change."""
+    data = ladder_data(run)
+    y = alt.Y("step:N", sort=list(data["step"]), title=None, axis=alt.Axis(labelLimit=220))
+    x = alt.X("speedup:Q", title="Speedup of this step alone", scale=alt.Scale(zero=True))
+    base = alt.Chart(data)
+    colours = alt.Scale(domain=["step", "sum"], range=[PATH_COLOURS["fast-nested"], PATH_COLOURS["slow"]])
+    bars = base.mark_bar(height=20).encode(y=y, x=x, color=alt.Color("kind:N", legend=None, scale=colours))
+    intervals = base.mark_rule(strokeWidth=3, color=GUIDE_COLOUR).encode(y=y, x="low:Q", x2="high:Q")
+    labels = base.mark_text(align="left", dx=8, fontSize=12, color=GUIDE_COLOUR).encode(
+        y=y, x="high:Q", text="label:N"
+    )
+    one = (
+        alt.Chart(pd.DataFrame({"at": [1.0]}))
+        .mark_rule(strokeDash=[4, 3], color=GUIDE_COLOUR)
+        .encode(x="at:Q")
+    )
+    return alt.layer(bars, intervals, labels, one).properties(height=34 * len(data) + 60)
+
+
+def ladder_data(run: Run) -> pd.DataFrame:
+    """One row a rung: step, speedup, low, high, kind, label."""
+    return pd.DataFrame([_rung_row(rung) for rung in ladder(run)])
+
+
+def _rung_row(rung: Rung) -> dict[str, object]:
+    low, high = rung.ci95 or (rung.speedup, rung.speedup)
+    whole = rung.meaning.startswith(("the tutorial", "Better"))
+    return {
+        "step": f"{rung.meaning[0].upper()}{rung.meaning[1:]}",
+        "speedup": rung.speedup,
+        "low": low,
+        "high": high,
+        "kind": "sum" if whole else "step",
+        "label": f"{speedup_text(rung.speedup)}",
+    }
+
+
+def ladder_words(run: Run) -> str:
+    """The takeaway of `ladder_chart`."""
+    parts = (
+        f"{rung.meaning} {speedup_text(rung.speedup)} ({interval_words(rung.ci95) or 'no interval'})"
+        for rung in ladder(run)
+    )
+    return f"Step by step: {'; '.join(parts)}."

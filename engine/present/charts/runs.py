@@ -1,0 +1,354 @@
+"""Runs and batches as Altair charts, each with its takeaway in words for those who cannot see it.
+
+A path has one colour everywhere. The colours keep apart for colour-blind eyes and on light and dark ground
+(after Okabe and Ito), and no meaning hangs on colour alone: every bar and row is labelled.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from math import sqrt
+from typing import Any, Literal
+
+import altair as alt
+import pandas as pd
+
+from engine.present.words.runs import (
+    interval_words,
+    others,
+    path_noun,
+    path_title,
+    speedup_text,
+    verdict_sentence,
+)
+from engine.records import Batch, Interval, OperatorTime, PathResult, Run
+
+PATH_COLOURS = {
+    "slow": "#8A93A3",
+    "slow-grad": "#B0741A",
+    "slow-train": "#CC79A7",
+    "fast-mha": "#E69F00",
+    "fast-nested": "#2B8CC9",
+    "tutorial-mha": "#17A377",
+    "bucketed": "#7A6BD6",
+    "packed": "#D9541E",
+    "compile": "#A3A11F",
+    "hf-sdpa": "#C057C9",
+    "onnxruntime": "#12808F",
+    "openvino": "#8C6D5A",
+}
+_TOWARDS = {"bf16": ("#FFFFFF", 0.38), "fp16": ("#FFFFFF", 0.38), "int8": ("#000000", 0.38)}
+"""A path in a precision of its own keeps its base's hue: lighter with half the bits, darker with integers."""
+OTHER_COLOUR = "#9467BD"
+GUIDE_COLOUR = "#808495"
+REAL_COLOUR, PADDING_COLOUR = PATH_COLOURS["fast-nested"], "#C9CDD6"
+ROW_HEIGHT, MOST_ROWS_HEIGHT = 34, 420
+
+LIVE_HEIGHT = 220
+"""Pixels of the sparkline with its legend, which Streamlit fits both into."""
+_ROUNDS = "rounds"
+
+OperatorTimeKind = Literal["self", "total"]
+Drawing = alt.Chart | alt.LayerChart | alt.FacetChart
+
+
+def chart_label(name: str) -> str:
+    """A path's label in a chart: short, for narrow screens."""
+    title = path_title(name).removeprefix("Fastpath, ")
+    return f"{title[0].upper()}{title[1:]}"
+
+
+def path_colour(name: str) -> str:
+    """A path's colour as "#RRGGBB"."""
+    base, _, precision = name.partition("@")
+    colour = PATH_COLOURS.get(base, OTHER_COLOUR)
+    if precision not in _TOWARDS:
+        return colour
+    target, part = _TOWARDS[precision]
+    pairs = ((int(colour[i : i + 2], 16), int(target[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(own + part * (other - own)):02X}" for own, other in pairs)
+
+
+def speedup_chart(run: Run) -> Drawing:
+    """A bar a path from 0 to its speedup, its 95 % interval as a rule, the baseline as a line, noise as a band."""
+    data = speedup_data(run)
+    order = list(data["path"])
+    height = 48 * len(order) + 80
+    y = alt.Y("path:N", sort=order, title=None, axis=alt.Axis(labelLimit=160))
+    top = max([*data["speedup"], *data["high"]]) * 1.15
+    x = alt.X("speedup:Q", title="Speedup over the slow path", scale=alt.Scale(domain=[0, max(top, 1.2)]))
+    base = alt.Chart(data)
+    bars = base.mark_bar(height=22).encode(
+        y=y, x=x, color=_path_colour(tuple(data["name"]), legend=False), tooltip=_TOOLTIP
+    )
+    intervals = base.mark_rule(strokeWidth=3, color=GUIDE_COLOUR).encode(y=y, x="low:Q", x2="high:Q")
+    labels = base.mark_text(align="left", dx=8, fontSize=13, fontWeight="bold", color=GUIDE_COLOUR).encode(
+        y=y, x="high:Q", text="label:N"
+    )
+    one = (
+        alt.Chart(pd.DataFrame({"at": [1.0]}))
+        .mark_rule(strokeDash=[4, 3], color=GUIDE_COLOUR)
+        .encode(x="at:Q")
+    )
+    return alt.layer(*_noise_band(run), bars, intervals, labels, one).properties(height=height)
+
+
+_TOOLTIP = [
+    alt.Tooltip("path:N", title="Path"),
+    alt.Tooltip("speedup:Q", title="Speedup", format=".3f"),
+    alt.Tooltip("low:Q", title="95 % from", format=".3f"),
+    alt.Tooltip("high:Q", title="to", format=".3f"),
+    alt.Tooltip("median_ms:Q", title="Median ms", format=".1f"),
+]
+
+
+def speedup_data(run: Run) -> pd.DataFrame:
+    """One row a measured path, fastest first: path, name, speedup, low, high, median_ms, label."""
+    measured = sorted((*others(run), run.baseline), key=lambda path: -(path.speedup or 1.0))
+    return pd.DataFrame([_speedup_row(path) for path in measured])
+
+
+def _speedup_row(path: PathResult) -> dict[str, object]:
+    value = path.speedup or 1.0
+    low, high = path.speedup_ci95 or (value, value)
+    return {
+        "path": chart_label(path.name),
+        "name": path.name,
+        "speedup": value,
+        "low": low,
+        "high": high,
+        "median_ms": path.median_ms,
+        "label": speedup_text(value),
+    }
+
+
+def _noise_band(run: Run) -> list[alt.Chart]:
+    if run.noise_floor.ci95 is None:
+        return []
+    low, high = run.noise_floor.ci95
+    band = alt.Chart(pd.DataFrame({"low": [low], "high": [high]}))
+    return [band.mark_rect(color=GUIDE_COLOUR, opacity=0.25).encode(x="low:Q", x2="high:Q")]
+
+
+def speedup_alt(run: Run) -> str:
+    """The takeaway of `speedup_chart`."""
+    return verdict_sentence(run)
+
+
+def operator_chart(
+    run: Run, paths: tuple[str, ...], kind: OperatorTimeKind = "self", top: int = 12
+) -> Drawing:
+    """The operators that take most time, a group of bars each, one bar a path.
+
+    Args:
+        paths: names of profiled paths.
+        kind: an operator's own time, or its time with everything that it calls.
+    """
+    data = operator_data(run, paths, kind, top)
+    order = list(dict.fromkeys(data["operator"]))
+    row_height = 8 + 13 * len(paths)
+    chart: Drawing = (
+        alt.Chart(data)
+        .mark_bar()
+        .encode(
+            y=alt.Y("operator:N", sort=order, title=None, axis=alt.Axis(labelLimit=170)),
+            yOffset=alt.YOffset("path:N", sort=[chart_label(name) for name in paths]),
+            x=alt.X("ms:Q", title=f"{kind.capitalize()} time, ms per forward"),
+            color=_path_colour(paths, legend=True),
+            tooltip=[
+                "operator:N",
+                "path:N",
+                alt.Tooltip("ms:Q", format=".2f"),
+                alt.Tooltip("calls:Q", format="g"),
+            ],
+        )
+        .properties(height=row_height * len(order) + 60)
+    )
+    return chart
+
+
+def operator_data(run: Run, paths: tuple[str, ...], kind: OperatorTimeKind, top: int) -> pd.DataFrame:
+    """Rows operator, path, ms, calls of the `top` operators, the largest first.
+
+    Times are divided by what profiling cost, so that the self times of a path add up to its measured median.
+    """
+    rows = [
+        {
+            "operator": short_name(op.name),
+            "path": chart_label(name),
+            "ms": _ms(op, kind) / scale,
+            "calls": op.calls,
+        }
+        for name in paths
+        for op, scale in _scaled_ops(run.path(name))
+    ]
+    data = pd.DataFrame(rows, columns=["operator", "path", "ms", "calls"])
+    largest = data.groupby("operator")["ms"].max().nlargest(top).index
+    kept = data[data["operator"].isin(largest)]
+    return kept.sort_values("operator", key=lambda names: names.map(list(largest).index), kind="stable")
+
+
+def _scaled_ops(path: PathResult) -> list[tuple[OperatorTime, float]]:
+    if path.profile is None or path.median_ms is None:
+        return []
+    all_self_ms = sum(op.self_ms for op in path.profile.ops)
+    scale = all_self_ms / path.median_ms or 1.0
+    return [(op, scale) for op in path.profile.ops]
+
+
+def _ms(op: OperatorTime, kind: OperatorTimeKind) -> float:
+    return op.self_ms if kind == "self" else op.total_ms
+
+
+def short_name(operator: str) -> str:
+    """An operator without the namespace that nearly all of them share."""
+    return operator.removeprefix("aten::")
+
+
+def operator_alt(run: Run, paths: tuple[str, ...], kind: OperatorTimeKind) -> str:
+    """The takeaway of `operator_chart`: where each path spends most."""
+    data = operator_data(run, paths, kind, top=100)
+    first = data.sort_values("ms", ascending=False).drop_duplicates("path")
+    spent = [f"{row.path} spends most in {row.operator}, {row.ms:.1f} ms" for row in first.itertuples()]
+    return f"{kind.capitalize()} time per operator: {'; '.join(spent)}."
+
+
+def samples_chart(run: Run) -> Drawing:
+    """Every round's time of every path, in the order they were measured."""
+    data = pd.DataFrame(
+        [
+            {"round": number, "ms": ms, "path": chart_label(path.name)}
+            for path in run.paths
+            for number, ms in enumerate(path.samples_ms, start=1)
+        ],
+        columns=["round", "ms", "path"],
+    )
+    names = tuple(path.name for path in run.paths if path.samples_ms)
+    chart: Drawing = (
+        alt.Chart(data)
+        .mark_line(point=True, strokeWidth=1)
+        .encode(
+            x=alt.X("round:Q", title="Round", axis=alt.Axis(tickMinStep=1)),
+            y=alt.Y("ms:Q", title="ms per forward", scale=alt.Scale(zero=True)),
+            color=_path_colour(names, legend=True),
+            tooltip=["path:N", "round:Q", alt.Tooltip("ms:Q", format=".2f")],
+        )
+        .properties(height=260)
+    )
+    return chart
+
+
+def samples_alt(run: Run) -> str:
+    """The takeaway of `samples_chart`: how much each path's rounds scatter."""
+    spans = [
+        f"{path_noun(path.name)} {min(path.samples_ms):.1f} to {max(path.samples_ms):.1f} ms"
+        for path in run.paths
+        if path.samples_ms
+    ]
+    return f"Time of each of {run.rounds} rounds: {', '.join(spans)}."
+
+
+def padding_map(batch: Batch) -> Drawing:
+    """A row a text, as long as the padded batch: its real tokens, then its padding.
+
+    Args:
+        batch: tokenized, so with lengths.
+    """
+    data = padding_data(batch)
+    rows = len(batch.lengths)
+    chart: Drawing = (
+        alt.Chart(data)
+        .mark_bar()
+        .encode(
+            y=alt.Y("text:O", title=None, axis=alt.Axis(labels=rows <= 40, ticks=False)),
+            x=alt.X("tokens:Q", title="Tokens", stack="zero"),
+            color=alt.Color(
+                "kind:N",
+                title=None,
+                scale=alt.Scale(domain=["real", "padding"], range=[REAL_COLOUR, PADDING_COLOUR]),
+                legend=alt.Legend(orient="top"),
+            ),
+            order=alt.Order("rank:Q"),
+            tooltip=["text:O", "kind:N", "tokens:Q", alt.Tooltip("beginning:N", title="begins")],
+        )
+        .properties(height=min(ROW_HEIGHT * rows, MOST_ROWS_HEIGHT) + 130)
+    )
+    return chart
+
+
+def padding_data(batch: Batch) -> pd.DataFrame:
+    """Two rows a text: text (from 1), kind (real or padding), tokens, rank, beginning."""
+    longest = max(batch.lengths)
+    rows = [
+        {"text": number, "kind": kind, "tokens": tokens, "rank": rank, "beginning": text[:40]}
+        for number, (text, length) in enumerate(zip(batch.texts, batch.lengths, strict=True), start=1)
+        for rank, (kind, tokens) in enumerate((("real", length), ("padding", longest - length)))
+    ]
+    return pd.DataFrame(rows)
+
+
+def padding_alt(batch: Batch) -> str:
+    """The takeaway of `padding_map`."""
+    return (
+        f"{len(batch.lengths)} texts padded to {max(batch.lengths)} tokens: {batch.real_tokens} real tokens, "
+        f"{batch.padding_ratio or 0:.0%} padding."
+    )
+
+
+def closing_in_rows(history: Sequence[Mapping[str, Interval]]) -> list[dict[str, Any]]:
+    """Intervals round by round while a run goes on: round (counted from the first shown), path, low, high, middle."""
+    return [
+        {
+            "round": i,
+            "path": chart_label(name),
+            "low": low,
+            "high": high,
+            "middle": sqrt(low * high),
+        }
+        for i, speedups in enumerate(history, 1)
+        for name, (low, high) in speedups.items()
+    ]
+
+
+def closing_in_spec(history: Sequence[Mapping[str, Interval]]) -> dict[str, Any]:
+    """A sparkline of each path's speedup so far, with the interval closing in around it, as a Vega-Lite spec.
+
+    Drawn anew in every poll, so only its rows are: making a chart of this kind takes Altair about 15 ms.
+    """
+    names = tuple(history[-1]) if history else ()
+    return {**_closing_in_frame(names), "datasets": {_ROUNDS: closing_in_rows(history)}}
+
+
+def closing_in_words(speedups: Mapping[str, Interval]) -> str:
+    """The intervals as they are now, in words."""
+    return " · ".join(
+        f"{chart_label(name)} {interval_words(interval)}" for name, interval in speedups.items()
+    )
+
+
+@cache
+def _closing_in_frame(names: tuple[str, ...]) -> dict[str, Any]:
+    base = alt.Chart(alt.NamedData(_ROUNDS))
+    x = alt.X("round:Q", title=None, axis=None)
+    colour = _path_colour(names, legend=True)
+    band = base.mark_area(opacity=0.25).encode(
+        x=x,
+        y=alt.Y("low:Q", title="Speedup so far", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
+        y2="high:Q",
+        color=colour,
+    )
+    line = base.mark_line(strokeWidth=2).encode(x=x, y="middle:Q", color=colour)
+    one = base.mark_rule(strokeDash=[4, 3], color=GUIDE_COLOUR).encode(y=alt.datum(1))
+    frame: dict[str, Any] = alt.layer(band, line, one).properties(height=LIVE_HEIGHT).to_dict()
+    return frame
+
+
+def _path_colour(names: tuple[str, ...], *, legend: bool) -> Any:
+    return alt.Color(
+        "path:N",
+        title=None,
+        scale=alt.Scale(
+            domain=[chart_label(name) for name in names],
+            range=[path_colour(name) for name in names],
+        ),
+        legend=alt.Legend(orient="top", columns=1, labelLimit=260) if legend else None,
+    )

@@ -1,0 +1,135 @@
+"""A run's path as a Python script: the few lines that run the model this way outside the app.
+
+Whatever comes from a run, which may be a file of somebody else's, goes into the script as a literal or a comment.
+"""
+
+from engine.analysis.recommend import recommend
+from engine.errors import Refusal
+from engine.present.words.runs import path_title, speedup_text
+from engine.records import Run
+
+MOST_TEXTS = 8
+FORWARDS = 10
+
+_SCRIPT = """\
+# {title}
+# Save it in the folder of Fastpath Lab, where `engine` lies, and run it there.
+import time
+
+import torch
+
+from engine.catalog.models import find_model
+from engine.models.inputs import tokenize
+from engine.models.loading import load_model
+{imports}from engine.records import Batch
+from engine.settings import load_settings
+
+{texts_comment}TEXTS = (
+{texts}
+)
+
+torch.set_num_threads({threads})
+settings = load_settings()
+loaded = load_model(
+    find_model({model!r}), {dtype!r}, {device!r}, settings, lambda event: None, time.perf_counter
+)
+batch = tokenize(Batch(name="texts", texts=TEXTS), loaded.tokenizer, loaded.card.shape, settings)
+tokens = batch.tokens.to({device!r})
+
+{body}
+
+with {switches}:
+    logits = forward(tokens)  # the first call pays what is paid once
+    start = time.perf_counter()
+    for _ in range({forwards}):
+        logits = forward(tokens)
+{synchronize}    forward_ms = (time.perf_counter() - start) / {forwards} * 1000
+print(f"{{tuple(logits.shape)}}, {{forward_ms:.2f}} ms per forward")
+"""
+
+_SWITCHED = """\
+forward = loaded.model.eval()
+torch.backends.mha.set_fastpath_enabled({fastpath})"""
+_SPARSITY = """
+# What forward() reads; enable_nested_tensor, which the tutorial sets, is looked at in __init__ only.
+forward.encoder.transformer.layers.use_nested_tensor = {sparsity}"""
+_SLOW = _SWITCHED.format(fastpath=False)
+_FAST = _SWITCHED.format(fastpath=True)
+_BUCKETED = f'''\
+{_SLOW.replace("forward =", "model =")}
+
+
+def forward(tokens: torch.Tensor) -> torch.Tensor:
+    """One slow forward for each group of texts of like length."""
+    lengths = tokens.ne(batch.padding_id).sum(1).tolist()
+    parts, order = [], []
+    for group in buckets(lengths):
+        parts.append(model(tokens[list(group), : lengths[group[0]]]))
+        order += group
+    return torch.cat(parts)[torch.tensor(order, device=tokens.device).argsort()]
+'''
+_BODIES = {
+    "slow": _SLOW,
+    "fast-nested": _FAST + _SPARSITY.format(sparsity=True),
+    "fast-mha": _FAST + _SPARSITY.format(sparsity=False),
+    "bucketed": _BUCKETED,
+}
+"""Paths that run on the model itself; in a precision of their own, on a model loaded in it."""
+_PREPARED = """\
+prepared = EXECUTION_PATHS[{name!r}].prepare(loaded.model)
+forward = prepared.forward"""
+
+
+def recommended_path(run: Run) -> str:
+    """Name of the path to choose after a run: the pick with the same answer, or else the baseline."""
+    found = recommend(run)
+    return found.exact.name if found and found.exact else run.experiment.baseline
+
+
+def script_of(run: Run, name: str) -> str:
+    """A complete script that runs the run's model and some of its texts on one path, and prints shape and time.
+
+    Raises:
+        Refusal: the run has no such path.
+    """
+    if name not in {path.name for path in run.paths}:
+        known = ", ".join(path.name for path in run.paths)
+        raise Refusal(f"This run has no path {name!r}; it has {known}.")
+    experiment, texts = run.experiment, run.experiment.batch.texts
+    base, _, precision = name.partition("@")
+    imports, body = _way(base, name, precision)
+    own = "EXECUTION_PATHS" in imports
+    few = f"# The first {MOST_TEXTS} of {len(texts)} texts.\n" if len(texts) > MOST_TEXTS else ""
+    return _SCRIPT.format(
+        title=_title(run, name),
+        imports=imports,
+        texts_comment=few,
+        texts="\n".join(f"    {text!r}," for text in texts[:MOST_TEXTS]),
+        threads=run.environment.threads,
+        model=experiment.model,
+        dtype=precision if base in _BODIES and precision else experiment.dtype,
+        device=experiment.device,
+        body=body.rstrip("\n") + ("\n" if base == "bucketed" else ""),
+        switches="prepared.switches()" if own else "torch.no_grad()",
+        forwards=FORWARDS,
+        synchronize="    torch.cuda.synchronize()\n" if experiment.device != "cpu" else "",
+    )
+
+
+def _way(base: str, name: str, precision: str) -> tuple[str, str]:
+    """Imports and lines that make `forward` of a path."""
+    if base == "packed":
+        dtype = f", {precision!r}" if precision else ""
+        return "from engine.paths import pack\n", f"forward = pack(loaded.model{dtype})"
+    if base == "bucketed":
+        return "from engine.paths.bucketed import buckets\n", _BUCKETED
+    if base in _BODIES:
+        return "", _BODIES[base]
+    return "from engine.paths import EXECUTION_PATHS\n", _PREPARED.format(name=name)
+
+
+def _title(run: Run, name: str) -> str:
+    path = run.path(name)
+    seen = f", {speedup_text(path.speedup)} of the slow path's speed there" if path.speedup else ""
+    words = f"{path_title(name)}, as run {run.id} measured it{seen}: {run.title}"
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in words).split())

@@ -1,0 +1,1 @@
+"""Records printed as tables in a terminal."""

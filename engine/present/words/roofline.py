@@ -1,0 +1,58 @@
+"""How close the paths come to what the machine can do at best, in sentences; free of drawing libraries."""
+
+from engine.analysis.roofline import Reach, reaches, useful_flops
+from engine.present.words.runs import path_noun
+from engine.records import Run
+
+
+def peaks_words(run: Run) -> str:
+    """The machine's own peaks in a sentence; empty where they were not measured."""
+    if run.roofline is None:
+        return ""
+    peaks = ", ".join(f"{value:,.0f} in {name}" for name, value in run.roofline.matmul_gflops.items())
+    busy = "" if run.environment.quiet else " The machine was busy, so its true peaks lie higher."
+    return (
+        f"This machine's own peaks, measured on {run.environment.threads} threads: {peaks} GFLOP/s in large linear "
+        f"layers, {run.roofline.memory_gb_s:.0f} GB/s of memory.{busy}"
+    )
+
+
+def roofline_words(run: Run) -> str:
+    """The takeaway of `roofline_chart`: what the best path and the baseline reach."""
+    found = {what.name: what for what in reaches(run) if what.share is not None}
+    if not found:
+        return ""
+    best = max(found.values(), key=lambda what: what.share or 0)
+    sentence = f"in useful work {_reached(best)} of this machine's peak"
+    baseline = found.get(run.experiment.baseline)
+    if baseline is not None and baseline is not best:
+        sentence += f", {_reached(baseline)}"
+    return f"{sentence[0].upper()}{sentence[1:]}."
+
+
+def _reached(what: Reach) -> str:
+    gflops = f"{what.gflops:,.0f}" if what.gflops >= 10 else f"{what.gflops:.1f}"
+    return f"{path_noun(what.name)} reaches {what.share or 0:.0%} ({gflops} GFLOP/s)"
+
+
+def useful_words(run: Run) -> str:
+    """What counts as useful work here, and what is left out of the picture."""
+    if run.model_card is None:
+        return ""
+    gflop = useful_flops(run.model_card.shape, run.experiment.batch.lengths) / 1e9
+    left = [path_noun(what.name) for what in reaches(run) if what.share is None]
+    without = f" {' and '.join(left)} computes in a precision without a peak." if left else ""
+    return (
+        f"Useful work is the {gflop:,.2g} GFLOP that the real tokens need, the same for every path: padding that is "
+        f"computed counts as waste, and a path that leaves work out is credited with it all the same.{without}"
+    )
+
+
+def memory_words(run: Run) -> str:
+    """What the ticks of `roofline_chart` are; empty where memory ends no path before its units do."""
+    if all((what.memory_bound or 1) >= 1 for what in reaches(run)):
+        return ""
+    return (
+        "A tick is where memory ends a path: what is left of the peak where every weight is fetched from memory once "
+        "a forward. Caches may take a small model beyond it."
+    )

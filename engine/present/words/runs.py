@@ -1,0 +1,334 @@
+"""A run in sentences: what is faster, what the profile proves, and what could not be measured. Pure functions."""
+
+from engine.analysis.break_even import break_even_batches, once_ms
+from engine.analysis.recommend import Pick, Recommendation, keeps_the_answer, recommend
+from engine.analysis.stats import paired_ratios, percentile, speedup
+from engine.analysis.waterfall import MANY_PAGE_FAULTS
+from engine.catalog.paths import PATHS
+from engine.records import Interval, PathResult, Run
+
+FUSED_LAYER = "aten::_transformer_encoder_layer_fwd"
+NESTED_CONVERSION = "aten::_nested_tensor_from_mask"
+SDPA = "aten::scaled_dot_product_attention"
+PACKED_LINEAR, PACKED_ATTENTION = "mkldnn::_linear_pointwise", "packed::attention"
+PACKED_ENCODER = "packed::encoder"
+PEERS = ("compile", "hf-sdpa", "onnxruntime", "openvino")
+"""Paths by other libraries and compilers: of their insides torch's profiler sees what they claim, and no more."""
+MOST_CLAUSES = 5
+"""Paths that a verdict tells of one by one."""
+
+_NOUNS = {
+    "slow": "the slow path",
+    "slow-grad": "the slow path with gradients on",
+    "slow-train": "the slow path in train mode",
+    "fast-mha": "native MHA alone",
+    "fast-nested": "native MHA + sparsity",
+    "tutorial-mha": "the tutorial's 'MHA only'",
+    "bucketed": "batching by length",
+    "packed": "packed execution",
+    "compile": "torch.compile",
+    "hf-sdpa": "Hugging Face's own model",
+    "onnxruntime": "ONNX Runtime",
+    "openvino": "OpenVINO",
+}
+
+
+def path_noun(name: str) -> str:
+    """A path's name inside a sentence."""
+    base, _, precision = name.partition("@")
+    noun = _NOUNS.get(base) or path_title(base)
+    return f"{noun} in {precision}" if precision else noun
+
+
+def path_title(name: str) -> str:
+    """A path's name as a label."""
+    return PATHS[name].title if name in PATHS else name
+
+
+def speedup_text(value: float) -> str:
+    """A speedup with the digits that matter: 2.1x, 0.85x, 1.02x."""
+    return f"{value:.1f}x" if value >= 1.995 else f"{value:.2f}x"
+
+
+def interval_words(interval: Interval | None) -> str:
+    """A 95 % interval of a speedup: 2.0x to 2.2x; empty where there is none."""
+    return f"{speedup_text(interval[0])} to {speedup_text(interval[1])}" if interval else ""
+
+
+def others(run: Run) -> tuple[PathResult, ...]:
+    """The measured paths but the baseline, fastest first."""
+    measured = [p for p in run.paths if p.name != run.experiment.baseline and p.speedup is not None]
+    return tuple(sorted(measured, key=lambda path: -(path.speedup or 0)))
+
+
+def verdict_sentence(run: Run) -> str:
+    """The answer of a run in one or two sentences, the fastest path first."""
+    measured = others(run)
+    baseline = path_noun(run.experiment.baseline)
+    told, left = measured[:MOST_CLAUSES], len(measured[MOST_CLAUSES:])
+    clauses = [_clause(path, baseline, first=number == 0) for number, path in enumerate(told)]
+    clauses += [f"{left} more did no better"] if left else []
+    lost = [f"{path_noun(path.name)} gave no result" for path in run.paths if path.status != "ok"]
+    if not clauses and not lost:
+        return f"Only {baseline} was measured: add a path to compare it with."
+    fetching = [path_noun(path.name) for path in measured if page_fault_sentence(path)]
+    memory = (
+        [f"{' and '.join(fetching)} fetched memory anew in every forward, which costs time"]
+        if fetching
+        else []
+    )
+    sentences = ["; ".join(part) for part in (clauses, lost, memory) if part]
+    return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
+
+
+def _clause(path: PathResult, baseline: str, *, first: bool) -> str:
+    noun, value = path_noun(path.name), speedup_text(path.speedup or 0)
+    against = f" than {baseline} here" if first else ""
+    interval = f" (95 % interval {interval_words(path.speedup_ci95)})" if path.speedup_ci95 and first else ""
+    match path.verdict:
+        case "faster":
+            return f"{noun} is {value} faster{against}{interval}"
+        case "slower":
+            return f"{noun} is slower{against}: {value}{interval}"
+        case "same":
+            return f"{noun} is as fast as {baseline}{interval or f' ({value})'}"
+        case _:
+            told = path.verdict_reason and (first or path.speedup_ci95 is None)
+            why = f": {path.verdict_reason}" if told else f" ({value})"
+            return f"{noun} cannot be told from {baseline}{why}"
+
+
+def speedup_between(run: Run, slow: str, fast: str) -> float | None:
+    """Median paired speedup of one measured path over another; None where one gave no samples."""
+    before, after = run.path(slow).samples_ms, run.path(fast).samples_ms
+    return speedup(paired_ratios(before, after)) if before and after else None
+
+
+def unfairness_sentence(run: Run, unfair: str, fast: str) -> str:
+    """How much of a speedup over an unfair slow path is left over the fair one, which is the run's baseline."""
+    seeming = speedup_between(run, unfair, fast)
+    fair = speedup_between(run, run.experiment.baseline, fast)
+    if seeming is None or fair is None:
+        return ""
+    return (
+        f"Against {path_noun(unfair)}, as the tutorial compares, {path_noun(fast)} looks {speedup_text(seeming)} "
+        f"faster; against {path_noun(run.experiment.baseline)} in eval mode and without gradients it is "
+        f"{speedup_text(fair)}."
+    )
+
+
+def verdict_label(path: PathResult) -> str:
+    """The verdict of one path in a word or two, for badges and tables."""
+    if path.status != "ok":
+        return path.status
+    return path.verdict or "baseline"
+
+
+def evidence_sentence(path: PathResult, layers: int | None) -> str:
+    """What the profile proves of a path's execution, held against what the path claims.
+
+    Args:
+        layers: encoder layers of the model; None where the run keeps no model card.
+    """
+    if path.evidence is None:
+        return "No profile was taken, so nothing proves how it ran."
+    seen = _seen(path, layers)
+    if path.evidence.ok:
+        return f"{seen[0].upper()}{seen[1:]}."
+    if path.evidence.ops.get(FUSED_LAYER) == 0 and path.name.startswith("fast"):
+        return f"Claims the fastpath but did not take it: {seen}."
+    return f"Claims {path.evidence.claim}, but its profile shows otherwise: {seen}."
+
+
+def _seen(path: PathResult, layers: int | None) -> str:
+    """What was counted in a path's profile, in words."""
+    assert path.evidence is not None  # noqa: S101  (the callers ask first)
+    ops, base = path.evidence.ops, path.name.partition("@")[0]
+    if base in PEERS:
+        counts = ", ".join(f"{calls:g} of {name.partition('::')[2]}" for name, calls in ops.items())
+        return path.evidence.claim if path.evidence.ok else f"{counts} a forward"
+    if base == "packed" and not ops.get(FUSED_LAYER):
+        parts = [_of_packed(ops), "no padding was computed"]
+    elif base == "bucketed" and layers and not ops.get(FUSED_LAYER):
+        parts = [
+            f"{_groups(ops.get(SDPA, 0) / layers)} of like length, padding was computed inside them only"
+        ]
+    else:
+        parts = _of_the_fastpath(ops, layers)
+    if any(name.startswith("aten::bernoulli") and calls for name, calls in ops.items()):
+        parts.append("dropout was drawn")
+    return ", ".join(parts) or "no operator of interest was seen"
+
+
+def _of_packed(ops: dict[str, float]) -> str:
+    if ops.get(PACKED_ENCODER):
+        return "all layers ran in one call of compiled kernels"
+    if ops.get(PACKED_ATTENTION):
+        return f"attention of {ops[PACKED_ATTENTION]:g} layers ran in a compiled kernel"
+    if ops.get(PACKED_LINEAR):
+        return f"{ops[PACKED_LINEAR]:g} linear layers ran on laid-out weights"
+    return "no fused layer ran"
+
+
+def _groups(count: float) -> str:
+    return "1 group" if count == 1 else f"{count:g} groups"
+
+
+def _of_the_fastpath(ops: dict[str, float], layers: int | None) -> list[str]:
+    fused, nested = ops.get(FUSED_LAYER), ops.get(NESTED_CONVERSION)
+    of_layers = f" of {layers}" if layers is not None else ""
+    parts = [] if fused is None else [f"{fused:g}{of_layers} layers ran fused"]
+    if nested is not None:
+        parts.append("padding was skipped" if nested else "padding was computed")
+    return parts
+
+
+def evidence_words(path: PathResult) -> str:
+    """The proof of a path in a few words, for a cell of a table."""
+    if path.evidence is None:
+        return "no profile"
+    claim = path.evidence.claim
+    return f"proven: {claim}" if path.evidence.ok else f"refuted: {claim}; {_seen(path, None)}"
+
+
+def agreement_words(path: PathResult) -> str:
+    """The agreement of a path in a few words, for a cell of a table."""
+    if path.agreement is None:
+        return "not compared"
+    if path.agreement.max_abs_error is None:
+        return "differs: not a number"
+    return f"{'within' if path.agreement.ok else 'differs by'} {path.agreement.max_abs_error:.1e}"
+
+
+def agreement_sentence(run: Run, path: PathResult) -> str:
+    """How far a path's outputs are from the baseline's."""
+    if path.name == run.experiment.baseline:
+        return "The other paths' outputs are compared with its outputs."
+    if path.agreement is None:
+        return "Its outputs were not compared: it draws dropout anew each time."
+    if path.agreement.max_abs_error is None:
+        return "Its outputs are not all numbers: do not use it on this batch."
+    error, allowed = f"{path.agreement.max_abs_error:.1e}", f"{path.agreement.tolerance:.0e}"
+    if path.agreement.ok and not keeps_the_answer(run, path):
+        return f"Close answer: in {path.dtype} outputs differ by at most {error}, {allowed} is allowed."
+    if path.agreement.ok:
+        return f"Same answer: outputs differ by at most {error}, {allowed} is allowed."
+    return f"Different answer: outputs differ by {error}, {allowed} is allowed; do not use it."
+
+
+def ms_words(value: float) -> str:
+    """A time with the digits that matter: 0.4 ms, 35 ms, 2.1 s."""
+    if value >= 1000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
+
+
+def break_even_sentence(run: Run, path: PathResult) -> str:
+    """When what a path costs once is paid back; empty where it is not faster, or the run does not tell."""
+    batches, once = break_even_batches(run, path), once_ms(path)
+    if batches is None or once is None:
+        return ""
+    if batches == 0:
+        return "It costs nothing once: it is ahead from the first batch."
+    return f"Preparing it and its first call cost {ms_words(once)} once, paid back after {_batches(batches)}."
+
+
+def _batches(count: int) -> str:
+    return f"{count:,} batch{'es' if count != 1 else ''} like this one"
+
+
+def preparation_sentence(path: PathResult) -> str:
+    """Precision, time to prepare and memory for weights of a path; empty where it runs on the model as it is."""
+    parts = [f"computes in {path.dtype}"] if "@" in path.name else []
+    if path.prepare_ms is not None and path.prepare_ms >= 1:
+        parts.append(f"made ready in {ms_words(path.prepare_ms)}")
+    if path.weights_mb:
+        parts.append(f"{path.weights_mb:,.0f} MB of weights beside the model's own")
+    if path.prepare_note:
+        parts.append(path.prepare_note.rstrip("."))
+    words = ", ".join(parts)
+    return f"{words[0].upper()}{words[1:]}." if words else ""
+
+
+def recommendation_sentences(run: Run) -> tuple[str, ...]:
+    """Which path to choose and why, in plain facts; empty where nothing was compared."""
+    found = recommend(run)
+    return () if found is None else tuple(filter(None, (_exact_words(run, found), _approximate_words(found))))
+
+
+def _exact_words(run: Run, found: Recommendation) -> str:
+    baseline = path_noun(run.experiment.baseline)
+    if found.exact is None and any(path.verdict == "not sure" for path in run.paths):
+        return f"Stay with {baseline} until more is known: nothing that gives the same answer is surely faster yet."
+    if found.exact is None:
+        return f"Stay with {baseline}: nothing that gives the same answer is clearly faster here."
+    pick = found.exact
+    equal = " and ".join(path_noun(name) for name in pick.as_fast)
+    simpler = f" It is as fast as {equal}, and simpler." if equal else ""
+    return (
+        f"Choose {path_noun(pick.name)} for the same answer: {speedup_text(pick.speedup)} faster than {baseline}"
+        f"{_within(pick)}, differing by at most {pick.max_abs_error:.1e}; {_price(pick)}.{simpler}"
+    )
+
+
+def _approximate_words(found: Recommendation) -> str:
+    if found.approximate is None or found.gain is None:
+        return ""
+    pick = found.approximate
+    further = f", {speedup_text(found.gain)} faster than {path_noun(found.exact.name)}" if found.exact else ""
+    return (
+        f"If an error of {pick.max_abs_error:.1g} in the hidden states is acceptable, choose {path_noun(pick.name)}: "
+        f"{speedup_text(pick.speedup)} faster{_within(pick)}{further}; {_price(pick)}."
+    )
+
+
+def _within(pick: Pick) -> str:
+    return f" ({interval_words(pick.speedup_ci95)})" if pick.speedup_ci95 else ""
+
+
+def _price(pick: Pick) -> str:
+    """What a pick costs: accuracy, what is paid once, memory."""
+    parts = [f"{pick.error_share:.0%} of the error that is tolerated"]
+    if pick.break_even_batches:
+        parts.append(f"paid back after {_batches(pick.break_even_batches)}")
+    if pick.weights_mb:
+        parts.append(f"{pick.weights_mb:,.0f} MB of weights beside the model's own")
+    return ", ".join(parts)
+
+
+def machine_sentence(run: Run) -> str:
+    """Where and with what a run was measured."""
+    env = run.environment
+    return (
+        f"{env.device_name}, {env.threads} of {env.cores} threads, torch {env.torch}, "
+        f"{run.experiment.dtype}; {run.rounds} rounds, {run.stop_reason}."
+    )
+
+
+def batch_sentence(lengths: tuple[int, ...], padding_ratio: float, truncated: tuple[int, ...]) -> str:
+    """A tokenized batch in one sentence."""
+    texts = "1 text" if len(lengths) == 1 else f"{len(lengths)} texts"
+    cut = f" {len(truncated)} cut at the longest length allowed." if truncated else ""
+    return (
+        f"{texts} of {min(lengths)} to {max(lengths)} tokens, {sum(lengths)} real tokens; "
+        f"{padding_ratio:.0%} of the padded batch is padding.{cut}"
+    )
+
+
+def page_fault_sentence(path: PathResult) -> str:
+    """What memory that is given back and fetched again does to a path, and the cure; empty where there is little."""
+    if path.page_faults is None or path.page_faults < MANY_PAGE_FAULTS:
+        return ""
+    return (
+        f"{path_title(path.name)} fetches {path.page_faults:,} pages of memory from the system in every forward, "
+        "because the allocator gives them back after the last one; glibc keeps them where MALLOC_MMAP_THRESHOLD_ and "
+        "MALLOC_TRIM_THRESHOLD_ are both set to 1073741824."
+    )
+
+
+def percentile_words(path: PathResult, q: float) -> str:
+    """A percentile of a path's latency in ms, or what it still needs."""
+    if path.calls_per_sample > 1:
+        return f"calls timed alone (these are means of {path.calls_per_sample})"
+    found = percentile(path.samples_ms, q)
+    return f"needs {found.missing} more rounds" if found.value is None else f"{found.value:.1f} ms"

@@ -1,0 +1,79 @@
+"""What every page shows of the machine: whether it is free, where one's own work stands, and when it ends."""
+
+import streamlit as st
+
+from engine.desk.desk import the_desk
+from engine.desk.tickets import DeskView, TicketView
+from engine.present.words.ages import duration_words
+from pages.kit import nav
+from pages.kit.state import DOCTOR_SLOT, RUN_SLOT, TOLD_SLOTS, live, newly_ended, the_lab, view_of
+
+POLL_S = 3.0
+_SHOWN_ON = {
+    RUN_SLOT: ("benchmark", "Your measurement"),
+    DOCTOR_SLOT: ("doctor", "Your examination"),
+}
+_ICONS = {"done": ":material/check_circle:", "cancelled": ":material/stop_circle:"}
+
+
+def machine_status() -> None:
+    """The status line in the sidebar; it polls only while somebody measures or one's own work lives."""
+    desk, lab = the_desk(), the_lab()
+    desk.seen(lab.visitor)
+    now = desk.view(lab.visitor)
+    own = any(live(slot) for slot in TOLD_SLOTS)
+
+    @st.fragment(run_every=POLL_S if now.measuring or now.waiting or own else None)
+    def draw() -> None:
+        desk.seen(lab.visitor)
+        view = desk.view(lab.visitor)
+        st.caption(f":material/memory: {status_words(view, measuring_own=_runs_own())}")
+        if own and not any(live(slot) for slot in TOLD_SLOTS):
+            # The frame tells of the end, and only the whole page draws the frame.
+            st.rerun()
+
+    draw()
+
+
+def _runs_own() -> bool:
+    views = (view_of(slot) for slot in TOLD_SLOTS)
+    return any(view is not None and view.state == "running" for view in views)
+
+
+def status_words(view: DeskView, *, measuring_own: bool) -> str:
+    """Free, busy, or where one's own work stands."""
+    if measuring_own:
+        return "Measuring yours"
+    wait = f", about {duration_words(view.wait_s)}" if view.wait_s else ""
+    if view.place:
+        return f"Your place in the queue: {view.place}{wait}"
+    if len(view.machines) > 1:
+        return f"{len(view.free)} of {len(view.machines)} machines free"
+    if not view.machines:
+        return "No machine that measures is there"
+    if view.measuring or view.waiting:
+        waiting = f", {view.waiting} waiting" if view.waiting else ""
+        return f"Machine measuring{waiting}"
+    return "Machine free"
+
+
+def tell_endings(page_name: str) -> None:
+    """A toast for one's own work that ended while another page is open; on its own page its result is enough."""
+    for slot, view in newly_ended():
+        shown_on, what = _SHOWN_ON[slot]
+        if page_name != shown_on:
+            st.toast(
+                ending_words(what, view), icon=_ICONS.get(view.state, ":material/error:"), duration="long"
+            )
+
+
+def ending_words(what: str, view: TicketView) -> str:
+    """How one's own work ended, and where to look."""
+    if view.state == "done":
+        return f"{what} is done: {view.title}." if view.title else f"{what} is done."
+    return f"{what} ended: {view.message}"
+
+
+def page_name(url_path: str) -> str:
+    """The name of a page's file, which is its address; the first page's is empty."""
+    return url_path or nav.OVERVIEW.removeprefix("pages/").removesuffix(".py")

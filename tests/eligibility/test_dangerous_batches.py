@@ -1,0 +1,151 @@
+"""No path that is reported ok gives another answer than the slow path, whatever lies where in the batch.
+
+Two thousand generated batches: lengths, padding on the right, on the left, inside, rows of nothing else; three
+precisions. What would be wrong must be known before it runs.
+"""
+
+import time
+from functools import cache
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from engine.errors import Refusal
+from engine.measure.agreement import RELATIVE_TOLERANCE
+from engine.measure.experiment import Bench, Instruments, checked
+from engine.models.encoder import RobertaModel, draw_weights, empty_model
+from engine.models.inputs import TokenBatch
+from engine.models.loading import LoadedModel
+from engine.models.tokenizers import Tokenizer
+from engine.paths import EXECUTION_PATHS
+from engine.records import Batch, DType, EncoderShape, Experiment, ModelCard
+
+PAD, LONGEST = 1, 12
+PATHS = ("slow", "fast-mha", "fast-nested", "tutorial-mha", "slow-grad", "bucketed", "packed")
+SHAPE = EncoderShape(
+    vocab_size=50,
+    embedding_dim=32,
+    ffn_dimension=64,
+    num_attention_heads=4,
+    num_encoder_layers=2,
+    padding_idx=PAD,
+    max_seq_len=LONGEST + PAD + 1,
+    layer_norm_eps=1e-5,
+)
+
+
+@cache
+def loaded(dtype: DType) -> LoadedModel:
+    model = empty_model(SHAPE, dtype)
+    draw_weights(model, 0)
+    with torch.no_grad():
+        # Larger than RoBERTa's own draw, so that a token in the wrong place shows.
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(10)
+    card = ModelCard(
+        name="tiny", title="Tiny", source="drawn", checksum="0", real_weights=False, tokenizer="stand-in",
+        shape=SHAPE, parameters=SHAPE.parameters, memory_mb=1.0, dtype=dtype, device="cpu", load_ms=1.0,
+    )  # fmt: skip
+    return LoadedModel(model, Tokenizer("none", 0, 2, PAD, lambda texts: [[] for _ in texts]), card)
+
+
+@st.composite
+def rows(draw: st.DrawFn, length: int) -> list[int]:
+    """One row of ids: right-padded as tokenizers give it, left-padded, with holes, or nothing but padding."""
+    real = draw(st.integers(1, length))
+    words = draw(st.lists(st.integers(3, SHAPE.vocab_size - 1), min_size=real, max_size=real))
+    padding = [PAD] * (length - real)
+    kind = draw(st.sampled_from(("right", "right", "right", "left", "holes", "empty")))
+    if kind == "left":
+        return padding + words
+    if kind == "holes":
+        return list(draw(st.permutations(words + padding)))
+    return [PAD] * length if kind == "empty" else words + padding
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Tensor:
+    """(texts, length) int64 with at least one real token."""
+    length = draw(st.integers(1, LONGEST))
+    drawn = torch.tensor(draw(st.lists(rows(length), min_size=1, max_size=4)))
+    assume(bool((drawn != PAD).any()))
+    return drawn
+
+
+def bench(tokens: Tensor, dtype: DType) -> Bench:
+    lengths = tuple(int(real) for real in (tokens != PAD).sum(1))
+    record = Batch(name="drawn", texts=tuple("x" for _ in lengths), lengths=lengths)
+    experiment = Experiment(model="tiny", batch=record, dtype=dtype, paths=PATHS)
+    instruments = Instruments(lambda _event: None, time.perf_counter)
+    return Bench(experiment, loaded(dtype), TokenBatch(tokens, record, PAD), instruments)
+
+
+def states(model: RobertaModel, name: str, tokens: Tensor) -> Tensor:
+    """Hidden states of the real tokens, by this path, asked of the model itself."""
+    prepared = EXECUTION_PATHS[name].prepare(model)
+    with prepared.switches():
+        return prepared.hidden(tokens).detach()[tokens != PAD].float()
+
+
+def difference(found: Tensor, reference: Tensor) -> float:
+    """Largest difference; 0 where there is no real token, and never equal to anything where one is NaN."""
+    return float((found - reference).abs().max()) if reference.numel() else 0.0
+
+
+def largest(reference: Tensor) -> float:
+    """Largest hidden state, at least 1."""
+    return max(1.0, float(reference.abs().max())) if reference.numel() else 1.0
+
+
+def is_plain(tokens: Tensor) -> bool:
+    """Whether a tokenizer could have made it: something in every row, and padding behind it only."""
+    real = tokens != PAD
+    return bool(real[:, 0].all()) and bool((real[:, 1:] <= real[:, :-1]).all())
+
+
+@settings(max_examples=2000, deadline=None, derandomize=True)
+@given(batches(), st.sampled_from(("fp32", "bf16", "fp16")))
+def test_what_is_offered_is_right(tokens: Tensor, dtype: DType) -> None:
+    """Offered paths agree with the slow path; what would not is refused before it runs; harmless batches run all."""
+    model = loaded(dtype).model
+    reference = states(model, "slow", tokens)
+    for candidate in checked(bench(tokens, dtype)):
+        result = candidate.result
+        if result.status == "ok":
+            found = states(model, result.name, tokens)
+            assert difference(found, reference) <= RELATIVE_TOLERANCE[dtype] * largest(reference)
+        else:
+            assert result.status == "unavailable", result.reason
+            assert not is_plain(tokens), result.reason
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ([PAD, 7, 8, 9], "padded on the left"),
+        ([7, PAD, 8, 9], "with padding between real tokens"),
+    ],
+)
+def test_the_sparse_path_is_refused_with_its_reason(row: list[int], reason: str) -> None:
+    """The nested tensor would keep the wrong tokens; fused layers without sparsity are right and stay."""
+    results = {c.result.name: c.result for c in checked(bench(torch.tensor([row, [7, 8, 9, 10]]), "fp32"))}
+    assert results["fast-nested"].status == "unavailable"
+    assert reason in results["fast-nested"].reason
+    assert results["fast-mha"].status == "ok"
+
+
+def test_a_text_beyond_the_positions_is_refused_before_the_model_raises() -> None:
+    """The message names the tokens and the positions, not an index of torch's."""
+    tokens = torch.full((1, LONGEST + 1), 7)
+    with pytest.raises(Refusal, match="a text of 13 tokens, and positions for 12"):
+        checked(bench(tokens, "fp32"))
+
+
+def test_a_batch_of_nothing_but_padding_is_refused() -> None:
+    """There would be nothing to compare, and the nested path would raise."""
+    with pytest.raises(Refusal, match="nothing but padding"):
+        checked(bench(torch.full((2, 3), PAD), "fp32"))

@@ -1,0 +1,80 @@
+"""The doctor's charts hold the diagnosis's numbers, and mark wrong answers by more than a colour."""
+
+import json
+from typing import Any
+
+import pytest
+
+from engine.diagnosis import Diagnosis
+from engine.present.charts import doctor as charts
+from engine.present.charts.runs import Drawing
+from tests.samples import a_broken_diagnosis, a_diagnosis, a_silently_wrong_diagnosis, some_sparsity
+
+
+def rows_of(chart: Drawing) -> list[dict[str, Any]]:
+    spec = json.loads(chart.to_json())
+    return [row for rows in spec["datasets"].values() for row in rows]
+
+
+def test_every_timed_state_has_a_bar_with_its_interval_in_the_order_it_was_tried() -> None:
+    diagnosis = a_broken_diagnosis()
+    bars = [row for row in rows_of(charts.states_chart(diagnosis)) if "state" in row]
+    assert [bar["state"] for bar in bars] == [state.title for state in diagnosis.states]
+    for bar, state in zip(bars, diagnosis.states, strict=True):
+        assert state.timing is not None
+        assert state.timing.speedup_ci95 is not None
+        assert (bar["low"], bar["speedup"], bar["high"]) == pytest.approx(
+            (state.timing.speedup_ci95[0], state.timing.speedup, state.timing.speedup_ci95[1])
+        )
+
+
+def test_the_baseline_has_a_line_and_the_noise_a_band() -> None:
+    rows = rows_of(charts.states_chart(a_diagnosis()))
+    assert {"at": 1.0} in rows
+    assert {"low": 0.99, "high": 1.01} in rows
+
+
+def test_a_state_with_wrong_answers_is_marked_by_word_and_colour() -> None:
+    data = charts.states_data(a_silently_wrong_diagnosis())
+    assert list(data["kind"]) == ["slow path", "wrong answers"]
+    assert data["label"].iloc[1].endswith("wrong")
+    assert "wrong" not in data["label"].iloc[0]
+
+
+def test_a_state_without_a_time_or_an_interval_leaves_the_chart_whole() -> None:
+    diagnosis = a_broken_diagnosis()
+    slow, now, first, second = diagnosis.states
+    assert first.timing is not None
+    few = first.model_copy(update={"timing": first.timing.model_copy(update={"speedup_ci95": None})})
+    partial: Diagnosis = diagnosis.model_copy(
+        update={"states": (slow, now.model_copy(update={"timing": None}), few, second)}
+    )
+    data = charts.states_data(partial).set_index("state")
+    assert list(data.index) == ["Slow path", "eval mode", "no gradients"]
+    assert data.loc["eval mode", "low"] == data.loc["eval mode", "high"] == 1.38
+    charts.states_chart(partial).to_dict()
+
+
+def test_the_crossover_and_this_batch_are_marked_on_the_sweep() -> None:
+    crossover = some_sparsity().crossover
+    assert crossover is not None
+    rows = rows_of(charts.crossover_chart(crossover, 0.65))
+    swept = [(row["padding"], row["speedup"]) for row in rows if "speedup" in row]
+    assert swept == list(zip(crossover.padding_ratios, crossover.speedups, strict=True))
+    assert {row["words"] for row in rows if "words" in row} == {"this batch 65%", "pays from 24%"}
+    assert {"at": 1.0} in rows
+
+
+def test_a_sweep_that_never_pays_marks_no_crossover() -> None:
+    crossover = some_sparsity().crossover
+    assert crossover is not None
+    never = crossover.model_copy(update={"crossover": None})
+    rows = rows_of(charts.crossover_chart(never, 0.1))
+    assert [row["words"] for row in rows if "words" in row] == ["this batch 10%"]
+
+
+def test_charts_say_their_takeaway_in_words() -> None:
+    crossover = some_sparsity().crossover
+    assert crossover is not None
+    assert "no gradients" in charts.states_alt(a_broken_diagnosis())
+    assert "24% padding" in charts.crossover_alt(crossover, 0.65)

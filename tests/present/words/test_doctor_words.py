@@ -1,0 +1,257 @@
+"""The doctor's words say what was proved, never praise a wrong answer, and offer every cure but those that harm."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from engine.diagnosis import AS_IT_IS, SLOW, Counts, Danger, Diagnosis, Effect, Prediction, Proof
+from engine.present.words import doctor as words
+from engine.records import Agreement
+from tests.samples import (
+    a_broken_diagnosis,
+    a_diagnosis,
+    a_silently_wrong_diagnosis,
+    checked_by_every_part,
+    some_sparsity,
+)
+
+
+def with_state(diagnosis: Diagnosis, name: str, **changes: object) -> Diagnosis:
+    states = tuple(
+        state.model_copy(update=changes) if state.name == name else state for state in diagnosis.states
+    )
+    return diagnosis.model_copy(update={"states": states})
+
+
+@pytest.mark.parametrize(
+    ("diagnosis", "headline", "tone"),
+    [
+        (a_diagnosis(), "The fastpath is taken", "good"),
+        (a_broken_diagnosis(), "The fastpath is not taken", "bad"),
+        (a_silently_wrong_diagnosis(), "The fastpath is taken and its answer is wrong", "bad"),
+        (
+            a_diagnosis().model_copy(update={"verdict": "partly taken"}),
+            "The fastpath is partly taken",
+            "middling",
+        ),
+    ],
+)
+def test_the_headline_is_never_better_than_the_answers(
+    diagnosis: Diagnosis, headline: str, tone: str
+) -> None:
+    assert (words.headline(diagnosis), words.tone(diagnosis)) == (headline, tone)
+
+
+def test_a_forward_that_raises_is_the_headline() -> None:
+    nothing = Counts(fused_layers=0, nested_conversions=0, native_attentions=0)
+    raised = with_state(
+        a_diagnosis(),
+        AS_IT_IS,
+        prediction=Prediction(counts=None, error="nested tensors meet a layer that cannot take them"),
+        proof=Proof(counts=nothing, error="RuntimeError: no"),
+        agreement=None,
+    )
+    assert (words.headline(raised), words.tone(raised)) == ("The forward ends with an error", "bad")
+    assert all(status.agree for status in words.part_statuses(raised))
+    native, sparsity = words.part_statuses(raised)
+    assert (native.tone, sparsity.tone) == ("bad", "bad")
+    assert native.proved == "0 of 6 layers fused, before the error"
+    assert words.prediction_sentence(native) == "Predicted an error, and so it came."
+    went_well = with_state(raised, AS_IT_IS, proof=a_diagnosis().state(AS_IT_IS).proof)
+    assert (
+        words.prediction_sentence(words.part_statuses(went_well)[0]) == "Predicted an error, and none came."
+    )
+    assert words.answer_words(words.as_it_is(raised)) == "none: RuntimeError: no"
+    assert words.verdict_cell(raised, words.as_it_is(raised)) == "raises, not recommended"
+
+
+def test_a_danger_spoils_a_fastpath_that_is_taken() -> None:
+    danger = Danger(key="k", effect="ignored", module="encoder", has="h", why="w", cure="")
+    assert words.tone(a_diagnosis().model_copy(update={"dangers": (danger,)})) == "middling"
+
+
+def test_prediction_and_proof_stand_side_by_side_and_a_disagreement_is_told() -> None:
+    agreed, sparsity = words.part_statuses(a_diagnosis())
+    assert agreed.proved == "6 of 6 layers fused"
+    assert words.prediction_sentence(agreed) == "Predicted 6 of 6 layers fused, and the profile proves it."
+    assert sparsity.proved == "1 nested conversion: padding left out"
+    fewer = Counts(fused_layers=5, nested_conversions=0, native_attentions=1)
+    differing = with_state(a_diagnosis(), AS_IT_IS, proof=Proof(counts=fewer))
+    native, sparsity = words.part_statuses(differing)
+    assert (native.tone, native.agree, sparsity.tone, sparsity.agree) == ("middling", False, "bad", False)
+    assert "proves 5 of 6 layers fused, 1 native attention." in words.prediction_sentence(native)
+
+
+def test_a_model_of_attentions_alone_is_told_by_its_attentions() -> None:
+    two = Counts(fused_layers=0, nested_conversions=0, native_attentions=2)
+    alone = with_state(a_diagnosis(), AS_IT_IS, proof=Proof(counts=two), prediction=Prediction(counts=two))
+    native, _ = words.part_statuses(alone.model_copy(update={"layers": 0}))
+    assert (native.proved, native.tone, native.agree) == ("2 native attentions", "good", True)
+
+
+@pytest.mark.parametrize(
+    ("failing", "expected"),
+    [
+        ((), "encoder.layers"),
+        ((1,), "encoder.layers, layer 1"),
+        ((0, 1, 2, 4), "encoder.layers, layers 0 to 2, 4"),
+        (tuple(range(6)), "encoder.layers, all 6 layers"),
+    ],
+)
+def test_layers_are_named_shortly(failing: tuple[int, ...], expected: str) -> None:
+    check = a_broken_diagnosis().failing[0].model_copy(update={"failing_layers": failing})
+    assert words.where_words(check, 6) == expected
+
+
+def test_what_is_silently_wrong_comes_first() -> None:
+    effects: tuple[Effect, ...] = ("ignored", "error", "not a number", "wrong")
+    dangers = tuple(
+        Danger(key=effect, effect=effect, module="m", has="h", why="w", cure="c") for effect in effects
+    )
+    shown = words.sorted_dangers(a_diagnosis().model_copy(update={"dangers": dangers}))
+    assert [danger.effect for danger in shown] == list(reversed(effects))
+
+
+def test_conditions_are_counted() -> None:
+    assert words.passing_sentence(a_diagnosis()) == "All 2 conditions are met"
+    assert words.passing_sentence(a_broken_diagnosis()) == "1 of 3 conditions are met"
+
+
+def test_torchs_own_words_are_quoted_where_there_are_any() -> None:
+    train = words.obstacles(checked_by_every_part(a_broken_diagnosis()))[0]
+    assert words.torch_knew(train) == (
+        "torch knew: “training is enabled”, “self.layers[0] was in training mode”"
+    )
+    assert words.torch_knew(replace(train, torch_says=())) == ""
+
+
+def test_what_several_parts_check_stands_in_the_way_once_and_layers_speak_first() -> None:
+    train, gradients = words.obstacles(checked_by_every_part(a_broken_diagnosis()))
+    assert (train.parts, train.check.part) == (("native MHA", "sparsity"), "native MHA")
+    assert gradients.parts == ("native MHA",)
+    assert words.obstacles(a_diagnosis()) == ()
+
+
+def test_the_native_attention_alone_stands_in_the_way_only_of_models_without_layers() -> None:
+    broken = checked_by_every_part(a_broken_diagnosis())
+    needs = "masks of booleans"
+    assert needs not in [obstacle.check.needs for obstacle in words.obstacles(broken)]
+    without_layers = broken.model_copy(update={"layers": 0})
+    assert needs in [obstacle.check.needs for obstacle in words.obstacles(without_layers)]
+
+
+def test_the_explanation_does_not_say_the_headline_again() -> None:
+    assert words.explanation(a_diagnosis()) == "6 of 6 layers are fused, sparsity is on."
+    assert words.explanation(a_broken_diagnosis()) == "What stands in the way first: train mode."
+    assert words.explanation(a_silently_wrong_diagnosis()) == "2 of 3 texts are padded on the left."
+    other = a_diagnosis().model_copy(update={"summary": "Something else."})
+    assert words.explanation(other) == "Something else."
+
+
+def test_a_batch_without_padding_has_nothing_to_leave_out() -> None:
+    nothing = Counts(fused_layers=6, nested_conversions=0, native_attentions=0)
+    dense = with_state(
+        a_diagnosis(), AS_IT_IS, proof=Proof(counts=nothing), prediction=Prediction(counts=nothing)
+    )
+    sparsity = some_sparsity().model_copy(update={"padding_ratio": 0.0})
+    _, status = words.part_statuses(dense.model_copy(update={"sparsity": sparsity}))
+    assert status.proved == "0 nested conversions, and no padding to leave out"
+    assert status.tone == "middling"
+
+
+def test_whether_answers_are_right_is_told_of_every_kind() -> None:
+    healthy, wrong = a_diagnosis().states[1], a_silently_wrong_diagnosis().states[1]
+    nan = Agreement(max_abs_error=None, tolerance=1e-4, ok=False)
+    assert words.answer_words(a_diagnosis().state(SLOW)) == "the reference"
+    assert words.answer_words(healthy) == "yes, within 1.2e-06"
+    assert words.answer_words(wrong) == "no, off by 2.8"
+    exact = Agreement(max_abs_error=0.0, tolerance=1e-4, ok=True)
+    assert words.answer_words(healthy.model_copy(update={"agreement": exact})) == "yes, exactly"
+    assert words.answer_words(healthy.model_copy(update={"agreement": nan})) == "no, not a number"
+    assert words.answer_words(healthy.model_copy(update={"agreement": None})) == "nothing to compare"
+    assert "the cure changes them: off by 2.8" in words.answer_words(
+        healthy.model_copy(update={"drift": wrong.agreement})
+    )
+
+
+def test_the_fastest_right_answer_is_recommended_and_a_wrong_one_never() -> None:
+    assert words.gain_sentence(a_broken_diagnosis()) == (
+        "“no gradients” is the fastest way to a right answer: 2.9x (2.9x to 3.0x) against “As it is”."
+    )
+    wrong = a_silently_wrong_diagnosis()
+    assert words.gain_sentence(wrong) == "Nothing else with right answers was timed."
+    assert words.gain_sentence(wrong.model_copy(update={"baseline": AS_IT_IS})).startswith(
+        "“As it is” gives no right answer. Of what does, “Slow path” comes nearest"
+    )
+    assert words.gain_sentence(a_diagnosis()) == (
+        "Nothing that was tried is faster than “As it is” for sure; "
+        "“Slow path” comes nearest with 0.54x (0.53x to 0.55x): slower."
+    )
+    assert words.verdict_cell(wrong, wrong.state(AS_IT_IS)) == "wrong results, not recommended"
+    untimed = with_state(with_state(wrong, SLOW, timing=None), AS_IT_IS, timing=None)
+    assert words.gain_sentence(untimed) == "Nothing else with right answers was timed."
+    assert words.verdict_cell(untimed, untimed.state(SLOW)) == "not timed"
+
+
+def test_all_cures_stand_in_their_order_and_named_ones_follow() -> None:
+    broken = a_broken_diagnosis()
+    assert words.all_cures(broken).splitlines() == ["model.eval()", "torch.inference_mode().__enter__()"]
+    third = broken.failing[0].model_copy(update={"cure": "handle.remove()"})
+    more = broken.model_copy(update={"checks": (*broken.checks, third)})
+    assert words.all_cures(more).splitlines()[-2:] == ["# named, and not tried here:", "handle.remove()"]
+    assert words.all_cures(a_diagnosis()) == ""
+
+
+def test_a_cure_that_led_to_wrong_answers_is_not_handed_out() -> None:
+    harmful = with_state(a_broken_diagnosis(), "layer.gradients", offered=False)
+    assert words.all_cures(harmful) == "model.eval()"
+
+
+def test_a_cure_whose_wrong_answers_a_later_one_mends_is_handed_out_with_it() -> None:
+    """Gradients off brings the fastpath back onto a left-padded batch; padding on the right then makes it right."""
+    broken = a_broken_diagnosis()
+    first = with_state(broken, broken.states[2].name, offered=False)
+    assert words.all_cures(first) == words.all_cures(broken)
+
+
+def test_sparsity_is_told_with_its_bound_and_what_was_measured() -> None:
+    sparsity = some_sparsity()
+    sentence = words.sparsity_sentence(sparsity)
+    assert "200 of 570 tokens are real, 65% is padding" in sentence
+    assert "3.1x as fast. Measured: 1.70x (1.67x to 1.73x), faster." in sentence
+    unmeasured = words.sparsity_sentence(sparsity.model_copy(update={"measured": None}))
+    assert unmeasured.endswith("Sparsity was not measured here.")
+
+
+def test_the_crossover_tells_on_which_side_the_batch_is() -> None:
+    crossover = some_sparsity().crossover
+    assert crossover is not None
+    assert "pays on this machine from 24% padding on; this batch has more, 65%" in words.crossover_sentence(
+        crossover, 0.65
+    )
+    assert "this batch has less, 10%" in words.crossover_sentence(crossover, 0.1)
+    never = crossover.model_copy(update={"crossover": None})
+    assert "does not pay at any padding ratio" in words.crossover_sentence(never, 0.65)
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [
+        (timedelta(seconds=5), "less than a minute ago"),
+        (timedelta(minutes=61), "1 hour ago"),
+        (timedelta(days=3, hours=5), "3 days ago"),
+    ],
+)
+def test_a_kept_sweep_tells_its_age(age: timedelta, expected: str) -> None:
+    crossover = some_sparsity().crossover
+    assert crossover is not None
+    assert expected in words.crossover_age(crossover, crossover.measured_at + age)
+    fresh = crossover.model_copy(update={"cached": False})
+    assert words.crossover_age(fresh, crossover.measured_at + age) == "Measured in this examination."
+
+
+def test_an_examination_without_a_clock_says_so() -> None:
+    assert "8 rounds, precise enough" in words.conditions_sentence(a_diagnosis())
+    untimed = a_diagnosis().model_copy(update={"rounds": 0})
+    assert words.conditions_sentence(untimed).endswith("nothing was timed.")

@@ -1,0 +1,245 @@
+"""What people read of a run is true to its numbers, also where something is missing, refuted or not sure."""
+
+from typing import Any
+
+import pytest
+
+from engine.analysis.conclude import concluded
+from engine.present.words.runs import (
+    agreement_sentence,
+    agreement_words,
+    batch_sentence,
+    break_even_sentence,
+    evidence_sentence,
+    evidence_words,
+    interval_words,
+    ms_words,
+    path_noun,
+    preparation_sentence,
+    recommendation_sentences,
+    speedup_text,
+    unfairness_sentence,
+    verdict_label,
+    verdict_sentence,
+)
+from engine.records import Agreement, Evidence, PathResult, Run
+from tests.samples import a_run_with_costs, sample_path, sample_run
+
+LINEAR, SDPA = "mkldnn::_linear_pointwise", "aten::scaled_dot_product_attention"
+FUSED, NESTED = "aten::_transformer_encoder_layer_fwd", "aten::_nested_tensor_from_mask"
+
+
+def run_with(*paths: PathResult) -> Run:
+    run = sample_run()
+    slow = sample_path("slow", (10.0,) * 8, 0)
+    names = ("slow", *(path.name for path in paths))
+    experiment = run.experiment.model_copy(update={"paths": names})
+    return concluded(run.model_copy(update={"paths": (slow, *paths), "experiment": experiment}))
+
+
+def changed(path: PathResult, **facts: Any) -> PathResult:
+    return path.model_copy(update=facts)
+
+
+def test_the_fastest_path_comes_first_with_its_interval() -> None:
+    run = run_with(sample_path("fast-mha", (12.5,) * 8, 6), sample_path("fast-nested", (5.0,) * 8, 6))
+    assert verdict_sentence(run) == (
+        "Native MHA + sparsity is 2.0x faster than the slow path here (95 % interval 2.0x to 2.0x); "
+        "native MHA alone is slower: 0.80x."
+    )
+
+
+def test_a_path_that_is_slower_alone_is_not_called_faster() -> None:
+    run = run_with(sample_path("fast-mha", (20.0,) * 8, 6))
+    assert verdict_sentence(run).startswith("Native MHA alone is slower than the slow path here: 0.50x")
+
+
+def test_same_and_not_sure_are_said_as_such() -> None:
+    same = run_with(sample_path("fast-mha", (10.0,) * 8, 6))
+    unsure = run_with(sample_path("fast-mha", (5.0, 20.0) * 4, 6))
+    assert "is as fast as the slow path" in verdict_sentence(same)
+    assert "cannot be told from the slow path" in verdict_sentence(unsure)
+
+
+def test_a_path_without_a_result_is_named_and_never_dropped() -> None:
+    lost = PathResult(name="fast-nested", dtype="fp32", status="failed", reason="RuntimeError: no")
+    sentence = verdict_sentence(run_with(lost, sample_path("fast-mha", (5.0,) * 8, 6)))
+    assert sentence.endswith("Native MHA + sparsity gave no result.")
+    assert verdict_label(lost) == "failed"
+
+
+def test_a_run_of_the_baseline_alone_says_what_to_do() -> None:
+    assert "add a path" in verdict_sentence(run_with())
+
+
+@pytest.mark.parametrize(
+    ("name", "ops", "kept", "expected"),
+    [
+        ("slow", {FUSED: 0.0, NESTED: 0.0}, True, "0 of 6 layers ran fused, padding was computed."),
+        ("fast-nested", {FUSED: 6.0, NESTED: 1.0}, True, "6 of 6 layers ran fused, padding was skipped."),
+        (
+            "fast-nested",
+            {FUSED: 0.0, NESTED: 0.0},
+            False,
+            "Claims the fastpath but did not take it: 0 of 6 layers ran fused, padding was computed.",
+        ),
+        (
+            "tutorial-mha",
+            {FUSED: 6.0, NESTED: 1.0},
+            False,
+            "Claims no nesting, but its profile shows otherwise: 6 of 6 layers ran fused, padding was skipped.",
+        ),
+        (
+            "slow-train",
+            {FUSED: 0.0, "aten::bernoulli_": 19.0},
+            True,
+            "0 of 6 layers ran fused, dropout was drawn.",
+        ),
+        (
+            "packed@bf16",
+            {FUSED: 0.0, NESTED: 0.0, SDPA: 0.0, LINEAR: 25.0},
+            True,
+            "25 linear layers ran on laid-out weights, no padding was computed.",
+        ),
+        (
+            "packed",
+            {FUSED: 0.0, NESTED: 0.0, SDPA: 0.0, "packed::attention": 6.0, "packed::add_and_norm": 12.0},
+            True,
+            "Attention of 6 layers ran in a compiled kernel, no padding was computed.",
+        ),
+        (
+            "packed",
+            {FUSED: 0.0, NESTED: 0.0, SDPA: 0.0, "packed::encoder": 1.0},
+            True,
+            "All layers ran in one call of compiled kernels, no padding was computed.",
+        ),
+        (
+            "packed",
+            {FUSED: 0.0, NESTED: 0.0, SDPA: 0.0},
+            True,
+            "No fused layer ran, no padding was computed.",
+        ),
+        (
+            "bucketed",
+            {FUSED: 0.0, NESTED: 0.0, SDPA: 12.0},
+            True,
+            "2 groups of like length, padding was computed inside them only.",
+        ),
+    ],
+)
+def test_the_profile_decides_what_is_said_of_a_path(
+    name: str, ops: dict[str, float], kept: bool, expected: str
+) -> None:
+    path = changed(sample_path(name, (1.0,), 0), evidence=Evidence(claim="no nesting", ops=ops, ok=kept))
+    assert evidence_sentence(path, 6) == expected
+    assert evidence_words(path).startswith("proven" if kept else "refuted")
+
+
+def test_a_path_without_a_profile_claims_nothing() -> None:
+    assert "nothing proves" in evidence_sentence(changed(sample_path("slow", (1.0,), 0), evidence=None), 6)
+
+
+@pytest.mark.parametrize(
+    ("kept", "expected"),
+    [
+        (True, "Torch computes the head and nothing else."),
+        (
+            False,
+            "Claims torch computes the head and nothing else, but its profile shows otherwise: "
+            "0 of _transformer_encoder_layer_fwd, 26 of linear a forward.",
+        ),
+    ],
+)
+def test_a_path_of_another_library_is_held_against_its_claim(kept: bool, expected: str) -> None:
+    ops = {FUSED: 0.0, "aten::linear": 2.0 if kept else 26.0}
+    evidence = Evidence(claim="torch computes the head and nothing else", ops=ops, ok=kept)
+    path = changed(sample_path("onnxruntime@int8", (1.0,), 0), evidence=evidence)
+    assert evidence_sentence(path, 6) == expected
+
+
+def test_a_verdict_on_many_paths_tells_of_the_fastest_few() -> None:
+    many = [sample_path(f"path-{number}", (10.0 + number,) * 8, 0) for number in range(7)]
+    sentence = verdict_sentence(run_with(*many))
+    assert sentence.count(";") == 5
+    assert sentence.endswith("2 more did no better.")
+
+
+def test_a_path_in_a_precision_of_its_own_is_named_by_both() -> None:
+    assert path_noun("packed@bf16") == "packed execution in bf16"
+    assert path_noun("onnxruntime@int8") == "ONNX Runtime in int8"
+
+
+def test_what_a_path_costs_once_is_said_beside_what_it_saves() -> None:
+    run = a_run_with_costs()
+    packed = run.path("packed")
+    assert preparation_sentence(packed) == ("Made ready in 40 ms, 42 MB of weights beside the model's own.")
+    assert break_even_sentence(run, packed) == (
+        "Preparing it and its first call cost 66 ms once, paid back after 11 batches like this one."
+    )
+    assert preparation_sentence(run.baseline) == break_even_sentence(run, run.baseline) == ""
+    free = changed(run.path("fast-nested"), first_call_ms=5.0)
+    assert break_even_sentence(run, free) == "It costs nothing once: it is ahead from the first batch."
+    assert [ms_words(value) for value in (0.44, 35.2, 2140.0)] == ["0.4 ms", "35 ms", "2.1 s"]
+
+
+def test_the_pick_is_said_with_its_facts_and_the_faster_one_with_its_error() -> None:
+    exact, approximate = recommendation_sentences(a_run_with_costs())
+    assert exact == (
+        "Choose packed execution for the same answer: 2.5x faster than the slow path (2.5x to 2.5x), differing by at "
+        "most 1.0e-06; 10% of the error that is tolerated, paid back after 11 batches like this one, 42 MB of weights "
+        "beside the model's own."
+    )
+    assert approximate.startswith(
+        "If an error of 0.02 in the hidden states is acceptable, choose packed execution in bf16: 5.0x faster "
+        "(5.0x to 5.0x), 2.0x faster than packed execution; 10% of the error that is tolerated, "
+    )
+
+
+def test_a_lower_precision_gives_a_close_answer_and_not_the_same() -> None:
+    run = a_run_with_costs()
+    assert agreement_sentence(run, run.path("packed@bf16")).startswith("Close answer: in bf16 outputs differ")
+    assert agreement_sentence(run, run.path("packed")).startswith("Same answer")
+
+
+def test_where_nothing_is_faster_the_baseline_is_recommended() -> None:
+    (sentence,) = recommendation_sentences(run_with(sample_path("fast-mha", (20.0,) * 8, 6)))
+    assert sentence.startswith("Stay with the slow path")
+    (open_yet,) = recommendation_sentences(run_with(sample_path("fast-mha", (5.0, 20.0) * 4, 6)))
+    assert open_yet.startswith("Stay with the slow path until more is known")
+    assert recommendation_sentences(run_with()) == ()
+
+
+@pytest.mark.parametrize(
+    ("agreement", "sentence", "cell"),
+    [
+        (Agreement(max_abs_error=1e-6, tolerance=1e-5, ok=True), "Same answer", "within 1.0e-06"),
+        (Agreement(max_abs_error=3.0, tolerance=1e-5, ok=False), "do not use it", "differs by 3.0e+00"),
+        (Agreement(max_abs_error=None, tolerance=1e-5, ok=False), "not all numbers", "not a number"),
+        (None, "not compared", "not compared"),
+    ],
+)
+def test_a_different_answer_is_never_passed_over(
+    agreement: Agreement | None, sentence: str, cell: str
+) -> None:
+    path = changed(sample_path("fast-mha", (5.0,) * 8, 6), agreement=agreement)
+    assert sentence in agreement_sentence(run_with(path), path)
+    assert cell in agreement_words(path)
+
+
+def test_an_unfair_comparison_is_set_beside_the_fair_one() -> None:
+    run = run_with(sample_path("slow-train", (30.0,) * 8, 0), sample_path("fast-nested", (5.0,) * 8, 6))
+    sentence = unfairness_sentence(run, "slow-train", "fast-nested")
+    assert "looks 6.0x faster" in sentence
+    assert sentence.endswith("without gradients it is 2.0x.")
+
+
+def test_numbers_keep_the_digits_that_matter() -> None:
+    assert [speedup_text(value) for value in (0.854, 1.004, 1.996, 2.14)] == [
+        "0.85x",
+        "1.00x",
+        "2.0x",
+        "2.1x",
+    ]
+    assert interval_words(None) == ""
+    assert batch_sentence((4, 6), 1 / 6, (1,)).endswith("17% of the padded batch is padding. 1 cut at the longest "
+                                                        "length allowed.")  # fmt: skip
