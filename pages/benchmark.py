@@ -9,11 +9,11 @@ from pages.kit import nav
 
 nav.guard()
 
-from pages.kit.address import find_again, keep_in_address, link_to_share
-from pages.kit.choosing import choose_paths, chosen_model, devices
+from pages.kit.choosing import choose_paths
 from pages.kit.all_machines import choose_machine, runs_of_all_machines, show_all_machines, slot_of
 from pages.kit.history import show_run
 from pages.kit.job_panel import job_panel
+from pages.kit.measuring import choose_precision_and_device, show_model_and_batch, start_and_watch
 from pages.kit.results import show_traces
 from pages.kit.running import offers_traces, start_run
 from pages.kit.state import (
@@ -22,18 +22,12 @@ from pages.kit.state import (
     UNTIL_PRECISE,
     settings_changed,
     the_lab,
-    view_of,
 )
 
 lab = the_lab()
-lost = find_again(RUN_SLOT)
 
 st.title("Benchmark")
-with st.container(horizontal=True, vertical_alignment="center"):
-    texts = "1 text" if len(lab.batch.texts) == 1 else f"{len(lab.batch.texts)} texts"
-    st.page_link(nav.MODEL, label=chosen_model().title, icon=":material/deployed_code:")
-    st.page_link(nav.BATCH, label=f"{lab.batch.name}, {texts}", icon=":material/format_list_bulleted:")
-
+show_model_and_batch()
 choose_paths()
 with st.container(horizontal=True, vertical_alignment="top"):
     st.segmented_control(
@@ -44,18 +38,7 @@ with st.container(horizontal=True, vertical_alignment="top"):
         key="bench_rounds",
         bind="query-params",
     )
-    st.segmented_control(
-        "Precision",
-        ["fp32", "bf16", "fp16"],
-        default="fp32",
-        required=True,
-        key="bench_dtype",
-        bind="query-params",
-    )
-    if len(devices()) > 1:
-        st.segmented_control(
-            "Device", devices(), default="cpu", required=True, key="bench_device", bind="query-params"
-        )
+    choose_precision_and_device("bench")
     st.selectbox(
         "Threads",
         range((os.cpu_count() or 1) + 1),
@@ -73,20 +56,7 @@ if offers_traces():
         help="Every profiled event of every path, for chrome://tracing or Perfetto; downloaded below the result.",
     )
 
-before = view_of(RUN_SLOT)
-st.button(
-    "Run",
-    key="bench_run",
-    type="primary",
-    icon=":material/play_arrow:",
-    shortcut="Ctrl+Enter",
-    on_click=start_run,
-    disabled=before is not None and not before.ended,
-)
-if lost:
-    st.warning(lost, icon=":material/link_off:")
-view = job_panel(RUN_SLOT, link_to_share(RUN_SLOT))
-keep_in_address(RUN_SLOT)
+view = start_and_watch(RUN_SLOT, "Run", ":material/play_arrow:", "bench_run", start_run)
 for machine in lab.all_machines:
     job_panel(slot_of(machine))
 if runs := runs_of_all_machines():
