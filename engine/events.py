@@ -3,10 +3,11 @@
 The last event of a request is one of `ENDINGS`; a child whose output ends without one has died.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field, TypeAdapter
+from pydantic import AliasChoices, Field, TypeAdapter, model_validator
 
+from engine.budget import examination_budget_s
 from engine.diagnosis import Diagnosis
 from engine.records import Batch, DType, Experiment, Interval, ModelCard, Record, Run
 
@@ -115,6 +116,24 @@ class RunRequest(Record):
     experiment: Experiment
     trace_dir: str | None = None
     """Folder for Chrome traces, one file a path; None writes none."""
+    continues: Run | None = None
+    """The run whose rounds the measured ones are added to; the run that comes back holds both."""
+
+    @model_validator(mode="after")
+    def _continues_the_same(self) -> Self:
+        if self.continues is not None and not _asks_the_same(self.experiment, self.continues.experiment):
+            raise ValueError("the experiment is not that of the run it continues")
+        return self
+
+
+def _asks_the_same(asked: Experiment, before: Experiment) -> bool:
+    """Whether rounds of two experiments may be put together; the seed and the end of the rounds may differ."""
+    free = {"batch", "paths", "seed", "budget_s", "iterations"}
+    return (
+        asked.model_dump(exclude=free) == before.model_dump(exclude=free)
+        and asked.batch.texts == before.batch.texts
+        and set(asked.paths) <= set(before.paths)
+    )
 
 
 class DoctorRequest(Record):
@@ -134,7 +153,7 @@ class DoctorRequest(Record):
     dtype: DType = "fp32"
     threads: int | None = Field(None, gt=0)
     seed: int = Field(0, ge=0)
-    budget_s: float = Field(20.0, ge=0)
+    budget_s: float = Field(examination_budget_s(), ge=0)
     """Longest time for the rounds; 0 examines and proves, and times nothing."""
 
 

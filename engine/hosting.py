@@ -5,6 +5,7 @@ On a laptop (`FASTPATH_HOSTED` unset) everything is allowed here and every sente
 
 import re
 
+from engine.analysis.verdict import MOST_ROUNDS_WORTH
 from engine.catalog.models import CATALOG, find_model
 from engine.catalog.modifications import find_modifications
 from engine.catalog.paths import find_paths
@@ -14,7 +15,8 @@ from engine.records import Batch, Experiment, ModelSpec
 from engine.settings import Settings
 from engine.texts import checked_texts
 
-MAX_ITERATIONS = 100
+MAX_ITERATIONS = MOST_ROUNDS_WORTH
+"""As many rounds as are measured at most until an answer is precise."""
 SPECIAL_TOKENS = 2
 """Tokens that are put around a text."""
 

@@ -307,6 +307,15 @@ class Run(Record):
     """The machine's state in each round."""
     roofline: Roofline | None = None
     """The machine's own peaks; None in runs of before they were measured, and where memory was too short for it."""
+    continues: str = ""
+    """Id of the run whose rounds are the first of these; empty for a run that was measured at one go."""
+    sessions: tuple[int, ...] = ()
+    """Rounds of each measuring process, in their order; empty for a run that was measured at one go."""
+
+    @property
+    def looks(self) -> int:
+        """How often the rounds have been judged: once, and once more for every time the run was continued."""
+        return max(1, len(self.sessions))
 
     def path(self, name: str) -> PathResult:
         """The result of the path of this name.

@@ -8,7 +8,7 @@ from enum import IntEnum
 from statistics import median
 from typing import Literal
 
-from engine.analysis.stats import median_interval, paired_ratios, speedup
+from engine.analysis.stats import median_interval, paired_ratios, shared_confidence, speedup
 from engine.analysis.verdict import MARGIN
 from engine.errors import Refusal
 from engine.records import Interval, Record, Run
@@ -17,8 +17,8 @@ ChangeWord = Literal["regressed", "improved", "same", "not sure", "not measured"
 
 PULSE_MARGIN = 1.1
 """Where the machine's pulse differs more than this between two runs, their times are not comparable."""
-_EACH = 0.975
-"""Confidence of each run's interval: together 95 % (Bonferroni)."""
+_RUNS = 2
+"""Intervals that share the error: one of each run."""
 
 
 class Gate(IntEnum):
@@ -158,10 +158,11 @@ def _figure(run: Run, name: str, basis: str) -> tuple[float, Interval | None] | 
     path = next((path for path in run.paths if path.name == name and path.samples_ms), None)
     if path is None or path.median_ms is None:
         return None
+    confidence = shared_confidence(_RUNS, run.looks)
     if basis == "time":
-        return path.median_ms, median_interval(path.samples_ms, _EACH)
+        return path.median_ms, median_interval(path.samples_ms, confidence)
     ratios = paired_ratios(run.baseline.samples_ms, path.samples_ms)
-    return speedup(ratios), median_interval(ratios, _EACH)
+    return speedup(ratios), median_interval(ratios, confidence)
 
 
 def _ratio_interval(old: Interval | None, new: Interval | None, basis: str) -> Interval | None:

@@ -8,22 +8,42 @@ from engine.analysis.stats import median_interval, paired_ratios, shared_confide
 from engine.analysis.verdict import Situation, Verdict, decide
 from engine.records import Environment, Interval, NoiseFloor, PathResult, Run
 
+Judgement = tuple[float, Interval | None, Verdict]
+"""A path's speedup, its interval and the verdict on it."""
+
 
 def concluded(run: Run) -> Run:
     """The same run with medians, intervals, speedups, verdicts and the quiet stamp computed from what was seen.
 
     The speedups' intervals hold together with 95 % confidence: with k comparisons, each is taken at 1 - 0.05 / k.
+    In a run that was continued they are wider, because it is judged once more (`shared_confidence`).
     """
-    baseline = run.baseline.samples_ms
-    floor = _noise_floor(run.noise_floor, baseline)
-    measured = [path for path in run.paths if path.samples_ms]
-    confidence = shared_confidence(len(measured) - 1)
+    floor = _noise_floor(run)
     environment = _stamped(run)
-    situation = _situation(run, environment)
+    seen = run.model_copy(update={"noise_floor": floor, "environment": environment})
+    verdicts = judgements(seen)
     paths = tuple(
-        _path(path, run, confidence, floor.ci95, situation) if path.samples_ms else path for path in run.paths
+        _path(path, seen, verdicts.get(path.name)) if path.samples_ms else path for path in run.paths
     )
-    return run.model_copy(update={"paths": paths, "noise_floor": floor, "environment": environment})
+    return seen.model_copy(update={"paths": paths})
+
+
+def judgements(run: Run) -> dict[str, Judgement]:
+    """Speedup, interval and verdict of every measured path but the baseline, from the samples and the noise floor."""
+    others = [path for path in run.paths if path.samples_ms and path.name != run.experiment.baseline]
+    situation = _situation(run, len(others))
+    baseline, floor = run.baseline.samples_ms, run.noise_floor.ci95
+    return {
+        path.name: judged(baseline, path.samples_ms, situation.confidence, floor, situation)
+        for path in others
+    }
+
+
+def round_s(run: Run) -> float:
+    """Seconds that one round takes, the baseline's second run included."""
+    floor_ms = sum(run.noise_floor.samples_ms) * run.baseline.calls_per_sample
+    paths_ms = sum(sum(path.samples_ms) * path.calls_per_sample for path in run.paths)
+    return (floor_ms + paths_ms) / 1000 / max(1, run.rounds)
 
 
 def _stamped(run: Run) -> Environment:
@@ -34,34 +54,35 @@ def _stamped(run: Run) -> Environment:
     return run.environment.model_copy(update={"quiet": not notes, "notes": notes})
 
 
-def _situation(run: Run, environment: Environment) -> Situation:
-    round_s = (
-        sum(sum(path.samples_ms) * path.calls_per_sample for path in run.paths) / 1000 / max(1, run.rounds)
+def _situation(run: Run, comparisons: int) -> Situation:
+    return Situation(
+        rounds=run.rounds,
+        round_s=round_s(run),
+        disturbance="; ".join(run.environment.notes),
+        confidence=shared_confidence(comparisons, run.looks),
+        confidence_next=shared_confidence(comparisons, run.looks + 1),
     )
-    return Situation(rounds=run.rounds, round_s=round_s, disturbance="; ".join(environment.notes))
 
 
-def _noise_floor(floor: NoiseFloor, baseline: Sequence[float]) -> NoiseFloor:
+def _noise_floor(run: Run) -> NoiseFloor:
+    floor = run.noise_floor
     if not floor.samples_ms:
         return floor
-    return floor.model_copy(update={"ci95": median_interval(paired_ratios(baseline, floor.samples_ms))})
+    ratios = paired_ratios(run.baseline.samples_ms, floor.samples_ms)
+    return floor.model_copy(update={"ci95": median_interval(ratios, shared_confidence(1, run.looks))})
 
 
-def _path(
-    path: PathResult, run: Run, confidence: float, floor: Interval | None, situation: Situation
-) -> PathResult:
+def _path(path: PathResult, run: Run, judgement: Judgement | None) -> PathResult:
     median_ms = median(path.samples_ms)
     conclusions: dict[str, object] = {
         "median_ms": median_ms,
-        "ci95_ms": median_interval(path.samples_ms),
+        "ci95_ms": median_interval(path.samples_ms, shared_confidence(1, run.looks)),
         "real_tokens_per_s": run.experiment.batch.real_tokens / median_ms * 1000,
     }
-    if path.name == run.experiment.baseline:
+    if judgement is None:
         conclusions |= {"speedup": 1.0, "verdict_reason": "the baseline"}
     else:
-        ratio, interval, verdict = judged(
-            run.baseline.samples_ms, path.samples_ms, confidence, floor, situation
-        )
+        ratio, interval, verdict = judgement
         conclusions |= {
             "speedup": ratio,
             "speedup_ci95": interval,
@@ -78,7 +99,7 @@ def judged(
     confidence: float,
     floor: Interval | None,
     situation: Situation,
-) -> tuple[float, Interval | None, Verdict]:
+) -> Judgement:
     """A path's paired speedup over the baseline, its interval at this confidence, and the verdict on it.
 
     Args:

@@ -38,7 +38,7 @@ def ladder(run: Run) -> tuple[Rung, ...]:
     wanted = [(a, b, _MEANING.get((a, b), f"{a} to {b}")) for a, b in pairs]
     if measured == list(LADDER):
         wanted += [("slow-train", "fast-nested", _WHOLE), ("slow", "fast-nested", _HONEST)]
-    confidence = shared_confidence(len(wanted))
+    confidence = shared_confidence(len(wanted), run.looks)
     return tuple(_rung(run, *entry, confidence) for entry in wanted)
 
 

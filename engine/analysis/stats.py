@@ -1,13 +1,13 @@
 """Medians, percentiles and their intervals, by order statistics: no assumption on the noise, no seed, no scipy."""
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import count as counting
 from math import ceil, comb, log, sqrt
 
 from engine.records import Interval, Record
 
 CONFIDENCE = 0.95
-MIN_SAMPLES = 6
-"""Fewest samples for which the full range reaches 95 % confidence: 2 * 0.5**6 < 0.05."""
 
 
 class Percentile(Record):
@@ -19,6 +19,7 @@ class Percentile(Record):
     """Samples still needed; 0 where there is a value."""
 
 
+@lru_cache(maxsize=4096)
 def interval_rank(count: int, confidence: float = CONFIDENCE) -> int | None:
     """Largest k with P(the median lies outside the k-th smallest to k-th largest of `count` samples) <= 1 - confidence.
 
@@ -31,6 +32,18 @@ def interval_rank(count: int, confidence: float = CONFIDENCE) -> int | None:
             break
         rank = below + 1
     return rank or None
+
+
+@lru_cache(maxsize=256)
+def fewest_samples(confidence: float = CONFIDENCE) -> int:
+    """Fewest samples that give an interval at this confidence: 6 for 95 %, 9 for each of eight that share it."""
+    return next(n for n in counting(1) if interval_rank(n, confidence) is not None)
+
+
+def middle_share(count: int, confidence: float = CONFIDENCE) -> float:
+    """Share of the sorted samples that the median's interval spans, 1 without one; its width shrinks with this."""
+    rank = interval_rank(count, confidence)
+    return 1.0 if rank is None else (count + 1 - 2 * rank) / (count + 1)
 
 
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
@@ -77,6 +90,13 @@ def half_width(interval: Interval) -> float:
     return sqrt(interval[1] / interval[0]) - 1
 
 
-def shared_confidence(comparisons: int) -> float:
-    """Confidence of each of several intervals that shall hold together with 95 % (Bonferroni)."""
-    return 1 - (1 - CONFIDENCE) / max(1, comparisons)
+def shared_confidence(comparisons: int, looks: int = 1) -> float:
+    """Confidence of each of several intervals that shall hold together (Bonferroni).
+
+    Args:
+        looks: how often the samples have been judged, this time included. The first judgement may be wrong in 5 % of
+            all cases, and each further one in half as many as the one before: all of them together in less than
+            10 %, however often somebody looks and measures on.
+    """
+    shares = max(1, comparisons) * (1 << (looks - 1))
+    return 1 - (1 - CONFIDENCE) / shares

@@ -6,13 +6,15 @@ floor, which is the interval of the baseline against itself. What stays open get
 
 from math import ceil, sqrt
 
-from engine.analysis.stats import MIN_SAMPLES, half_width
+from engine.analysis.stats import CONFIDENCE, fewest_samples, half_width, middle_share
 from engine.records import Interval, Record, VerdictWord
 
 MARGIN = 0.02
 """Differences smaller than this are of no practical use."""
 MOST_ROUNDS_WORTH = 200
 """Where more rounds than this would be needed, more rounds are no advice."""
+ROUNDS_TO_SPARE = 2
+"""Rounds beyond the fewest that give an interval at all: the first interval is the whole range of the samples."""
 
 
 class Situation(Record):
@@ -23,6 +25,10 @@ class Situation(Record):
     """Seconds that one round takes."""
     disturbance: str = ""
     """Why the machine was not quiet; empty where it was."""
+    confidence: float = CONFIDENCE
+    """Of the interval."""
+    confidence_next: float = CONFIDENCE
+    """Of the interval that is judged once more rounds were added to these."""
 
 
 class Verdict(Record):
@@ -31,6 +37,8 @@ class Verdict(Record):
     word: VerdictWord
     reason: str
     next_step: str = ""
+    more_rounds: int = 0
+    """Rounds that would settle it, as far as this can be foreseen; 0 where there is nothing to settle or no telling."""
 
 
 def decide(
@@ -44,10 +52,8 @@ def decide(
         margin: practical margin; 0.02 calls differences within 2 % the same.
     """
     if interval is None:
-        more = max(1, MIN_SAMPLES + 2 - situation.rounds)
-        reason = f"{situation.rounds} rounds are too few for an interval"
-        step = _quieter(situation) if situation.disturbance else _more_rounds(more, situation)
-        return Verdict(word="not sure", reason=reason, next_step=step)
+        more = max(1, fewest_samples(situation.confidence_next) + ROUNDS_TO_SPARE - situation.rounds)
+        return _not_sure(f"{situation.rounds} rounds are too few for an interval", more, situation)
     bounds = _bounds(noise_floor, margin)
     low, high = interval
     if low > bounds[1]:
@@ -56,11 +62,8 @@ def decide(
         return Verdict(word="slower", reason=f"the whole interval lies below {bounds[0]:.3g}x")
     if 1 / (1 + margin) <= low and high <= 1 + margin:
         return Verdict(word="same", reason=f"the whole interval lies within {margin:.0%} of the baseline")
-    return Verdict(
-        word="not sure",
-        reason=_open_reason(interval, bounds, margin),
-        next_step=_next_step(interval, bounds, margin, situation),
-    )
+    needed = rounds_needed(interval, bounds, margin, situation)
+    return _not_sure(_open_reason(interval, bounds, margin), needed and needed - situation.rounds, situation)
 
 
 def _bounds(noise_floor: Interval | None, margin: float) -> Interval:
@@ -76,33 +79,37 @@ def _open_reason(interval: Interval, bounds: Interval, margin: float) -> str:
     return f"the interval {seen} touches {band} ({limits})"
 
 
-def _next_step(interval: Interval, bounds: Interval, margin: float, situation: Situation) -> str:
+def _not_sure(reason: str, more: int | None, situation: Situation) -> Verdict:
+    """An open verdict with its one next step.
+
+    Args:
+        more: rounds that would settle it; None where no number that is worth it would.
+    """
     if situation.disturbance:
-        return _quieter(situation)
-    needed = rounds_needed(interval, bounds, margin, situation.rounds)
-    if needed is None:
-        return "The difference, if any, is about as small as what this machine can resolve: take the two as equal."
-    return _more_rounds(needed - situation.rounds, situation)
+        step = f"Measure again when the machine is quiet: {situation.disturbance}."
+    elif more is None:
+        step = "The difference, if any, is about as small as what this machine can resolve: take the two as equal."
+    else:
+        step = _more_rounds(more, situation)
+    return Verdict(word="not sure", reason=reason, next_step=step, more_rounds=more or 0)
 
 
-def rounds_needed(interval: Interval, bounds: Interval, margin: float, rounds: int) -> int | None:
-    """Rounds after which the interval would be off the open bounds, if it shrinks with the root of the rounds.
+def rounds_needed(interval: Interval, bounds: Interval, margin: float, situation: Situation) -> int | None:
+    """Rounds in all after which the interval would be off the open bounds, if the noise stays what it was.
 
+    An interval spans a share of the sorted ratios that shrinks with their number and grows with the confidence.
     None where that would take more than `MOST_ROUNDS_WORTH`.
     """
     middle = sqrt(interval[0] * interval[1])
     beyond = max(middle / bounds[1], bounds[0] / middle) - 1
     within = min((1 + margin) / middle, (1 + margin) * middle) - 1
     allowed = max(beyond, within)
-    if allowed <= 0:
+    width = half_width(interval)
+    if allowed <= 0 or width <= 0:
         return None
-    shrink = half_width(interval) / allowed
-    needed = max(rounds + 1, ceil(rounds * shrink * shrink))
-    return needed if needed <= MOST_ROUNDS_WORTH else None
-
-
-def _quieter(situation: Situation) -> str:
-    return f"Measure again when the machine is quiet: {situation.disturbance}."
+    share = middle_share(situation.rounds, situation.confidence) * allowed / width
+    more = range(situation.rounds + 1, MOST_ROUNDS_WORTH + 1)
+    return next((n for n in more if middle_share(n, situation.confidence_next) <= share), None)
 
 
 def _more_rounds(count: int, situation: Situation) -> str:

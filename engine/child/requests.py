@@ -79,7 +79,7 @@ class RequestHandler:
         loaded = self._model(experiment.model, experiment.dtype, experiment.device)
         trace_dir = Path(request.trace_dir) if request.trace_dir else None
         instruments = Instruments(self._tell, time.perf_counter, trace_dir=trace_dir)
-        return run_experiment(experiment, loaded, self._settings, instruments)
+        return run_experiment(experiment, loaded, self._settings, instruments, request.continues)
 
     def _examine(self, request: DoctorRequest) -> Diagnosis:
         request = request.model_copy(update={"threads": request.threads or threads_here()})

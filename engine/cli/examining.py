@@ -9,6 +9,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from engine.budget import examination_budget_s
 from engine.catalog.batches import DEFAULT_PRESET
 from engine.catalog.models import DEFAULT_MODEL, find_model
 from engine.catalog.modifications import MODIFICATIONS, find_modifications
@@ -52,7 +53,10 @@ def doctor(  # noqa: PLR0913  (one argument an option)
     threads: Threads = None,
     python: Annotated[str | None, typer.Option(help=PYTHON_HELP)] = None,
     seed: Annotated[int, typer.Option(min=0, help=SEED_HELP)] = 0,
-    budget: Annotated[float, typer.Option(help="Most seconds to spend on rounds.")] = 20.0,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Most seconds to spend on rounds.", show_default="by the number of modifications"),
+    ] = None,
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Whether to time what each cure brings.")
     ] = True,
@@ -64,13 +68,17 @@ def doctor(  # noqa: PLR0913  (one argument an option)
     Exit code 0: taken; 1: partly taken, not taken, or taken with wrong answers; 2: bad input.
     """
     settings = load_settings()
-    budget_s = min(_checked_budget(budget), settings.max_budget_s) if measure else 0.0
+    changes = _names(modifications or "")
+    usual_s = examination_budget_s(len(changes), settings.max_budget_s)
+    budget_s = (
+        min(_checked_budget(usual_s if budget is None else budget), settings.max_budget_s) if measure else 0.0
+    )
     check_writable(json_file)
     if python is None:
         request = _request(
             model=model or DEFAULT_MODEL,
             batch=chosen_batch(batch or DEFAULT_PRESET, text or [], texts, settings),
-            modifications=_names(modifications or ""),
+            modifications=changes,
             device=device or "cpu",
             dtype=dtype or "fp32",
             threads=threads,

@@ -10,10 +10,13 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from engine.analysis.compare import Gate, gate_ratio
+from engine.analysis.conclude import round_s
+from engine.analysis.continuing import More, continuation, more_of
+from engine.budget import default_budget_s
 from engine.catalog.batches import DEFAULT_PRESET, find_preset
 from engine.catalog.models import DEFAULT_MODEL, find_model
 from engine.catalog.paths import PATHS, find_paths
-from engine.cli.files import check_writable, make_trace_folder, write_record
+from engine.cli.files import check_writable, make_trace_folder, read_bytes, write_record
 from engine.cli.options import (
     BATCH_HELP,
     Device,
@@ -31,15 +34,18 @@ from engine.errors import Refusal
 from engine.events import Step
 from engine.present.terminal import runs as terminal
 from engine.present.terminal.tutorial import TUTORIAL_ITERATIONS, TUTORIAL_PATHS, tutorial_report
-from engine.records import Experiment, Run, refusal_of
+from engine.records import Experiment, Run, read_run, refusal_of
 from engine.settings import Settings, load_settings
 
 DEFAULT_PATHS = "slow,fast-mha,fast-nested"
+BESIDE_CONTINUE = ("continued", "rounds", "budget", "json_file", "fail_under")
+"""Parameters of `run` that say how far a run is continued and what becomes of it."""
 
 TraceFolder = Annotated[Path | None, typer.Option("--trace", help="Write Chrome traces to this folder.")]
 
 
 def run(  # noqa: PLR0913  (one argument an option)
+    context: typer.Context,
     model: Model = DEFAULT_MODEL,
     batch: Annotated[str, typer.Option(help=BATCH_HELP)] = DEFAULT_PRESET,
     text: Text = None,
@@ -55,7 +61,17 @@ def run(  # noqa: PLR0913  (one argument an option)
         int | None,
         typer.Option("--rounds", "--iterations", help="A fixed number of rounds, not until precise."),
     ] = None,
-    budget: Annotated[float, typer.Option(help="Most seconds to spend on rounds.")] = 60.0,
+    budget: Annotated[
+        float | None,
+        typer.Option(help="Most seconds to spend on rounds.", show_default="8 for a path, and 8"),
+    ] = None,
+    continued: Annotated[
+        Path | None,
+        typer.Option(
+            "--continue",
+            help="A run's JSON file: measure further rounds of it, --rounds or --budget of them.",
+        ),
+    ] = None,
     json_file: JsonFile = None,
     trace: TraceFolder = None,
     fail_under: Annotated[
@@ -67,6 +83,13 @@ def run(  # noqa: PLR0913  (one argument an option)
 ) -> None:
     """Measure execution paths of one model on one batch, and say which is faster."""
     settings = load_settings()
+    if continued is not None:
+        _refuse_beside_continue(context)
+        earlier = read_run(read_bytes(continued))
+        limits = [_limit(text, earlier.experiment.paths) for text in fail_under or []]
+        check_writable(json_file)
+        _report(_measured_on(earlier, rounds, budget, settings), json_file, limits)
+        return
     names = _with_baseline(paths)
     limits = [_limit(text, names) for text in fail_under or []]
     experiment = _experiment(
@@ -78,14 +101,40 @@ def run(  # noqa: PLR0913  (one argument an option)
         threads=threads,
         seed=seed,
         iterations=rounds,
-        budget_s=budget,
+        budget_s=default_budget_s(len(names), settings.max_budget_s) if budget is None else budget,
     )
     check_writable(json_file)
     make_trace_folder(trace)
-    finished = _measure(experiment, settings, trace)
+    _report(_measure(experiment, settings, trace), json_file, limits)
+
+
+def _report(finished: Run, json_file: Path | None, limits: list[tuple[str, float]]) -> None:
     Console(width=terminal.width()).print(terminal.run_report(finished))
     write_record(finished, "run", json_file)
     _exit_by(limits, finished)
+
+
+def _refuse_beside_continue(context: typer.Context) -> None:
+    """What a continued run is about stands in its file, so nothing that would change it may be given."""
+    for name in context.params:
+        given = context.get_parameter_source(name)
+        if name not in BESIDE_CONTINUE and given is not None and given.name != "DEFAULT":
+            raise Refusal(
+                f"--{name} does not go with --continue, which measures what the run in the file measured: leave it out."
+            )
+
+
+def _measured_on(earlier: Run, rounds: int | None, budget: float | None, settings: Settings) -> Run:
+    """The run of the file with further rounds: so many, or so many seconds, or what its next step says."""
+    if rounds is not None:
+        more = More(rounds=rounds, seconds=rounds * round_s(earlier))
+    else:
+        more = more_of(earlier) if budget is None else More(rounds=None, seconds=budget)
+    try:
+        request = continuation(earlier, more, budget or settings.max_budget_s)
+    except ValidationError as error:
+        raise refusal_of(error, "experiment") from None
+    return _measure(request.experiment, settings, None, earlier)
 
 
 def tutorial(
@@ -158,7 +207,9 @@ def _with_baseline(names: str) -> tuple[str, ...]:
     return asked if "slow" in asked else ("slow", *asked)
 
 
-def _measure(experiment: Experiment, settings: Settings, trace: Path | None) -> Run:
+def _measure(
+    experiment: Experiment, settings: Settings, trace: Path | None, continues: Run | None = None
+) -> Run:
     spec = find_model(experiment.model)
     with progress() as tell:
         tell(Step(name="load", text=f"Loading {spec.title}"))
@@ -170,4 +221,4 @@ def _measure(experiment: Experiment, settings: Settings, trace: Path | None) -> 
         loaded = load_model(spec, experiment.dtype, experiment.device, settings, tell, clock)
         with machine_lock(settings.lock_file, tell), stop_on_interrupt() as stop_asked:
             instruments = Instruments(tell, clock, stop_asked=stop_asked, trace_dir=trace)
-            return run_experiment(experiment, loaded, settings, instruments)
+            return run_experiment(experiment, loaded, settings, instruments, continues)

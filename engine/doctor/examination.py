@@ -22,6 +22,7 @@ from engine.analysis.conclude import judged
 from engine.analysis.quiet import disturbances
 from engine.analysis.stats import CONFIDENCE, median_interval, paired_ratios, shared_confidence
 from engine.analysis.verdict import Situation
+from engine.budget import examination_budget_s
 from engine.catalog.modifications import find_modifications
 from engine.diagnosis import (
     AS_IT_IS,
@@ -67,7 +68,7 @@ from engine.models.loading import LoadedModel
 from engine.records import Agreement, Batch, Conditions, DType, Environment, NoiseFloor
 from engine.settings import Settings, load_settings
 
-DEFAULT_BUDGET_S = 20.0
+DEFAULT_BUDGET_S = examination_budget_s()
 SWEEP_SHARE = 0.5
 """Time of the sweep, as a share of the rounds' budget."""
 _DTYPES: dict[torch.dtype, DType] = {torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -368,7 +369,9 @@ def _measure(examination: Examination, seen: Sequence[Seen]) -> Measured | None:
 
         def on_round(rounds: Rounds) -> None:
             conditions.append(watch.round_over())
-            tell(Round(done=len(rounds.order), at_most=rule.at_most, speedups=rounds.speedups()))
+            done = len(rounds.order)
+            at_most = rule.expected_at_most(done, rounds.elapsed_s)
+            tell(Round(done=done, at_most=at_most, speedups=rounds.speedups()))
 
         orders = random_orders(tuple(blocks), Random(examination.seed))
         stop = examination.instruments.stop_asked

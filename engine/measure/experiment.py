@@ -14,6 +14,7 @@ from statistics import median
 import torch
 
 from engine.analysis.conclude import concluded
+from engine.analysis.continuing import check_same_conditions, continued
 from engine.catalog.paths import PATHS, find_paths
 from engine.eligibility.dangers import dangers
 from engine.eligibility.facts import presumed_facts
@@ -33,7 +34,9 @@ from engine.measure.profiling import (
 from engine.measure.roofline import WORKING_MB, measure_roofline
 from engine.measure.rounds import (
     BASELINE_AGAIN,
+    PRECISION,
     Block,
+    Earlier,
     Rounds,
     StopRule,
     Timed,
@@ -76,6 +79,8 @@ class Bench:
     exports: Path | None = None
     """Folder for what paths export of this model; None keeps nothing."""
     memory_reserve_mb: float = 0.0
+    continues: Run | None = None
+    """The run that the rounds are added to."""
 
     @property
     def layers(self) -> int:
@@ -110,12 +115,21 @@ class Candidate:
 
 
 def run_experiment(
-    experiment: Experiment, loaded: LoadedModel, settings: Settings, instruments: Instruments
+    experiment: Experiment,
+    loaded: LoadedModel,
+    settings: Settings,
+    instruments: Instruments,
+    continues: Run | None = None,
 ) -> Run:
     """Measure an experiment on a loaded model.
 
+    Args:
+        continues: a run of the same experiment whose rounds come first in the one that is returned; what was seen of it
+            once, its profiles for one, is not looked for again.
+
     Raises:
-        Refusal: the texts do not fit, a path is unknown, or the baseline itself cannot run.
+        Refusal: the texts do not fit, a path is unknown, the baseline itself cannot run, or the conditions are not
+            those of the run to continue.
     """
     find_paths(experiment.paths)
     if experiment.threads:
@@ -124,16 +138,28 @@ def run_experiment(
     batch = tokenize(experiment.batch, loaded.tokenizer, loaded.card.shape, settings)
     batch = replace(batch, tokens=batch.tokens.to(experiment.device))
     bench = Bench(
-        experiment, loaded, batch, instruments, _exports(loaded.card, settings), settings.memory_reserve_mb
+        experiment,
+        loaded,
+        batch,
+        instruments,
+        _exports(loaded.card, settings),
+        settings.memory_reserve_mb,
+        continues,
     )
+    if continues is not None:
+        check_same_conditions(continues, read_environment(experiment.device, None), loaded.card)
     candidates = checked(bench)
+    if continues is not None:
+        _check_all_run(candidates)
     load_before = load_average()
     warm = tuple(_warmed_up(bench, candidate) for candidate in candidates)
     rounds, conditions = _measured(bench, warm, min(experiment.budget_s, settings.max_budget_s))
-    results = tuple(_profiled(bench, candidate, rounds).result for candidate in warm)
-    roofline = _roofline(bench)
+    seen = tuple(_with_samples(candidate, rounds) for candidate in warm)
+    if continues is None:
+        seen = tuple(_profiled(bench, candidate) for candidate in seen)
+    roofline = _roofline(bench) if continues is None else None
     created_at = instruments.now()
-    return concluded(
+    run = concluded(
         Run(
             id=_run_id(experiment, created_at),
             created_at=created_at,
@@ -143,7 +169,7 @@ def run_experiment(
             ),
             model_card=loaded.card,
             environment=read_environment(experiment.device, load_before),
-            paths=results,
+            paths=tuple(candidate.result for candidate in seen),
             noise_floor=NoiseFloor(samples_ms=tuple(rounds.samples_ms[BASELINE_AGAIN])),
             rounds=len(rounds.order),
             stop_reason=rounds.stop_reason,
@@ -152,6 +178,17 @@ def run_experiment(
             roofline=roofline,
         )
     )
+    return run if continues is None else continued(continues, run)
+
+
+def _check_all_run(candidates: tuple[Candidate, ...]) -> None:
+    """Refuse to continue a run of which a path cannot run any more: its rounds would have a hole."""
+    for candidate in candidates:
+        if candidate.result.status != "ok":
+            raise Refusal(
+                f"This run cannot be continued, because {candidate.path.name} cannot run again "
+                f"({candidate.result.reason}): the run is kept as it is."
+            )
 
 
 def _exports(card: ModelCard, settings: Settings) -> Path:
@@ -260,7 +297,8 @@ def _warmed_up(bench: Bench, candidate: Candidate) -> Candidate:
     calls = warm_up(timed, bench.instruments.clock)
     # Counted before any profiler has run: what it keeps on the heap stops the allocator from giving memory back.
     faults = page_faults(candidate.ready, bench.batch.tokens)
-    calls_per_sample = block_size(timed, bench.instruments.clock)
+    before = bench.continues.path(candidate.path.name) if bench.continues else None
+    calls_per_sample = before.calls_per_sample if before else block_size(timed, bench.instruments.clock)
     return candidate.with_(warm_up_calls=calls, calls_per_sample=calls_per_sample, page_faults=faults)
 
 
@@ -272,22 +310,46 @@ def _measured(
         for c in candidates
         if c.result.status == "ok"
     }
-    rule = StopRule(budget_s, bench.experiment.iterations)
+    before = bench.continues
+    # Who asks for more rounds of a run gets them: however precise it is already, it was not enough.
+    precision = None if before else PRECISION
+    rule = StopRule(budget_s, bench.experiment.iterations, precision=precision)
     orders = random_orders(tuple(blocks), Random(bench.experiment.seed))
     watch, conditions = Watch(bench.instruments.clock, machine_pulse()), list[Conditions]()
 
     def on_round(rounds: Rounds) -> None:
         conditions.append(watch.round_over())
         bench.instruments.tell(
-            Round(done=len(rounds.order), at_most=rule.at_most, speedups=rounds.speedups())
+            Round(
+                done=len(rounds.order),
+                at_most=rule.expected_at_most(len(rounds.order), rounds.elapsed_s),
+                speedups=rounds.speedups(),
+            )
         )
 
     bench.instruments.tell(Step(name="measure", text="Measuring rounds"))
     baseline = bench.experiment.baseline
     rounds = run_rounds(
-        blocks, baseline, rule, bench.instruments.clock, orders, on_round, bench.instruments.stop_asked
+        blocks,
+        baseline,
+        rule,
+        bench.instruments.clock,
+        orders,
+        on_round,
+        bench.instruments.stop_asked,
+        earlier=_earlier(before) if before else Earlier(),
     )
     return rounds, tuple(conditions)
+
+
+def _earlier(run: Run) -> Earlier:
+    samples_ms = {path.name: path.samples_ms for path in run.paths}
+    return Earlier(samples_ms | {BASELINE_AGAIN: run.noise_floor.samples_ms}, run.looks)
+
+
+def _with_samples(candidate: Candidate, rounds: Rounds) -> Candidate:
+    samples_ms = rounds.samples_ms.get(candidate.path.name, ())
+    return candidate.with_(samples_ms=tuple(samples_ms))
 
 
 def _timed(prepared: PreparedPath, batch: TokenBatch) -> Timed:
@@ -298,18 +360,17 @@ def _timed(prepared: PreparedPath, batch: TokenBatch) -> Timed:
     return Timed(call, prepared.switches)
 
 
-def _profiled(bench: Bench, candidate: Candidate, rounds: Rounds) -> Candidate:
+def _profiled(bench: Bench, candidate: Candidate) -> Candidate:
     name = candidate.path.name
     if candidate.result.status != "ok":
         return candidate
     bench.instruments.tell(Step(name="profile", text=f"Profiling: {PATHS[name].title}"))
-    median_ms = median(rounds.samples_ms[name])
+    median_ms = median(candidate.result.samples_ms)
     trace = bench.instruments.trace_dir / f"{name}.json.gz" if bench.instruments.trace_dir else None
     forwards = profiled_forwards(median_ms)
     profiled = profile(candidate.ready, bench.batch.tokens, bench.instruments.clock, forwards, trace)
     inside_torch = candidate.ready.inside_torch
     return candidate.with_(
-        samples_ms=tuple(rounds.samples_ms[name]),
         evidence=candidate.path.promise(candidate.ready, bench.layers).evidence(profiled.calls),
         # Of a path outside torch only the head is seen: proof enough of where the encoder was not, but no table of it.
         profile=profiled.table(median_ms) if inside_torch else None,

@@ -13,6 +13,7 @@ from random import Random
 from statistics import median
 
 from engine.analysis.stats import half_width, median_interval, paired_ratios, shared_confidence
+from engine.analysis.verdict import MARGIN, MOST_ROUNDS_WORTH
 from engine.records import Interval
 
 BASELINE_AGAIN = "baseline-again"
@@ -20,8 +21,14 @@ BASELINE_AGAIN = "baseline-again"
 
 Clock = Callable[[], float]
 
-MIN_ROUNDS, MAX_ROUNDS = 8, 60
-PRECISION = 0.03
+MIN_ROUNDS, MAX_ROUNDS = 8, MOST_ROUNDS_WORTH
+PRECISION = 0.6 * MARGIN
+"""Half-width at which an interval is precise enough.
+
+Two equal paths are called the same where their whole interval lies within the margin, so an interval as wide as the
+margin hardly ever fits in. The median errs with a standard deviation of about half-width / 1.96: at 0.6 of the margin
+its middle may be 0.4 of the margin off, 1.3 standard deviations, which holds in 81 % of cases at that very width.
+"""
 SHORT_CALL_S, BLOCK_S = 0.010, 0.05
 WARM_UP_WINDOW, WARM_UP_TOLERANCE, WARM_UP_CAP_S = 3, 0.05, 2.0
 
@@ -50,25 +57,43 @@ class StopRule:
     iterations: int | None = None
     min_rounds: int = MIN_ROUNDS
     max_rounds: int = MAX_ROUNDS
-    precision: float = PRECISION
+    precision: float | None = PRECISION
+    """Half-width that every interval must have; None where somebody has asked for more rounds of a run as it is."""
 
     @property
     def at_most(self) -> int:
         """Most rounds that will be run."""
         return self.iterations or self.max_rounds
 
-    def reason(self, done: int, elapsed_s: float, intervals: Mapping[str, Interval]) -> str | None:
-        """Why to stop now, or None to go on."""
+    def expected_at_most(self, done: int, elapsed_s: float) -> int:
+        """Most rounds that the budget leaves time for at the pace so far."""
+        return min(self.at_most, max(done, int(done * self.budget_s / max(elapsed_s, 1e-9))))
+
+    def reason(self, done: int, elapsed_s: float, reached: float | None) -> str | None:
+        """Why to stop now, or None to go on.
+
+        Args:
+            reached: half-width of the widest interval; None while one of them is missing.
+        """
         if done >= self.at_most:
             return f"the {done} rounds asked for" if self.iterations else f"the most rounds, {done}"
-        if self.iterations is None and done >= self.min_rounds and self._precise(intervals):
-            return f"precise to {self.precision:.0%} after {done} rounds"
+        if self.iterations is None and done >= self.min_rounds and self._is_precise(reached):
+            return f"precise to {100 * (self.precision or 0):.2g}% after {done} rounds"
         if elapsed_s >= self.budget_s:
             return f"the budget of {self.budget_s:g} s is used up after {done} rounds"
         return None
 
-    def _precise(self, intervals: Mapping[str, Interval]) -> bool:
-        return all(half_width(interval) <= self.precision for interval in intervals.values())
+    def _is_precise(self, reached: float | None) -> bool:
+        return self.precision is not None and reached is not None and reached <= self.precision
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Rounds of a run that is continued."""
+
+    samples_ms: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    looks: int = 0
+    """How often they have been judged already."""
 
 
 @dataclass
@@ -79,24 +104,30 @@ class Rounds:
     samples_ms: dict[str, list[float]]
     order: list[tuple[str, ...]] = field(default_factory=list)
     stop_reason: str = ""
+    elapsed_s: float = 0.0
+    earlier: Earlier = Earlier()
+    """Rounds that these are added to: intervals are of all of them together."""
 
     def speedups(self) -> dict[str, Interval]:
         """Interval of each path's speedup over the baseline, all together 95 %; empty while rounds are too few."""
         others = [name for name in self.samples_ms if name not in (self.baseline, BASELINE_AGAIN)]
-        confidence = shared_confidence(len(others))
-        return self._known({name: median_interval(self._ratios(name), confidence) for name in others})
+        confidence = shared_confidence(len(others), self.earlier.looks + 1)
+        found = {name: median_interval(self._ratios(name), confidence) for name in others}
+        return {name: interval for name, interval in found.items() if interval}
 
-    def all_intervals(self) -> dict[str, Interval]:
-        """The same and the noise floor's, on which the verdict rests as well."""
-        floor = median_interval(self._ratios(BASELINE_AGAIN))
-        return {**self.speedups(), **self._known({BASELINE_AGAIN: floor})}
-
-    @staticmethod
-    def _known(intervals: Mapping[str, Interval | None]) -> dict[str, Interval]:
-        return {name: interval for name, interval in intervals.items() if interval}
+    def precision(self) -> float | None:
+        """Largest half-width of the intervals that the verdicts rest on; None while one of them is missing."""
+        floor = median_interval(self._ratios(BASELINE_AGAIN), shared_confidence(1, self.earlier.looks + 1))
+        speedups = self.speedups()
+        if floor is None or len(speedups) < len(self.samples_ms) - 2:
+            return None
+        return max(map(half_width, (floor, *speedups.values())))
 
     def _ratios(self, name: str) -> list[float]:
-        return paired_ratios(self.samples_ms[self.baseline], self.samples_ms[name])
+        return paired_ratios(self._all_ms(self.baseline), self._all_ms(name))
+
+    def _all_ms(self, name: str) -> list[float]:
+        return [*self.earlier.samples_ms.get(name, ()), *self.samples_ms[name]]
 
 
 def random_orders(paths: Sequence[str], random: Random) -> Iterator[tuple[str, ...]]:
@@ -106,7 +137,7 @@ def random_orders(paths: Sequence[str], random: Random) -> Iterator[tuple[str, .
         yield tuple(random.sample(arms, len(arms)))
 
 
-def run_rounds(
+def run_rounds(  # noqa: PLR0913  (what is left out has no say)
     blocks: Mapping[str, Block],
     baseline: str,
     rule: StopRule,
@@ -114,6 +145,7 @@ def run_rounds(
     orders: Iterator[tuple[str, ...]],
     on_round: Callable[[Rounds], None] = lambda _rounds: None,
     stop_asked: Callable[[], bool] = lambda: False,
+    earlier: Earlier = Earlier(),
 ) -> Rounds:
     """Run rounds until the rule, or somebody, says stop.
 
@@ -123,19 +155,21 @@ def run_rounds(
         orders: the order of each round; names of `blocks` and `BASELINE_AGAIN`.
         on_round: told after every round.
         stop_asked: asked after every round; what was measured until then is kept.
+        earlier: rounds of the run that is continued.
     """
     arms = {**blocks, BASELINE_AGAIN: blocks[baseline]}
-    rounds = Rounds(baseline, {name: [] for name in arms})
+    rounds = Rounds(baseline, {name: [] for name in arms}, earlier=earlier)
     start = clock()
     while not rounds.stop_reason:
         order = next(orders)
         for name in order:
             rounds.samples_ms[name].append(timed_ms(arms[name].timed, arms[name].calls, clock))
         rounds.order.append(order)
+        rounds.elapsed_s = clock() - start
         on_round(rounds)
         done = len(rounds.order)
         cancelled = f"cancelled after {done} rounds" if stop_asked() else None
-        rounds.stop_reason = cancelled or rule.reason(done, clock() - start, rounds.all_intervals()) or ""
+        rounds.stop_reason = cancelled or rule.reason(done, rounds.elapsed_s, rounds.precision()) or ""
     return rounds
 
 

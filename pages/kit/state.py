@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import streamlit as st
 from pydantic import ValidationError
 
+from engine.budget import default_budget_s, examination_budget_s
 from engine.catalog.models import DEFAULT_MODEL
 from engine.desk.desk import the_desk
 from engine.desk.tickets import Ticket, TicketView
@@ -33,8 +34,6 @@ DEFAULT_PATHS = ("slow", "fast-mha", "fast-nested")
 PATH_KEYS = ("bench_paths", "bench_beyond", "bench_lower")
 """Keys of the Benchmark page's choices of paths: the tutorial's, those beyond it, those in lower precision."""
 UNTIL_PRECISE, TUTORIAL_ITERATIONS = "Until precise", "10, as in the tutorial"
-BUDGET_S = 20.0
-"""Seconds of rounds, so that load, warm-up and profile included a verdict takes less than a minute."""
 
 
 @dataclass
@@ -52,6 +51,7 @@ class Lab:
         tokenized_for: the model and the texts that the tokenize slot is about.
         tickets, ended: work by the slot that shows it, and the last views of what has ended.
         refusals: why a slot's work could not even be asked for.
+        continued: the run that more rounds were asked for; None where the slot's run is a new one.
         examined: what the doctor was asked last; None before the first examination.
         all_machines: machines that were asked for the same run together; empty for an ordinary one.
         recalled: the sentence about an answer from the store; empty for what was measured.
@@ -71,6 +71,7 @@ class Lab:
     tickets: dict[str, Ticket] = field(default_factory=dict)
     ended: dict[str, TicketView] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
+    continued: Run | None = None
     examined: DoctorRequest | None = None
     all_machines: tuple[str, ...] = ()
     recalled: str = ""
@@ -182,16 +183,17 @@ def experiment_of_session() -> Experiment:
     lab, session = the_lab(), st.session_state
     chosen = [name for key in PATH_KEYS for name in session.get(key) or ()] or DEFAULT_PATHS
     rounds = session.get("bench_rounds", UNTIL_PRECISE)
+    paths = ("slow", *(name for name in chosen if name != "slow"))
     try:
         return Experiment(
             model=lab.model,
             batch=lab.batch,
-            paths=("slow", *(name for name in chosen if name != "slow")),
+            paths=paths,
             device=session.get("bench_device") or "cpu",
             dtype=session.get("bench_dtype") or "fp32",
             threads=session.get("bench_threads") or None,
             iterations=10 if rounds == TUTORIAL_ITERATIONS else None,
-            budget_s=BUDGET_S,
+            budget_s=default_budget_s(len(paths), load_settings().max_budget_s),
         )
     except ValidationError as error:
         raise refusal_of(error, "experiment") from None
@@ -217,11 +219,12 @@ def settings_changed(run: Run) -> bool:
 def examination_of_session() -> DoctorRequest:
     """The chosen model and batch with the settings of the Doctor page."""
     lab, session = the_lab(), st.session_state
+    modifications = tuple(session.get("doctor_modifications") or ())
     return DoctorRequest(
         model=lab.model,
         batch=lab.batch,
-        modifications=tuple(session.get("doctor_modifications") or ()),
+        modifications=modifications,
         device=session.get("doctor_device") or "cpu",
         dtype=session.get("doctor_dtype") or "fp32",
-        budget_s=BUDGET_S,
+        budget_s=examination_budget_s(len(modifications), load_settings().max_budget_s),
     )

@@ -30,8 +30,21 @@ def test_words(interval: Interval | None, floor: Interval | None, word: str) -> 
 
 
 def test_the_next_step_is_so_many_rounds_and_about_so_long() -> None:
-    # 1.0493 with a half-width of 4.83 %: to lie above 1.02 it may be 2.88 %, so 20 * (4.83 / 2.88)**2 = 57 rounds.
-    assert decide((1.001, 1.10), None, QUIET).next_step == "Measure 37 more rounds, about 19 s."
+    # 1.0493 with a half-width of 4.83 %: to lie above 1.02 it may be 2.88 %. The interval spans 9/21 of 20 rounds, so
+    # it has to span 0.255 of them: from 58 rounds on, of which the 22nd to the 37th are 15/59.
+    verdict = decide((1.001, 1.10), None, QUIET)
+    assert verdict.next_step == "Measure 38 more rounds, about 19 s."
+    assert verdict.more_rounds == 38
+
+
+def test_rounds_that_are_added_are_judged_more_strictly_so_more_are_needed() -> None:
+    again = QUIET.model_copy(update={"confidence_next": 0.975})
+    assert decide((1.001, 1.10), None, again).more_rounds > decide((1.001, 1.10), None, QUIET).more_rounds
+
+
+def test_with_many_paths_more_rounds_are_needed_for_an_interval_at_all() -> None:
+    many = Situation(rounds=3, round_s=1, confidence=1 - 0.05 / 8, confidence_next=1 - 0.025 / 8)
+    assert decide(None, None, many).more_rounds == 9, "ten give one, and two to spare"
 
 
 def test_too_few_rounds_are_told_apart() -> None:
@@ -55,5 +68,5 @@ def test_a_difference_too_small_for_the_machine_is_not_worth_more_rounds() -> No
 def test_more_rounds_are_never_fewer_than_one() -> None:
     for low in (0.9, 0.95, 0.99, 1.0, 1.01):
         for high in (1.02, 1.05, 1.2):
-            needed = rounds_needed((low, high), (1 / 1.02, 1.02), 0.02, 20)
+            needed = rounds_needed((low, high), (1 / 1.02, 1.02), 0.02, QUIET)
             assert needed is None or 20 < needed <= 200

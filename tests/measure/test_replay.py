@@ -41,7 +41,8 @@ def _clock_readings(run: Run) -> Iterator[float]:
 
 def _replayed(run: Run) -> Rounds:
     blocks = {path.name: Block(Timed(lambda: None), path.calls_per_sample) for path in run.paths}
-    rule = StopRule(run.experiment.budget_s, run.experiment.iterations)
+    # The rule of its time: 3 %, and 60 rounds at most.
+    rule = StopRule(run.experiment.budget_s, run.experiment.iterations, max_rounds=60, precision=0.03)
     readings = _clock_readings(run)
     return run_rounds(blocks, run.experiment.baseline, rule, lambda: next(readings), iter(run.order))
 

@@ -7,11 +7,14 @@ from random import Random
 
 import pytest
 
+from engine.analysis.stats import median_interval, paired_ratios
 from engine.measure.rounds import (
     BASELINE_AGAIN,
+    MAX_ROUNDS,
     SHORT_CALL_S,
     WARM_UP_CAP_S,
     Block,
+    Earlier,
     Rounds,
     StopRule,
     Timed,
@@ -90,7 +93,7 @@ def test_stops_at_precision_only_after_the_fewest_rounds() -> None:
     paths = {"slow": machine.path("slow", 0.1), "fast": machine.path("fast", 0.05)}
     rounds = _run(machine, paths, StopRule(60))
     assert len(rounds.order) == 8
-    assert rounds.stop_reason == "precise to 3% after 8 rounds"
+    assert rounds.stop_reason == "precise to 1.2% after 8 rounds"
 
 
 def test_stops_at_the_budget_and_says_so() -> None:
@@ -104,9 +107,65 @@ def test_stops_at_the_budget_and_says_so() -> None:
 
 def test_never_runs_more_than_the_most_rounds() -> None:
     machine = Machine()
-    wild = [0.1 * (1 + i % 5) for i in range(400)]
+    wild = [0.1 * (1 + i % 5) for i in range(999)]
     paths = {"slow": machine.path("slow", *wild), "fast": machine.path("fast", 0.1)}
-    assert len(_run(machine, paths, StopRule(1e9)).order) == 60
+    assert len(_run(machine, paths, StopRule(1e9)).order) == MAX_ROUNDS
+
+
+def test_is_not_precise_before_every_path_has_an_interval() -> None:
+    # Eight comparisons share the error: each has its interval from the ninth round on, the noise floor from the sixth.
+    machine = Machine()
+    paths = {name: machine.path(name, 0.1) for name in ("slow", *"abcdefgh")}
+    rounds = _run(machine, paths, StopRule(60))
+    assert rounds.stop_reason == "precise to 1.2% after 9 rounds"
+    assert len(rounds.speedups()) == 8
+
+
+@pytest.mark.parametrize("faster", [1.0, 0.97, 0.5])
+def test_stops_by_the_width_of_the_intervals_wherever_they_lie(faster: float) -> None:
+    def rounds(factor: float) -> Rounds:
+        machine, random = Machine(), Random(5)
+        noise = [0.1 * (1 + random.gauss(0, 0.02)) for _ in range(999)]
+        paths = {
+            "slow": machine.path("slow", *noise),
+            "fast": machine.path("fast", *[factor * s for s in noise]),
+        }
+        return _run(machine, paths, StopRule(600))
+
+    assert len(rounds(faster).order) == len(rounds(1.0).order) > 8
+
+
+def test_the_rounds_that_the_budget_leaves_time_for_are_told() -> None:
+    rule = StopRule(budget_s=20)
+    assert rule.expected_at_most(10, 2.0) == 100
+    assert rule.expected_at_most(10, 0.1) == MAX_ROUNDS
+    assert rule.expected_at_most(10, 30.0) == 10, "never fewer than are done"
+    assert StopRule(20, iterations=12).expected_at_most(1, 0.1) == 12
+
+
+def test_further_rounds_are_judged_together_with_the_earlier_ones_and_more_strictly() -> None:
+    machine = Machine()
+    noise = [0.1, 0.101, 0.099, 0.102, 0.098, 0.1, 0.103, 0.097]
+    paths = {"slow": machine.path("slow", 0.1), "fast": machine.path("fast", *noise)}
+    first = _run(machine, paths, StopRule(60, iterations=8))
+    earlier = Earlier({name: tuple(samples) for name, samples in first.samples_ms.items()}, looks=1)
+    blocks = {name: Block(timed) for name, timed in paths.items()}
+    orders = random_orders(tuple(paths), Random(1))
+    second = run_rounds(
+        blocks, "slow", StopRule(60, 12, precision=None), machine.clock, orders, earlier=earlier
+    )
+    both = paired_ratios(
+        [*first.samples_ms["slow"], *second.samples_ms["slow"]],
+        [*first.samples_ms["fast"], *second.samples_ms["fast"]],
+    )
+    assert second.speedups() == {"fast": median_interval(both, 0.975)}
+    assert len(second.samples_ms["fast"]) == 12
+
+
+def test_who_asked_for_more_rounds_gets_them_however_precise_it_is() -> None:
+    machine = Machine()
+    paths = {"slow": machine.path("slow", 0.1), "fast": machine.path("fast", 0.05)}
+    assert _run(machine, paths, StopRule(5, precision=None)).stop_reason.startswith("the budget of 5 s")
 
 
 def test_every_round_is_told() -> None:

@@ -1,0 +1,22 @@
+"""How long rounds may take where nobody says so; the same on a page, on the command line and in the doctor. Pure."""
+
+from math import inf
+
+SECONDS_A_PATH = 8.0
+"""The baseline's hidden second run counts as a path: three paths have 32 s, nine have 80 s."""
+STATES_OF_THE_DOCTOR = 3
+"""What the doctor times at least: the slow path, the model as it is, and the fastpath with sparsity off."""
+
+
+def default_budget_s(paths: int, most_s: float = inf) -> float:
+    """Seconds of rounds for so many paths: the more there are, the longer a round is.
+
+    Args:
+        most_s: what the settings allow at most (`max_budget_s`).
+    """
+    return min(SECONDS_A_PATH * (paths + 1), most_s)
+
+
+def examination_budget_s(modifications: int = 0, most_s: float = inf) -> float:
+    """The same for an examination; everything that was done to the model on purpose may need a cure, which is timed."""
+    return default_budget_s(STATES_OF_THE_DOCTOR + modifications, most_s)
