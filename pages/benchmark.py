@@ -11,6 +11,7 @@ nav.guard()
 
 from pages.kit.choosing import choose_paths
 from pages.kit.all_machines import choose_machine, runs_of_all_machines, show_all_machines, slot_of
+from pages.kit.continuing import offer_more, run_to_show
 from pages.kit.history import show_run
 from pages.kit.job_panel import job_panel
 from pages.kit.measuring import choose_precision_and_device, show_model_and_batch, start_and_watch
@@ -63,7 +64,7 @@ if runs := runs_of_all_machines():
     show_all_machines(runs)
 elif view is None:
     st.caption("Press Run, or Ctrl+Enter. Every path is checked for the same answer before it is timed.")
-elif view.run is not None:
+elif (run := run_to_show(view)) is not None:
     if lab.recalled:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.caption(f":material/history: {lab.recalled}")
@@ -74,10 +75,10 @@ elif view.run is not None:
                 on_click=start_run,
                 args=(True,),
             )
-    if settings_changed(view.run):
+    if settings_changed(run):
         st.info(
             "The settings have changed since this run; Run measures the new ones.", icon=":material/update:"
         )
-    show_run(view.run, key="bench")
+    show_run(run, key="bench", beside_the_answer=offer_more)
     if lab.traces is not None:
         show_traces(Path(lab.traces.name), key="bench")

@@ -4,7 +4,7 @@ Rounds of two measuring processes are put together only where everything that de
 same. The run that was continued stays as it is; the new one says which it continues, and is judged once more.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import ceil
 from random import Random
 
@@ -101,6 +101,20 @@ def _differences(run: Run, environment: Environment, card: ModelCard) -> Iterato
             yield f"{words} was {then or 'not recorded'} and is {now or 'not known'} now"
     if run.model_card is not None and run.model_card.checksum != card.checksum:
         yield f"the weights of {card.name} are not the same any more"
+
+
+def check_all_run(results: Iterable[PathResult]) -> None:
+    """Let a run be continued where every path of it can run again: its rounds would have holes otherwise.
+
+    Raises:
+        Refusal: one of them cannot.
+    """
+    for result in results:
+        if result.status != "ok":
+            raise Refusal(
+                f"This run cannot be continued, because {result.name} cannot run again ({result.reason}): "
+                "it is kept as it is; start a new run."
+            )
 
 
 def continued(run: Run, session: Run) -> Run:

@@ -114,10 +114,11 @@ def rounds_needed(interval: Interval, bounds: Interval, margin: float, situation
 
 def _more_rounds(count: int, situation: Situation) -> str:
     seconds = count * situation.round_s
-    return f"Measure {count} more round{'s' if count > 1 else ''}, about {_duration(seconds)}."
+    return f"Measure {count} more round{'s' if count > 1 else ''}, about {duration_text(seconds)}."
 
 
-def _duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
+    """About how long so many seconds of rounds are."""
     if seconds < 1:
         return "a second"
     return f"{ceil(seconds)} s" if seconds < 100 else f"{ceil(seconds / 60)} minutes"

@@ -14,7 +14,7 @@ from statistics import median
 import torch
 
 from engine.analysis.conclude import concluded
-from engine.analysis.continuing import check_same_conditions, continued
+from engine.analysis.continuing import check_all_run, check_same_conditions, continued
 from engine.catalog.paths import PATHS, find_paths
 from engine.eligibility.dangers import dangers
 from engine.eligibility.facts import presumed_facts
@@ -150,7 +150,7 @@ def run_experiment(
         check_same_conditions(continues, read_environment(experiment.device, None), loaded.card)
     candidates = checked(bench)
     if continues is not None:
-        _check_all_run(candidates)
+        check_all_run(candidate.result for candidate in candidates)
     load_before = load_average()
     warm = tuple(_warmed_up(bench, candidate) for candidate in candidates)
     rounds, conditions = _measured(bench, warm, min(experiment.budget_s, settings.max_budget_s))
@@ -179,16 +179,6 @@ def run_experiment(
         )
     )
     return run if continues is None else continued(continues, run)
-
-
-def _check_all_run(candidates: tuple[Candidate, ...]) -> None:
-    """Refuse to continue a run of which a path cannot run any more: its rounds would have a hole."""
-    for candidate in candidates:
-        if candidate.result.status != "ok":
-            raise Refusal(
-                f"This run cannot be continued, because {candidate.path.name} cannot run again "
-                f"({candidate.result.reason}): the run is kept as it is."
-            )
 
 
 def _exports(card: ModelCard, settings: Settings) -> Path:

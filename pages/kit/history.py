@@ -1,5 +1,6 @@
 """The pieces of the History page: a card a finished run, a run opened again, and a way to delete it."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -105,9 +106,14 @@ def show_heading(run: Run, now: datetime) -> None:
     st.caption(as_text(when_and_where(run.created_at, run.environment.machine, now, reader_zone())))
 
 
-def show_run(run: Run, key: str) -> None:
-    """A finished run from its verdict to its downloads, as the Benchmark page shows it."""
+def show_run(run: Run, key: str, beside_the_answer: Callable[[Run], None] = lambda _run: None) -> None:
+    """A finished run from its verdict to its downloads, as the Benchmark page shows it.
+
+    Args:
+        beside_the_answer: draws what can be done about the answer.
+    """
     show_verdict(run)
+    beside_the_answer(run)
     show_recommendation(run)
     show_speedups(run, key)
     st.subheader("Is the fastpath really taken?")

@@ -31,8 +31,9 @@ def build_here() -> str:
 def recall(experiment: Experiment, build: str, now: datetime | None = None) -> Recalled | None:
     """The newest run of this experiment on this build with its age; None where it has to be measured.
 
-    A run of a machine that was busy is no answer: it is measured again. A store that does not work is no reason not
-    to measure: it is logged, and nothing is recalled.
+    A run of a machine that was busy is no answer: it is measured again. Nor is a run that was continued, where a
+    number of rounds is asked for. A store that does not work is no reason not to measure: it is logged, and nothing
+    is recalled.
 
     Args:
         build: key of the machine that would measure (`build_here`, where it is this one).
@@ -45,6 +46,8 @@ def recall(experiment: Experiment, build: str, now: datetime | None = None) -> R
         LOG.warning("nothing is recalled: %s", refusal)
         return None
     if run is None or not run.environment.quiet or not is_same_model(experiment.model, run.created_at):
+        return None
+    if experiment.iterations and run.looks > 1:
         return None
     return Recalled(run, recalled_sentence(run, now or datetime.now(UTC)))
 

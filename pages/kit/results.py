@@ -25,7 +25,9 @@ from engine.present.reports.script import recommended_path, script_of
 from engine.present.words.runs import (
     agreement_sentence,
     break_even_sentence,
+    centre_sentences,
     evidence_sentence,
+    looks_sentence,
     machine_sentence,
     others,
     page_fault_sentence,
@@ -54,7 +56,7 @@ def show_verdict(run: Run) -> None:
     best = next(iter(others(run)), None)
     box = st.success if best is not None and best.verdict == "faster" else st.info
     box(verdict_sentence(run), title="Verdict", icon=":material/gavel:")
-    st.caption(machine_sentence(run))
+    st.caption(f"{machine_sentence(run)} {looks_sentence(run)}")
     for note in run.environment.notes:
         st.caption(f":material/warning: {note[0].upper()}{note[1:]}.")
 
@@ -73,6 +75,8 @@ def show_speedups(run: Run, key: str) -> None:
         "Bars: median speedup over the slow path, with the 95 % interval. Grey band: the slow path measured "
         "against itself, which is what this machine cannot tell apart."
     )
+    for sentence in centre_sentences(run):
+        st.caption(f":material/info: {sentence}")
 
 
 def show_proof(run: Run) -> None:

@@ -35,7 +35,7 @@ def start_run(again: bool = False) -> None:
         again: measure even where the store has the answer.
     """
     lab = the_lab()
-    lab.all_machines, lab.recalled, lab.traces = (), "", _traces_folder()
+    lab.all_machines, lab.recalled, lab.traces, lab.continued = (), "", _traces_folder(), None
     known = None if again else _recalled()
     if known is not None:
         _show_recalled(known)

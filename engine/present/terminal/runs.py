@@ -17,8 +17,10 @@ from engine.catalog.paths import PATHS
 from engine.present.words.roofline import peaks_words, roofline_words
 from engine.present.words.runs import (
     agreement_words,
+    centre_sentences,
     evidence_words,
     interval_words,
+    looks_sentence,
     ms_words,
     page_fault_sentence,
     recommendation_sentences,
@@ -138,7 +140,10 @@ def _p90(path: PathResult) -> str:
 
 
 def notes(run: Run) -> Iterator[str]:
-    """What a reader has to know beside the table: claims refuted, open verdicts' next steps, page faults."""
+    """What a reader has to know beside the table: unlike centres, claims refuted, next steps, page faults."""
+    yield from centre_sentences(run)
+    if looks := looks_sentence(run):
+        yield looks
     for path in run.paths:
         if path.evidence and not path.evidence.ok:
             yield f"{path.name}: {evidence_words(path)}."

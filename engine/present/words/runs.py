@@ -1,8 +1,11 @@
 """A run in sentences: what is faster, what the profile proves, and what could not be measured. Pure functions."""
 
 from engine.analysis.break_even import break_even_batches, once_ms
+from engine.analysis.centres import unlike_centres
+from engine.analysis.continuing import More
 from engine.analysis.recommend import Pick, Recommendation, keeps_the_answer, recommend
-from engine.analysis.stats import paired_ratios, percentile, speedup
+from engine.analysis.stats import paired_ratios, percentile, shared_confidence, speedup
+from engine.analysis.verdict import duration_text
 from engine.analysis.waterfall import MANY_PAGE_FAULTS
 from engine.catalog.paths import PATHS
 from engine.records import Interval, PathResult, Run
@@ -302,6 +305,35 @@ def machine_sentence(run: Run) -> str:
     return (
         f"{env.device_name}, {env.threads} of {env.cores} threads, torch {env.torch}, "
         f"{run.experiment.dtype}; {run.rounds} rounds, {run.stop_reason}."
+    )
+
+
+def looks_sentence(run: Run) -> str:
+    """What it does to the intervals that a run was continued; empty where it was not."""
+    if run.looks == 1:
+        return ""
+    confidence = 100 * shared_confidence(1, run.looks)
+    times = "once" if run.looks == 2 else f"{run.looks - 1} times"
+    return f"Continued {times} after a look at the answer: its intervals are wider for it, at {confidence:.4g} %."
+
+
+def more_words(more: More) -> str:
+    """How much further a run may be measured, for a button."""
+    if more.rounds is None:
+        return f"{more.seconds:.0f} s more"
+    rounds = "1 more round" if more.rounds == 1 else f"{more.rounds} more rounds"
+    return f"{rounds}, about {duration_text(more.seconds)}"
+
+
+def centre_sentences(run: Run) -> tuple[str, ...]:
+    """Why a speedup is not the quotient of the two times beside it, for every path where people would see that."""
+    baseline_ms = run.baseline.median_ms
+    return tuple(
+        f"{speedup_text(found.paired)} for {path_noun(found.name)} is the median of each round's own ratio, and not "
+        f"{ms_words(baseline_ms)} / {ms_words(found.median_ms)} = {speedup_text(found.of_medians)}: times changed much "
+        "from round to round, and a ratio within a round compares what ran at the same moment."
+        for found in unlike_centres(run)
+        if baseline_ms is not None
     )
 
 
