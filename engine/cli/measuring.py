@@ -12,7 +12,7 @@ from rich.console import Console
 from engine.analysis.compare import Gate, gate_ratio
 from engine.catalog.batches import DEFAULT_PRESET, find_preset
 from engine.catalog.models import DEFAULT_MODEL, find_model
-from engine.catalog.paths import PATHS, find_paths
+from engine.catalog.paths import BASELINE, PATHS, default_paths, find_paths, paths_of
 from engine.cli.files import check_writable, make_trace_folder, write_record
 from engine.cli.options import (
     BATCH_HELP,
@@ -30,11 +30,9 @@ from engine.cli.progress import progress, stop_on_interrupt
 from engine.errors import Refusal
 from engine.events import Step
 from engine.present.terminal import runs as terminal
-from engine.present.terminal.tutorial import TUTORIAL_ITERATIONS, TUTORIAL_PATHS, tutorial_report
+from engine.present.terminal.tutorial import TUTORIAL_ITERATIONS, tutorial_report
 from engine.records import Experiment, Run, refusal_of
 from engine.settings import Settings, load_settings
-
-DEFAULT_PATHS = "slow,fast-mha,fast-nested"
 
 TraceFolder = Annotated[Path | None, typer.Option("--trace", help="Write Chrome traces to this folder.")]
 
@@ -46,7 +44,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     texts: TextsFile = None,
     paths: Annotated[
         str, typer.Option(help=f"Execution paths, separated by commas: {', '.join(PATHS)}.")
-    ] = DEFAULT_PATHS,
+    ] = ",".join(default_paths()),
     device: Device = "cpu",
     dtype: Precision = "fp32",
     threads: Threads = None,
@@ -101,7 +99,7 @@ def tutorial(
     experiment = _experiment(
         model=model,
         batch=find_preset(batch),
-        paths=TUTORIAL_PATHS,
+        paths=paths_of("tutorial"),
         device=device,
         threads=threads,
         seed=seed,
@@ -120,7 +118,7 @@ def tutorial(
 def _limit(text: str, measured: tuple[str, ...]) -> tuple[str, float]:
     name, _, ratio = text.partition("=")
     find_paths((name,))
-    if name not in measured or name == "slow":
+    if name not in measured or name == BASELINE:
         raise Refusal(
             f"--fail-under {text}: {name} is the baseline or not among --paths, so it has no speedup."
         )
@@ -155,7 +153,7 @@ def _experiment(**fields: object) -> Experiment:
 def _with_baseline(names: str) -> tuple[str, ...]:
     asked = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     find_paths(asked)
-    return asked if "slow" in asked else ("slow", *asked)
+    return asked if BASELINE in asked else (BASELINE, *asked)
 
 
 def _measure(experiment: Experiment, settings: Settings, trace: Path | None) -> Run:

@@ -13,6 +13,7 @@ import streamlit as st
 from pydantic import ValidationError
 
 from engine.catalog.models import DEFAULT_MODEL
+from engine.catalog.paths import BASELINE, PathGroup, default_paths
 from engine.desk.desk import the_desk
 from engine.desk.tickets import Ticket, TicketView
 from engine.errors import Refusal
@@ -29,9 +30,12 @@ RUN_SLOT = "run"
 DOCTOR_SLOT = "doctor"
 TOLD_SLOTS = (RUN_SLOT, DOCTOR_SLOT)
 """Work that takes long enough for people to go elsewhere."""
-DEFAULT_PATHS = ("slow", "fast-mha", "fast-nested")
-PATH_KEYS = ("bench_paths", "bench_beyond", "bench_lower")
-"""Keys of the Benchmark page's choices of paths: the tutorial's, those beyond it, those in lower precision."""
+PATH_KEYS: dict[PathGroup, str] = {
+    "tutorial": "bench_paths",
+    "beyond": "bench_beyond",
+    "lower precision": "bench_lower",
+}
+"""Keys of the Benchmark page's choices of paths, a group each."""
 UNTIL_PRECISE, TUTORIAL_ITERATIONS = "Until precise", "10, as in the tutorial"
 BUDGET_S = 20.0
 """Seconds of rounds, so that load, warm-up and profile included a verdict takes less than a minute."""
@@ -180,13 +184,13 @@ def experiment_of_session() -> Experiment:
         Refusal: the settings do not fit together.
     """
     lab, session = the_lab(), st.session_state
-    chosen = [name for key in PATH_KEYS for name in session.get(key) or ()] or DEFAULT_PATHS
+    chosen = [name for key in PATH_KEYS.values() for name in session.get(key) or ()] or default_paths()
     rounds = session.get("bench_rounds", UNTIL_PRECISE)
     try:
         return Experiment(
             model=lab.model,
             batch=lab.batch,
-            paths=("slow", *(name for name in chosen if name != "slow")),
+            paths=(BASELINE, *(name for name in chosen if name != BASELINE)),
             device=session.get("bench_device") or "cpu",
             dtype=session.get("bench_dtype") or "fp32",
             threads=session.get("bench_threads") or None,
