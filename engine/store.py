@@ -42,9 +42,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from engine.analysis.recommend import fastest_path
 from engine.catalog.batches import PRESETS
 from engine.errors import Refusal
-from engine.records import SCHEMA_VERSION, Batch, Experiment, PathResult, Record, Run, VerdictWord, read_run
+from engine.records import SCHEMA_VERSION, Batch, Experiment, Record, Run, VerdictWord, read_run
 from engine.settings import Settings, load_settings
 
 LOG = logging.getLogger(__name__)
@@ -148,12 +149,6 @@ def build_key(facts: BuildFacts) -> str:
 
 def _hash(facts: Mapping[str, object]) -> str:
     return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def best_path(run: Run) -> PathResult | None:
-    """The fastest measured path but the baseline; None where there is none."""
-    others = [path for path in run.paths if path.name != run.experiment.baseline]
-    return max((path for path in others if path.speedup), key=lambda path: path.speedup or 0, default=None)
 
 
 def is_preset(batch: Batch) -> bool:
@@ -333,7 +328,7 @@ def _prepare(engine: Engine) -> None:
 
 
 def _values(run: Run) -> dict[str, object]:
-    best = best_path(run)
+    best = fastest_path(run)
     return {
         "id": run.id,
         "created_at": run.created_at.astimezone(UTC).isoformat(timespec="microseconds"),

@@ -8,6 +8,8 @@ nav.guard()
 
 from engine.catalog.models import CATALOG
 from engine.catalog.batches import PRESET_NOTES, PRESETS, find_preset
+from engine.catalog.paths import default_paths
+from engine.present.words.runs import paths_listed
 from pages.kit.choosing import chosen_model, loading_panel, model_label, needs_sentence, start_loading
 from pages.kit.running import start_run
 from pages.kit.state import the_lab, use_texts
@@ -81,9 +83,7 @@ with batch_step.container(border=True, height="stretch"):
 
 with run_step.container(border=True, height="stretch"):
     st.markdown("**3 · Run**")
-    st.markdown(
-        "Slow path, native MHA, and native MHA + sparsity, in paired rounds until the answer is precise."
-    )
+    st.markdown(f"{paths_listed(default_paths())}, in paired rounds until the answer is precise.")
     st.button(
         "Run",
         key="overview_run",

@@ -1,4 +1,4 @@
-"""Which path to choose after a run: the fastest that can be trusted, the simpler of two that are as fast; pure.
+"""Which path to choose after a run: the fastest that can be trusted; of two that are equally fast, the simpler; pure.
 
 A path is trusted where its verdict is "faster", its answer agrees, and no profile refutes what it claims.
 """
@@ -6,56 +6,57 @@ A path is trusted where its verdict is "faster", its answer agrees, and no profi
 from engine.analysis.break_even import break_even_batches
 from engine.analysis.stats import median_interval, paired_ratios, speedup
 from engine.analysis.verdict import MARGIN
+from engine.catalog.paths import path_spec
 from engine.records import Interval, PathResult, Record, Run
 
 WORTH_AN_ERROR = 1.1
-"""How many times faster a lower precision has to be than the pick with the same answer, to be offered beside it."""
-NEVER = ("slow-train", "slow-grad")
-"""Paths of the tutorial that nobody should run for inference, however they compare."""
-SIMPLICITY = (
-    "slow",  # the model as it is
-    "fast-nested",  # the model as it is, torch's own switches as they stand by default
-    "fast-mha",  # one of the switches turned
-    "tutorial-mha",
-    "bucketed",  # a few lines around the model: no more weights, nothing to install
-    "packed",  # this project's module, and a second copy of the weights
-    "compile",  # a C++ compiler, and a first call of many seconds
-    "hf-sdpa",  # another library, and a second copy of the weights
-    "onnxruntime",  # another library, an exported file, and memory that torch does not see
-    "openvino",  # the same
-)
-"""From the simplest to the most involved; a path in a precision of its own ranks as its base, behind it."""
+"""Least speedup over the pick with the same answer from which a lower precision is offered beside it."""
 
 
 class Pick(Record):
-    """A path to choose, with the facts that speak for and against it."""
+    """A path to choose, with what it gains and what it costs."""
 
     name: str
     speedup: float
     speedup_ci95: Interval | None
     max_abs_error: float
-    """Largest difference to the baseline's hidden states."""
+    """Largest difference from the baseline's hidden states."""
     error_share: float
-    """Of the largest difference that is tolerated in its precision."""
+    """The same as a share of the difference that is tolerated in its precision."""
     break_even_batches: int | None
     weights_mb: float | None
     as_fast: tuple[str, ...] = ()
-    """Paths that cannot be told from it, and are less simple."""
+    """Paths that are equally fast, but less simple."""
 
 
 class Recommendation(Record):
-    """What to choose; where `exact` is None the baseline stays."""
+    """Which path to choose; where `exact` is None, the baseline."""
 
     exact: Pick | None
     """The pick with the same answer."""
     approximate: Pick | None
-    """In a lower precision and clearly faster still: for those who can live with its error."""
+    """The pick in a lower precision, where it is clearly faster still and its error is acceptable."""
     gain: float | None = None
-    """How many times faster `approximate` is than `exact`, or than the baseline where that stays."""
+    """Speedup of `approximate` over `exact`, or over the baseline where there is no `exact`."""
+
+
+def compared_paths(run: Run) -> tuple[PathResult, ...]:
+    """The measured paths but the baseline, fastest first."""
+    measured = [p for p in run.paths if p.name != run.experiment.baseline and p.speedup is not None]
+    return tuple(sorted(measured, key=lambda path: -(path.speedup or 0.0)))
+
+
+def fastest_path(run: Run, *, profiled: bool = False) -> PathResult | None:
+    """The path with the largest speedup, the baseline aside; None where there is none.
+
+    Args:
+        profiled: only of the paths whose operators were seen.
+    """
+    return next((path for path in compared_paths(run) if path.profile or not profiled), None)
 
 
 def recommend(run: Run) -> Recommendation | None:
-    """What a run speaks for; None where it has nothing to compare with its baseline."""
+    """The path to choose after this run; None where nothing was compared with the baseline."""
     if not any(path.samples_ms and path.name != run.experiment.baseline for path in run.paths):
         return None
     trusted = [path for path in run.paths if is_trusted(path)]
@@ -71,16 +72,22 @@ def recommend(run: Run) -> Recommendation | None:
     )
 
 
+def recommended_path(run: Run) -> str:
+    """Name of the path to choose after a run: the pick with the same answer, or else the baseline."""
+    found = recommend(run)
+    return found.exact.name if found and found.exact else run.experiment.baseline
+
+
 def is_trusted(path: PathResult) -> bool:
     """Whether a path may be recommended at all."""
     refuted = path.evidence is not None and not path.evidence.ok
     agrees = path.agreement is not None and path.agreement.ok
     faster = path.status == "ok" and path.verdict == "faster"
-    return faster and agrees and not refuted and path.name not in NEVER
+    return faster and agrees and not refuted and path_spec(path.name).for_inference
 
 
 def keeps_the_answer(run: Run, path: PathResult) -> bool:
-    """Whether a path computes as exactly as was asked: in the experiment's precision or in fp32."""
+    """Whether a path computes in the precision that was asked for, or in fp32."""
     return path.dtype in ("fp32", run.experiment.dtype)
 
 
@@ -90,7 +97,7 @@ def _best(paths: list[PathResult]) -> tuple[PathResult, tuple[str, ...]] | None:
         return None
     fastest = max(paths, key=lambda path: path.speedup or 0.0)
     equal = [path for path in paths if path is fastest or as_fast(path, fastest)]
-    chosen = min(equal, key=lambda path: (_rank(path.name), -(path.speedup or 0.0)))
+    chosen = min(equal, key=lambda path: (_effort(path.name), -(path.speedup or 0.0)))
     return chosen, tuple(path.name for path in equal if path is not chosen)
 
 
@@ -100,10 +107,10 @@ def as_fast(path: PathResult, fastest: PathResult) -> bool:
     return interval is not None and interval[0] >= 1 / (1 + MARGIN) and interval[1] <= 1 + MARGIN
 
 
-def _rank(name: str) -> tuple[int, bool]:
-    base, _, precision = name.partition("@")
-    place = SIMPLICITY.index(base) if base in SIMPLICITY else len(SIMPLICITY)
-    return place, bool(precision)
+def _effort(name: str) -> tuple[int, bool]:
+    """The order of simplicity; a path in a precision of its own comes right after its base."""
+    spec = path_spec(name)
+    return spec.effort, spec.precision is not None
 
 
 def _pick(run: Run, path: PathResult, equal: tuple[str, ...]) -> Pick:

@@ -1,119 +1,253 @@
-"""The execution paths on offer, with their words: plain data, free of torch."""
+"""The execution paths on offer: one row a path, with everything that lists, sentences and charts need; free of torch.
+
+`engine/paths` holds what is executed, under the same names. A new path is one file there and one row here.
+"""
+
+from typing import Literal, get_args
 
 from engine.errors import Refusal
-from engine.records import Record
+from engine.records import Precision, Record
+
+PathGroup = Literal["tutorial", "beyond", "lower precision"]
+PATH_GROUPS: tuple[PathGroup, ...] = get_args(PathGroup)
+"""In the order in which they are offered."""
+PathKind = Literal["slow path", "fastpath", "groups", "packed", "library"]
+"""What runs the layers: torch's slow path, torch's fastpath, slow forwards of groups of texts, packed execution, or
+another library or compiler. It decides what is read from a profile."""
+
+BASELINE = "slow"
+"""The path that the others are compared with."""
+OTHER_COLOUR = "#9467BD"
+"""The colour of a path without a row, as in a run of another version."""
 
 
 class PathSpec(Record):
-    """An execution path in words: what pages and tables say of it."""
+    """An execution path in words, with its colour and its place among the others."""
 
     name: str
     title: str
+    """Its name as a heading."""
+    label: str
+    """Its name in a chart: short, for narrow screens."""
+    noun: str
+    """Its name inside a sentence."""
     explanation: str
+    group: PathGroup
+    kind: PathKind
+    colour: str
+    """#RRGGBB, the same in every chart."""
+    effort: int
+    """What using it takes: 0 for the model as it is, more for what is more involved. Of two paths that are equally
+    fast, the one with less effort is recommended."""
+    base: str
+    """The name of the path that this is a variant of; its own name where it is no variant."""
+    precision: Precision | None = None
+    """What it computes in, whatever the model's dtype; None for the model's own."""
+    outside_torch: bool = False
+    """Whether another library runs the encoder, so that torch's profiler and allocator do not see it."""
+    for_inference: bool = True
+    """Whether it may be recommended. The tutorial's settings that are unfair or do nothing may not."""
+    default: bool = False
+    """Whether it is measured where nobody has chosen."""
 
+
+def path_row(name: str, **fields: object) -> PathSpec:
+    """The row of a path that is no variant; its label is its title where none is given."""
+    return PathSpec.model_validate({"name": name, "base": name, "label": fields["title"], **fields})
+
+
+def variant(base: PathSpec, precision: Precision, explanation: str) -> PathSpec:
+    """The row of the same path in a precision of its own."""
+    title = f"{base.label}, {precision}"
+    own = {
+        "name": variant_name(base.name, precision),
+        "title": title,
+        "label": title,
+        "noun": f"{base.noun} in {precision}",
+        "explanation": explanation,
+        "group": "lower precision",
+        "colour": _tinted(base.colour, precision),
+        "precision": precision,
+        "default": False,
+    }
+    return base.model_copy(update=own)
+
+
+def variant_name(base: str, precision: Precision) -> str:
+    """What a path is called in a precision of its own."""
+    return f"{base}@{precision}"
+
+
+_TINTS: dict[Precision, tuple[str, float]] = {
+    "bf16": ("#FFFFFF", 0.38),
+    "fp16": ("#FFFFFF", 0.38),
+    "int8": ("#000000", 0.38),
+}
+"""A variant keeps the hue of its base: lighter with half the bits, darker with integers."""
+
+
+def _tinted(colour: str, precision: Precision) -> str:
+    towards, share = _TINTS[precision]
+    pairs = ((int(colour[i : i + 2], 16), int(towards[i : i + 2], 16)) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(own + share * (other - own)):02X}" for own, other in pairs)
+
+
+_SLOW_TRAIN = path_row(
+    "slow-train",
+    title="Slow path, train mode",
+    noun="the slow path in train mode",
+    explanation="The tutorial's first slow path: train mode, gradients recorded, dropout drawn.",
+    group="tutorial",
+    kind="slow path",
+    colour="#CC79A7",
+    effort=0,
+    for_inference=False,
+)
+_SLOW_GRAD = path_row(
+    "slow-grad",
+    title="Slow path, gradients on",
+    noun="the slow path with gradients on",
+    explanation="The tutorial's later slow path: eval mode, but gradients still recorded.",
+    group="tutorial",
+    kind="slow path",
+    colour="#B0741A",
+    effort=0,
+    for_inference=False,
+)
+_SLOW = path_row(
+    "slow",
+    title="Slow path",
+    noun="the slow path",
+    explanation="The fair baseline: eval mode, no gradients, fastpath switched off.",
+    group="tutorial",
+    kind="slow path",
+    colour="#8A93A3",
+    effort=0,  # the model as it is
+    default=True,
+)
+_FAST_MHA = path_row(
+    "fast-mha",
+    title="Fastpath, native MHA",
+    label="Native MHA",
+    noun="native MHA alone",
+    explanation="One fused operator a layer; padding is still computed.",
+    group="tutorial",
+    kind="fastpath",
+    colour="#E69F00",
+    effort=2,  # one switch to turn
+    default=True,
+)
+_FAST_NESTED = path_row(
+    "fast-nested",
+    title="Fastpath, native MHA + sparsity",
+    label="Native MHA + sparsity",
+    noun="native MHA + sparsity",
+    explanation="One fused operator a layer on nested tensors: padding costs nothing.",
+    group="tutorial",
+    kind="fastpath",
+    colour="#2B8CC9",
+    effort=1,  # the model as it is, with torch's switches at their defaults
+    default=True,
+)
+_TUTORIAL_MHA = path_row(
+    "tutorial-mha",
+    title="The tutorial's 'MHA only'",
+    noun="the tutorial's 'MHA only'",
+    explanation="The tutorial's own switch, enable_nested_tensor = False: a no-op, sparsity stays on.",
+    group="tutorial",
+    kind="fastpath",
+    colour="#17A377",
+    effort=2,
+    for_inference=False,
+)
+_BUCKETED = path_row(
+    "bucketed",
+    title="Batching by length",
+    noun="batching by length",
+    explanation="The usual remedy: texts sorted by length, a slow forward for each group of similar length.",
+    group="beyond",
+    kind="groups",
+    colour="#7A6BD6",
+    effort=3,  # a few lines around the model
+)
+_PACKED = path_row(
+    "packed",
+    title="Packed",
+    noun="packed execution",
+    explanation="Padding-free: real tokens only, on weights laid out once for this processor.",
+    group="beyond",
+    kind="packed",
+    colour="#D9541E",
+    effort=4,  # this project's module, and a second copy of the weights
+    default=True,
+)
+_COMPILE = path_row(
+    "compile",
+    title="torch.compile",
+    noun="torch.compile",
+    explanation="The slow path compiled by torch.compile into one graph, for any shape.",
+    group="beyond",
+    kind="library",
+    colour="#A3A11F",
+    effort=5,  # a C++ compiler, and a first call of many seconds
+)
+_HF_SDPA = path_row(
+    "hf-sdpa",
+    title="Hugging Face, SDPA",
+    noun="Hugging Face's own model",
+    explanation="Hugging Face's own code for the same encoder, on the same weights.",
+    group="beyond",
+    kind="library",
+    colour="#C057C9",
+    effort=6,  # another library
+)
+_ONNXRUNTIME = path_row(
+    "onnxruntime",
+    title="ONNX Runtime",
+    noun="ONNX Runtime",
+    explanation="The encoder exported to ONNX and run by ONNX Runtime; CPU only.",
+    group="beyond",
+    kind="library",
+    colour="#12808F",
+    effort=7,  # another library, an exported file, and memory that torch does not see
+    outside_torch=True,
+)
+_OPENVINO = path_row(
+    "openvino",
+    title="OpenVINO",
+    noun="OpenVINO",
+    explanation="The encoder converted for OpenVINO and run by it in fp32; CPU only.",
+    group="beyond",
+    kind="library",
+    colour="#8C6D5A",
+    effort=8,  # the same
+    outside_torch=True,
+)
 
 PATHS: dict[str, PathSpec] = {
     spec.name: spec
     for spec in (
-        PathSpec(
-            name="slow-train",
-            title="Slow path, train mode",
-            explanation="The tutorial's first slow path: train mode, gradients recorded, dropout drawn.",
+        *(_SLOW_TRAIN, _SLOW_GRAD, _SLOW, _FAST_MHA, _FAST_NESTED, _TUTORIAL_MHA),
+        *(_BUCKETED, _PACKED, _COMPILE, _HF_SDPA, _ONNXRUNTIME, _OPENVINO),
+        variant(_SLOW, "bf16", "The slow path on a copy of the model in bfloat16."),
+        variant(_FAST_NESTED, "bf16", "The fastpath with sparsity on a copy of the model in bfloat16."),
+        variant(_BUCKETED, "bf16", "Batching by length on a copy of the model in bfloat16."),
+        variant(
+            _PACKED,
+            "bf16",
+            "Padding-free with bfloat16 linear layers and attention; residuals and norms stay in fp32.",
         ),
-        PathSpec(
-            name="slow-grad",
-            title="Slow path, gradients on",
-            explanation="The tutorial's later slow path: eval mode, but gradients still recorded.",
+        variant(
+            _COMPILE,
+            "bf16",
+            "The slow path compiled by torch.compile, on a copy of the model in bfloat16.",
         ),
-        PathSpec(
-            name="slow",
-            title="Slow path",
-            explanation="The fair baseline: eval mode, no gradients, fastpath switched off.",
-        ),
-        PathSpec(
-            name="fast-mha",
-            title="Fastpath, native MHA",
-            explanation="One fused operator a layer; padding is still computed.",
-        ),
-        PathSpec(
-            name="fast-nested",
-            title="Fastpath, native MHA + sparsity",
-            explanation="One fused operator a layer on nested tensors: padding costs nothing.",
-        ),
-        PathSpec(
-            name="tutorial-mha",
-            title="The tutorial's 'MHA only'",
-            explanation="The tutorial's own switch, enable_nested_tensor = False: a no-op, sparsity stays on.",
-        ),
-        PathSpec(
-            name="bucketed",
-            title="Batching by length",
-            explanation="What people do today: texts sorted by length, a slow forward for each group of like length.",
-        ),
-        PathSpec(
-            name="packed",
-            title="Packed",
-            explanation="Padding-free: real tokens only, on weights laid out once for this processor.",
-        ),
-        PathSpec(
-            name="compile",
-            title="torch.compile",
-            explanation="The slow path compiled by torch.compile into one graph, for any shape.",
-        ),
-        PathSpec(
-            name="hf-sdpa",
-            title="Hugging Face, SDPA",
-            explanation="Hugging Face's own code for the same encoder, on the same weights.",
-        ),
-        PathSpec(
-            name="onnxruntime",
-            title="ONNX Runtime",
-            explanation="The encoder exported to ONNX and run by ONNX Runtime; CPU only.",
-        ),
-        PathSpec(
-            name="openvino",
-            title="OpenVINO",
-            explanation="The encoder converted for OpenVINO and run by it in fp32; CPU only.",
-        ),
-        PathSpec(
-            name="slow@bf16",
-            title="Slow path, bf16",
-            explanation="The slow path on a copy of the model in bfloat16.",
-        ),
-        PathSpec(
-            name="fast-nested@bf16",
-            title="Native MHA + sparsity, bf16",
-            explanation="The fastpath with sparsity on a copy of the model in bfloat16.",
-        ),
-        PathSpec(
-            name="bucketed@bf16",
-            title="Batching by length, bf16",
-            explanation="Groups of like length through the slow path, on a copy of the model in bfloat16.",
-        ),
-        PathSpec(
-            name="packed@bf16",
-            title="Packed, bf16",
-            explanation="Padding-free with bfloat16 linear layers and attention; residuals and norms stay in fp32.",
-        ),
-        PathSpec(
-            name="compile@bf16",
-            title="torch.compile, bf16",
-            explanation="The slow path compiled by torch.compile, on a copy of the model in bfloat16.",
-        ),
-        PathSpec(
-            name="hf-sdpa@bf16",
-            title="Hugging Face, SDPA, bf16",
-            explanation="Hugging Face's own code, on a copy of the model in bfloat16.",
-        ),
-        PathSpec(
-            name="openvino@bf16",
-            title="OpenVINO, bf16",
-            explanation="OpenVINO computing in bfloat16, where the processor can; CPU only.",
-        ),
-        PathSpec(
-            name="onnxruntime@int8",
-            title="ONNX Runtime, int8",
-            explanation="ONNX Runtime's dynamic quantisation: 8-bit weights and activations, and their error.",
+        variant(_HF_SDPA, "bf16", "Hugging Face's own code, on a copy of the model in bfloat16."),
+        variant(_OPENVINO, "bf16", "OpenVINO computing in bfloat16, where the processor can; CPU only."),
+        variant(
+            _ONNXRUNTIME,
+            "int8",
+            "ONNX Runtime's dynamic quantisation: 8-bit weights and activations, and their error.",
         ),
     )
 }
@@ -129,3 +263,27 @@ def find_paths(names: tuple[str, ...]) -> tuple[PathSpec, ...]:
     if unknown:
         raise Refusal(f"There is no path {unknown[0]!r}. Choose among {', '.join(PATHS)}.")
     return tuple(PATHS[name] for name in names)
+
+
+def path_spec(name: str) -> PathSpec:
+    """The row of a path in a run; one made of its name alone where another version measured a path unknown here."""
+    return PATHS.get(name) or path_row(
+        name,
+        title=name,
+        noun=name,
+        explanation="",
+        group="beyond",
+        kind="library",
+        colour=OTHER_COLOUR,
+        effort=max(spec.effort for spec in PATHS.values()) + 1,
+    )
+
+
+def paths_of(group: PathGroup) -> tuple[str, ...]:
+    """Names of the paths of a group, in the order in which they are offered."""
+    return tuple(spec.name for spec in PATHS.values() if spec.group == group)
+
+
+def default_paths() -> tuple[str, ...]:
+    """Names of the paths that are measured where nobody has chosen, the baseline among them."""
+    return tuple(spec.name for spec in PATHS.values() if spec.default)

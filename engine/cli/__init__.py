@@ -1,5 +1,6 @@
-"""The command line: `python -m engine models | modifications | run | tutorial | doctor | compare | conclude | script`.
+"""The command line: `python -m engine COMMAND`.
 
+The commands are models, paths, modifications, run, tutorial, doctor, compare, conclude and script.
 Results go to standard output, progress and refusals to standard error; a refusal exits with code 2. torch is
 imported only by the commands that measure or examine.
 """
@@ -12,7 +13,7 @@ from rich.console import Console
 from engine.cli.comparing import compare, conclude
 from engine.cli.examining import doctor
 from engine.cli.exporting import script
-from engine.cli.listing import models, modifications
+from engine.cli.listing import models, modifications, paths
 from engine.cli.measuring import run, tutorial
 from engine.errors import Refusal
 
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (models, modifications, run, tutorial, doctor, compare, conclude, script):
+for command in (models, paths, modifications, run, tutorial, doctor, compare, conclude, script):
     app.command()(command)
 
 

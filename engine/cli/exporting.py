@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
+from engine.analysis.recommend import recommended_path
 from engine.cli.files import read_bytes
-from engine.present.reports.script import recommended_path, script_of
+from engine.present.reports.script import script_of
 from engine.records import read_run
 
 

@@ -15,7 +15,7 @@ from engine.analysis.continuing import More, continuation, more_of
 from engine.budget import default_budget_s
 from engine.catalog.batches import DEFAULT_PRESET, find_preset
 from engine.catalog.models import DEFAULT_MODEL, find_model
-from engine.catalog.paths import PATHS, find_paths
+from engine.catalog.paths import BASELINE, PATHS, default_paths, find_paths, paths_of
 from engine.cli.files import check_writable, make_trace_folder, read_bytes, write_record
 from engine.cli.options import (
     BATCH_HELP,
@@ -33,11 +33,10 @@ from engine.cli.progress import progress, stop_on_interrupt
 from engine.errors import Refusal
 from engine.events import Step
 from engine.present.terminal import runs as terminal
-from engine.present.terminal.tutorial import TUTORIAL_ITERATIONS, TUTORIAL_PATHS, tutorial_report
+from engine.present.terminal.tutorial import TUTORIAL_ITERATIONS, tutorial_report
 from engine.records import Experiment, Run, read_run, refusal_of
 from engine.settings import Settings, load_settings
 
-DEFAULT_PATHS = "slow,fast-mha,fast-nested"
 BESIDE_CONTINUE = ("continued", "rounds", "budget", "json_file", "fail_under")
 """Parameters of `run` that say how far a run is continued and what becomes of it."""
 
@@ -52,7 +51,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     texts: TextsFile = None,
     paths: Annotated[
         str, typer.Option(help=f"Execution paths, separated by commas: {', '.join(PATHS)}.")
-    ] = DEFAULT_PATHS,
+    ] = ",".join(default_paths()),
     device: Device = "cpu",
     dtype: Precision = "fp32",
     threads: Threads = None,
@@ -150,7 +149,7 @@ def tutorial(
     experiment = _experiment(
         model=model,
         batch=find_preset(batch),
-        paths=TUTORIAL_PATHS,
+        paths=paths_of("tutorial"),
         device=device,
         threads=threads,
         seed=seed,
@@ -169,7 +168,7 @@ def tutorial(
 def _limit(text: str, measured: tuple[str, ...]) -> tuple[str, float]:
     name, _, ratio = text.partition("=")
     find_paths((name,))
-    if name not in measured or name == "slow":
+    if name not in measured or name == BASELINE:
         raise Refusal(
             f"--fail-under {text}: {name} is the baseline or not among --paths, so it has no speedup."
         )
@@ -204,7 +203,7 @@ def _experiment(**fields: object) -> Experiment:
 def _with_baseline(names: str) -> tuple[str, ...]:
     asked = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     find_paths(asked)
-    return asked if "slow" in asked else ("slow", *asked)
+    return asked if BASELINE in asked else (BASELINE, *asked)
 
 
 def _measure(

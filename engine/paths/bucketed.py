@@ -27,7 +27,7 @@ MOST_PADDING = 0.25
 
 
 def buckets(lengths: Sequence[int], most_padding: float = MOST_PADDING) -> list[tuple[int, ...]]:
-    """Indices of the texts in groups of like length, longest first; a group is at least one text."""
+    """Indices of the texts in groups of similar length, longest first; a group is at least one text."""
     groups: list[list[int]] = []
     real = 0
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):

@@ -5,17 +5,16 @@ import shutil
 import streamlit as st
 
 from engine.catalog.models import CATALOG, DEFAULT_MODEL
-from engine.catalog.paths import PATHS
+from engine.catalog.paths import PATHS, PathGroup, paths_of
 from engine.desk.tickets import TicketView
 from engine.errors import Refusal
 from engine.events import LoadRequest
 from engine.records import ModelCard, ModelSpec
 from engine.hosting import find_offered_model
-from engine.present.terminal.tutorial import TUTORIAL_PATHS
 from engine.present.words.runs import path_title
 from engine.settings import load_settings
 from pages.kit.job_panel import job_panel
-from pages.kit.state import DEFAULT_PATHS, PATH_KEYS, submit, the_lab
+from pages.kit.state import PATH_KEYS, submit, the_lab
 
 LOAD_SLOT = "load"
 SOURCES = {
@@ -48,43 +47,34 @@ def devices() -> tuple[str, ...]:
 
 
 def choose_paths() -> None:
-    """The paths to measure: the tutorial's, what goes beyond it, and, out of the way, those in lower precision."""
-    tutorials, beyond, lower = PATH_KEYS
+    """The paths to measure: the tutorial's, other ways to run the model, and, folded away, lower precision."""
     _path_pills(
-        "Paths of the tutorial",
-        [name for name in PATHS if name in TUTORIAL_PATHS],
-        tutorials,
-        "The slow path is always measured too: it is the baseline.",
-        DEFAULT_PATHS,
+        "tutorial", "Paths of the tutorial", "The slow path is always measured too: it is the baseline."
     )
-    others = [name for name in PATHS if name not in TUTORIAL_PATHS]
     _path_pills(
+        "beyond",
         "Beyond the fastpath",
-        [name for name in others if "@" not in name],
-        beyond,
         "Other ways to run the same weights; each is checked for the same answer first.",
     )
     with st.expander("In lower precision", icon=":material/compress:"):
         chosen = _path_pills(
+            "lower precision",
             "In a precision of their own, whatever the model is in",
-            [name for name in others if "@" in name],
-            lower,
             "Faster where the processor has units for it, and less exact: the result says by how much.",
         )
     if chosen:
         st.caption(f"Chosen in lower precision: {'; '.join(map(path_title, chosen))}.")
 
 
-def _path_pills(
-    label: str, names: list[str], key: str, words: str, default: tuple[str, ...] = ()
-) -> list[str]:
+def _path_pills(group: PathGroup, label: str, words: str) -> list[str]:
+    names = paths_of(group)
     chosen: list[str] = st.pills(
         label,
         names,
         selection_mode="multi",
-        default=default,
+        default=[name for name in names if PATHS[name].default],
         format_func=path_title,
-        key=key,
+        key=PATH_KEYS[group],
         bind="query-params",
         help=words,
         wrap=True,

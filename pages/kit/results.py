@@ -1,5 +1,6 @@
 """A finished run on a page: verdict, bars, proof, operators, rounds and downloads, each a piece of its own."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -7,7 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from engine.analysis.ladder import ladder
-from engine.catalog.paths import PATHS
+from engine.analysis.recommend import fastest_path, recommended_path
+from engine.catalog.paths import path_spec
 from engine.present.charts.runs import (
     OperatorTimeKind,
     operator_alt,
@@ -21,7 +23,7 @@ from engine.present.charts.explanations import ladder_chart, ladder_words, water
 from engine.present.reports.summary import operators_csv, report_markdown
 from engine.present.charts.roofline import has_roofline, roofline_chart
 from engine.present.words.roofline import memory_words, peaks_words, roofline_words, useful_words
-from engine.present.reports.script import recommended_path, script_of
+from engine.present.reports.script import script_of
 from engine.present.words.runs import (
     agreement_sentence,
     break_even_sentence,
@@ -29,9 +31,7 @@ from engine.present.words.runs import (
     evidence_sentence,
     looks_sentence,
     machine_sentence,
-    others,
     page_fault_sentence,
-    path_noun,
     path_title,
     percentile_words,
     preparation_sentence,
@@ -53,7 +53,7 @@ _VERDICT_LOOKS: dict[str, tuple[Colour, str]] = {
 
 def show_verdict(run: Run) -> None:
     """The answer in one sentence, and where it was measured."""
-    best = next(iter(others(run)), None)
+    best = fastest_path(run)
     box = st.success if best is not None and best.verdict == "faster" else st.info
     box(verdict_sentence(run), title="Verdict", icon=":material/gavel:")
     st.caption(f"{machine_sentence(run)} {looks_sentence(run)}")
@@ -92,7 +92,7 @@ def show_proof(run: Run) -> None:
 def is_doubtful(path: PathResult) -> bool:
     """Whether a fastpath is not what it promises: its claim is refuted, or it is not faster."""
     refuted = path.evidence is not None and not path.evidence.ok
-    return refuted or (path.name.startswith("fast-") and path.verdict not in (None, "faster"))
+    return refuted or (path_spec(path.name).kind == "fastpath" and path.verdict not in (None, "faster"))
 
 
 def _proof_card(run: Run, path: PathResult) -> None:
@@ -100,7 +100,7 @@ def _proof_card(run: Run, path: PathResult) -> None:
     st.markdown(f"**{path_title(path.name)}**{median}")
     with st.container(horizontal=True, gap="small"):
         _badges(path)
-    st.caption(PATHS[path.name].explanation if path.name in PATHS else "")
+    st.caption(path_spec(path.name).explanation)
     if path.status != "ok":
         st.markdown(path.reason)
         return
@@ -153,7 +153,8 @@ def show_operators(run: Run, key: str) -> None:
         "time to the measured median. The fused layer `_transformer_encoder_layer_fwd` hands its work to addmm and "
         "bmm, so it stands out in total time only."
     )
-    if unseen := [path_title(path.name) for path in run.paths if path.samples_ms and not path.profile]:
+    outside = [path for path in run.paths if path.samples_ms and path_spec(path.name).outside_torch]
+    if unseen := [path_title(path.name) for path in outside]:
         st.caption(f"Outside torch, whose profiler does not see their operators: {', '.join(unseen)}.")
     with st.expander("Table of all operators", icon=":material/table_chart:"):
         st.dataframe(operator_table(run), hide_index=True, alt="Operators of every profiled path")
@@ -173,12 +174,12 @@ def operator_table(run: Run) -> pd.DataFrame:
 def show_explanations(run: Run, key: str) -> None:
     """The waterfall from the baseline to each profiled path, and the ladder where more than one step was run."""
     compared = [path.name for path in run.paths if path.profile and path.name != run.experiment.baseline]
-    if run.baseline.profile and run.baseline.profile.groups and compared:
-        fastest = max(compared, key=lambda name: run.path(name).speedup or 0)
+    fastest = fastest_path(run, profiled=True)
+    if run.baseline.profile and run.baseline.profile.groups and fastest is not None:
         name = st.segmented_control(
             "From the slow path to",
             compared,
-            default=fastest,
+            default=fastest.name,
             required=True,
             format_func=path_title,
             key=f"{key}_waterfall_path_{run.id}",
@@ -218,24 +219,26 @@ def show_rounds(run: Run, key: str) -> None:
 
 
 def show_downloads(run: Run, key: str) -> None:
-    """The run as JSON, its operators as CSV, its report as Markdown, the path to choose as a script."""
-    chosen = recommended_path(run)
-    files = (
-        ("Run", "json", "application/json", run.model_dump_json(indent=1)),
-        ("Operators", "csv", "text/csv", operators_csv(run)),
-        ("Report", "md", "text/markdown", report_markdown(run)),
-        ("Script", "py", "text/x-python", script_of(run, chosen)),
+    """The run as JSON, its operators as CSV, its report as Markdown, the path to choose as a script.
+
+    A file is written when it is asked for, not in every redraw.
+    """
+    files: tuple[tuple[str, str, str, Callable[[], str]], ...] = (
+        ("Run", "json", "application/json", lambda: run.model_dump_json(indent=1)),
+        ("Operators", "csv", "text/csv", lambda: operators_csv(run)),
+        ("Report", "md", "text/markdown", lambda: report_markdown(run)),
+        ("Script", "py", "text/x-python", lambda: script_of(run, recommended_path(run))),
     )
     with st.container(horizontal=True):
-        for label, kind, mime, data in files:
+        for label, kind, mime, write in files:
             st.download_button(
                 f"{label} (.{kind})",
-                data,
+                write,
                 file_name=f"fastpath-{run.id}.{kind}",
                 mime=mime,
                 key=f"{key}_download_{kind}",
                 icon=":material/download:",
-                help=f"Runs {path_noun(chosen)} outside the app." if kind == "py" else None,
+                help="Runs the path to choose outside the app." if kind == "py" else None,
                 on_click="ignore",
             )
 

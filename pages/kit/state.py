@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from engine.budget import default_budget_s, examination_budget_s
 from engine.catalog.models import DEFAULT_MODEL
+from engine.catalog.paths import BASELINE, PathGroup, default_paths
 from engine.desk.desk import the_desk
 from engine.desk.tickets import Ticket, TicketView
 from engine.errors import Refusal
@@ -30,9 +31,12 @@ RUN_SLOT = "run"
 DOCTOR_SLOT = "doctor"
 TOLD_SLOTS = (RUN_SLOT, DOCTOR_SLOT)
 """Work that takes long enough for people to go elsewhere."""
-DEFAULT_PATHS = ("slow", "fast-mha", "fast-nested")
-PATH_KEYS = ("bench_paths", "bench_beyond", "bench_lower")
-"""Keys of the Benchmark page's choices of paths: the tutorial's, those beyond it, those in lower precision."""
+PATH_KEYS: dict[PathGroup, str] = {
+    "tutorial": "bench_paths",
+    "beyond": "bench_beyond",
+    "lower precision": "bench_lower",
+}
+"""Keys of the Benchmark page's choices of paths, a group each."""
 UNTIL_PRECISE, TUTORIAL_ITERATIONS = "Until precise", "10, as in the tutorial"
 
 
@@ -181,9 +185,9 @@ def experiment_of_session() -> Experiment:
         Refusal: the settings do not fit together.
     """
     lab, session = the_lab(), st.session_state
-    chosen = [name for key in PATH_KEYS for name in session.get(key) or ()] or DEFAULT_PATHS
+    chosen = [name for key in PATH_KEYS.values() for name in session.get(key) or ()] or default_paths()
     rounds = session.get("bench_rounds", UNTIL_PRECISE)
-    paths = ("slow", *(name for name in chosen if name != "slow"))
+    paths = (BASELINE, *(name for name in chosen if name != BASELINE))
     try:
         return Experiment(
             model=lab.model,

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from engine.analysis.conclude import concluded
-from engine.analysis.recommend import NEVER, SIMPLICITY, recommend
-from engine.catalog.paths import PATHS
+from engine.analysis.recommend import compared_paths, fastest_path, recommend, recommended_path
+from engine.catalog.paths import path_spec
 from engine.records import Agreement, Evidence, PathResult, Run
 from tests.samples import sample_path, sample_run
 
@@ -15,9 +15,9 @@ RIGHT = Agreement(max_abs_error=2e-6, tolerance=1e-5, ok=True)
 
 def _path(name: str, ms: float, **facts: Any) -> PathResult:
     base: dict[str, Any] = {"agreement": RIGHT, "prepare_ms": 0.0, "weights_mb": 0.0}
-    if "@" in name:
+    if precision := path_spec(name).precision:
         base |= {
-            "dtype": name.partition("@")[2],
+            "dtype": precision,
             "agreement": Agreement(max_abs_error=0.01, tolerance=0.2, ok=True),
         }
     return sample_path(name, (ms,) * 8, 0).model_copy(update=base | facts)
@@ -86,5 +86,22 @@ def test_a_lower_precision_is_offered_where_it_is_a_tenth_faster() -> None:
     assert _picks(_path("packed@bf16", 4.0)) == (None, "packed@bf16")
 
 
-def test_every_path_on_offer_has_a_place_among_the_simple_and_the_involved() -> None:
-    assert {name.partition("@")[0] for name in PATHS} <= {*SIMPLICITY, *NEVER}
+def test_a_variant_is_less_simple_than_its_base_and_simpler_than_the_next_path() -> None:
+    half = {"dtype": "fp32", "agreement": RIGHT}  # as exact as its base, so that only simplicity decides
+    assert _picks(_path("packed@bf16", 4.0, **half), _path("packed", 4.05)) == ("packed", None)
+    assert _picks(_path("packed@bf16", 4.05, **half), _path("compile", 4.0)) == ("packed@bf16", None)
+
+
+def test_the_fastest_path_is_the_same_for_everybody_who_asks() -> None:
+    """Whatever it may be recommended for; the baseline is not compared with itself."""
+    run = _run(_path("fast-nested", 5.0), _path("onnxruntime", 4.0, profile=None), _path("packed", 20.0))
+    assert [path.name for path in compared_paths(run)] == ["onnxruntime", "fast-nested", "packed"]
+    profiled = fastest_path(run, profiled=True)
+    assert profiled is None, "no path of this run was profiled"
+    assert (fastest_path(run) or run.baseline).name == "onnxruntime"
+    assert fastest_path(_run()) is None
+
+
+def test_the_recommended_path_is_the_pick_or_the_baseline() -> None:
+    assert recommended_path(_run(_path("packed", 4.0))) == "packed"
+    assert recommended_path(_run(_path("packed", 20.0))) == recommended_path(_run()) == "slow"

@@ -4,14 +4,14 @@ import altair as alt
 import pandas as pd
 
 from engine.diagnosis import SLOW, Crossover, Diagnosis, State, Timing
-from engine.present.charts.runs import GUIDE_COLOUR, PATH_COLOURS, Drawing
+from engine.present.charts.runs import GUIDE_COLOUR, Drawing, path_colour
 from engine.present.words.doctor import baseline_title, crossover_sentence, gain_sentence
 from engine.present.words.runs import speedup_text
 
 WRONG_COLOUR = "#D1483A"
 _KINDS = {
-    "slow path": PATH_COLOURS["slow"],
-    "right answers": PATH_COLOURS["fast-nested"],
+    "slow path": path_colour("slow"),
+    "right answers": path_colour("fast-nested"),
     "wrong answers": WRONG_COLOUR,
 }
 _ROOM_FOR_LABEL = 1.4
@@ -105,7 +105,7 @@ def crossover_chart(crossover: Crossover, padding_ratio: float) -> Drawing:
     y = alt.Y("speedup:Q", title="Speedup by sparsity", scale=alt.Scale(zero=True))
     line = (
         alt.Chart(data)
-        .mark_line(point={"size": 70, "filled": True}, strokeWidth=2.5, color=PATH_COLOURS["fast-nested"])
+        .mark_line(point={"size": 70, "filled": True}, strokeWidth=2.5, color=path_colour("fast-nested"))
         .encode(
             x=x,
             y=y,
@@ -115,7 +115,7 @@ def crossover_chart(crossover: Crossover, padding_ratio: float) -> Drawing:
             ],
         )
     )
-    layers = [line, _dashed("y", 1.0), *_mark("this batch", padding_ratio, PATH_COLOURS["fast-mha"], dy=12)]
+    layers = [line, _dashed("y", 1.0), *_mark("this batch", padding_ratio, path_colour("fast-mha"), dy=12)]
     if crossover.crossover is not None:
         layers += _mark("pays from", crossover.crossover, GUIDE_COLOUR, dy=28)
     return alt.layer(*layers).properties(height=280)

@@ -7,7 +7,7 @@ import pandas as pd
 
 from engine.analysis.ladder import Rung, ladder
 from engine.analysis.waterfall import Bar, waterfall
-from engine.present.charts.runs import GUIDE_COLOUR, PATH_COLOURS, Drawing, chart_label
+from engine.present.charts.runs import GUIDE_COLOUR, Drawing, chart_label, path_colour
 from engine.present.words.runs import interval_words, path_noun, speedup_text
 from engine.records import PathResult, Run
 
@@ -22,7 +22,7 @@ def waterfall_chart(baseline: PathResult, path: PathResult) -> Drawing:
     base = alt.Chart(data)
     colours = alt.Scale(
         domain=[*_CHANGES, "measured"],
-        range=[SAVED_COLOUR, ADDED_COLOUR, PATH_COLOURS["slow"]],
+        range=[SAVED_COLOUR, ADDED_COLOUR, path_colour("slow")],
     )
     bars = base.mark_bar(height=20).encode(
         y=y,
@@ -94,7 +94,7 @@ def ladder_chart(run: Run) -> Drawing:
     y = alt.Y("step:N", sort=list(data["step"]), title=None, axis=alt.Axis(labelLimit=220))
     x = alt.X("speedup:Q", title="Speedup of this step alone", scale=alt.Scale(zero=True))
     base = alt.Chart(data)
-    colours = alt.Scale(domain=["step", "sum"], range=[PATH_COLOURS["fast-nested"], PATH_COLOURS["slow"]])
+    colours = alt.Scale(domain=["step", "sum"], range=[path_colour("fast-nested"), path_colour("slow")])
     bars = base.mark_bar(height=20).encode(y=y, x=x, color=alt.Color("kind:N", legend=None, scale=colours))
     intervals = base.mark_rule(strokeWidth=3, color=GUIDE_COLOUR).encode(y=y, x="low:Q", x2="high:Q")
     labels = base.mark_text(align="left", dx=8, fontSize=12, color=GUIDE_COLOUR).encode(

@@ -12,35 +12,18 @@ from typing import Any, Literal
 import altair as alt
 import pandas as pd
 
+from engine.analysis.recommend import compared_paths
+from engine.catalog.paths import path_spec
 from engine.present.words.runs import (
     interval_words,
-    others,
     path_noun,
-    path_title,
     speedup_text,
     verdict_sentence,
 )
 from engine.records import Batch, Interval, OperatorTime, PathResult, Run
 
-PATH_COLOURS = {
-    "slow": "#8A93A3",
-    "slow-grad": "#B0741A",
-    "slow-train": "#CC79A7",
-    "fast-mha": "#E69F00",
-    "fast-nested": "#2B8CC9",
-    "tutorial-mha": "#17A377",
-    "bucketed": "#7A6BD6",
-    "packed": "#D9541E",
-    "compile": "#A3A11F",
-    "hf-sdpa": "#C057C9",
-    "onnxruntime": "#12808F",
-    "openvino": "#8C6D5A",
-}
-_TOWARDS = {"bf16": ("#FFFFFF", 0.38), "fp16": ("#FFFFFF", 0.38), "int8": ("#000000", 0.38)}
-"""A path in a precision of its own keeps its base's hue: lighter with half the bits, darker with integers."""
-OTHER_COLOUR = "#9467BD"
 GUIDE_COLOUR = "#808495"
-REAL_COLOUR, PADDING_COLOUR = PATH_COLOURS["fast-nested"], "#C9CDD6"
+REAL_COLOUR, PADDING_COLOUR = path_spec("fast-nested").colour, "#C9CDD6"
 ROW_HEIGHT, MOST_ROWS_HEIGHT = 34, 420
 
 LIVE_HEIGHT = 220
@@ -53,19 +36,12 @@ Drawing = alt.Chart | alt.LayerChart | alt.FacetChart
 
 def chart_label(name: str) -> str:
     """A path's label in a chart: short, for narrow screens."""
-    title = path_title(name).removeprefix("Fastpath, ")
-    return f"{title[0].upper()}{title[1:]}"
+    return path_spec(name).label
 
 
 def path_colour(name: str) -> str:
     """A path's colour as "#RRGGBB"."""
-    base, _, precision = name.partition("@")
-    colour = PATH_COLOURS.get(base, OTHER_COLOUR)
-    if precision not in _TOWARDS:
-        return colour
-    target, part = _TOWARDS[precision]
-    pairs = ((int(colour[i : i + 2], 16), int(target[i : i + 2], 16)) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(own + part * (other - own)):02X}" for own, other in pairs)
+    return path_spec(name).colour
 
 
 def speedup_chart(run: Run) -> Drawing:
@@ -103,7 +79,7 @@ _TOOLTIP = [
 
 def speedup_data(run: Run) -> pd.DataFrame:
     """One row a measured path, fastest first: path, name, speedup, low, high, median_ms, label."""
-    measured = sorted((*others(run), run.baseline), key=lambda path: -(path.speedup or 1.0))
+    measured = sorted((*compared_paths(run), run.baseline), key=lambda path: -(path.speedup or 1.0))
     return pd.DataFrame([_speedup_row(path) for path in measured])
 
 

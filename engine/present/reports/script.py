@@ -3,7 +3,7 @@
 Whatever comes from a run, which may be a file of somebody else's, goes into the script as a literal or a comment.
 """
 
-from engine.analysis.recommend import recommend
+from engine.catalog.paths import PathSpec, path_spec
 from engine.errors import Refusal
 from engine.present.words.runs import path_title, speedup_text
 from engine.records import Run
@@ -60,7 +60,7 @@ _BUCKETED = f'''\
 
 
 def forward(tokens: torch.Tensor) -> torch.Tensor:
-    """One slow forward for each group of texts of like length."""
+    """One slow forward for each group of texts of similar length."""
     lengths = tokens.ne(batch.padding_id).sum(1).tolist()
     parts, order = [], []
     for group in buckets(lengths):
@@ -80,12 +80,6 @@ prepared = EXECUTION_PATHS[{name!r}].prepare(loaded.model)
 forward = prepared.forward"""
 
 
-def recommended_path(run: Run) -> str:
-    """Name of the path to choose after a run: the pick with the same answer, or else the baseline."""
-    found = recommend(run)
-    return found.exact.name if found and found.exact else run.experiment.baseline
-
-
 def script_of(run: Run, name: str) -> str:
     """A complete script that runs the run's model and some of its texts on one path, and prints shape and time.
 
@@ -96,8 +90,8 @@ def script_of(run: Run, name: str) -> str:
         known = ", ".join(path.name for path in run.paths)
         raise Refusal(f"This run has no path {name!r}; it has {known}.")
     experiment, texts = run.experiment, run.experiment.batch.texts
-    base, _, precision = name.partition("@")
-    imports, body = _way(base, name, precision)
+    spec = path_spec(name)
+    imports, body = _imports_and_body(spec)
     own = "EXECUTION_PATHS" in imports
     few = f"# The first {MOST_TEXTS} of {len(texts)} texts.\n" if len(texts) > MOST_TEXTS else ""
     return _SCRIPT.format(
@@ -107,25 +101,25 @@ def script_of(run: Run, name: str) -> str:
         texts="\n".join(f"    {text!r}," for text in texts[:MOST_TEXTS]),
         threads=run.environment.threads,
         model=experiment.model,
-        dtype=precision if base in _BODIES and precision else experiment.dtype,
+        dtype=(spec.base in _BODIES and spec.precision) or experiment.dtype,
         device=experiment.device,
-        body=body.rstrip("\n") + ("\n" if base == "bucketed" else ""),
+        body=body.rstrip("\n") + ("\n" if spec.kind == "groups" else ""),
         switches="prepared.switches()" if own else "torch.no_grad()",
         forwards=FORWARDS,
         synchronize="    torch.cuda.synchronize()\n" if experiment.device != "cpu" else "",
     )
 
 
-def _way(base: str, name: str, precision: str) -> tuple[str, str]:
+def _imports_and_body(spec: PathSpec) -> tuple[str, str]:
     """Imports and lines that make `forward` of a path."""
-    if base == "packed":
-        dtype = f", {precision!r}" if precision else ""
+    if spec.kind == "packed":
+        dtype = f", {spec.precision!r}" if spec.precision else ""
         return "from engine.paths import pack\n", f"forward = pack(loaded.model{dtype})"
-    if base == "bucketed":
+    if spec.kind == "groups":
         return "from engine.paths.bucketed import buckets\n", _BUCKETED
-    if base in _BODIES:
-        return "", _BODIES[base]
-    return "from engine.paths import EXECUTION_PATHS\n", _PREPARED.format(name=name)
+    if spec.base in _BODIES:
+        return "", _BODIES[spec.base]
+    return "from engine.paths import EXECUTION_PATHS\n", _PREPARED.format(name=spec.name)
 
 
 def _title(run: Run, name: str) -> str:

@@ -11,9 +11,10 @@ from rich.text import Text
 from engine.analysis.break_even import break_even_batches
 from engine.analysis.compare import Change, Gate
 from engine.analysis.ladder import ladder
+from engine.analysis.recommend import fastest_path
 from engine.analysis.stats import percentile
 from engine.analysis.waterfall import waterfall
-from engine.catalog.paths import PATHS
+from engine.catalog.paths import PathSpec, path_spec
 from engine.present.words.roofline import peaks_words, roofline_words
 from engine.present.words.runs import (
     agreement_words,
@@ -31,7 +32,7 @@ from engine.records import ModelSpec, PathResult, Run
 
 _TOP_OPERATORS = 8
 _PIPE_WIDTH = 120
-_WORDS = ("what it is", "evidence")
+_WORDS = ("what it is", "group", "evidence")
 
 
 def width() -> int:
@@ -56,6 +57,15 @@ def models_table(models: Iterable[ModelSpec]) -> Table:
         )
         download = f"{model.download_mb:,} MB" if model.download_mb else ""
         table.add_row(model.name, model.title, *sizes, download)
+    return table
+
+
+def paths_on_offer_table(paths: Iterable[PathSpec]) -> Table:
+    """The execution paths on offer."""
+    table = _table("path", "what it is", "group")
+    for spec in paths:
+        default = ", by default" if spec.default else ""
+        table.add_row(spec.name, f"{spec.title}: {spec.explanation}", f"{spec.group}{default}")
     return table
 
 
@@ -156,7 +166,7 @@ def notes(run: Run) -> Iterator[str]:
 def operators_table(path: PathResult, title: str = "") -> Table:
     """The operators that take most self time, as `key_averages()` sums them, per forward."""
     table = _table("operator", "calls", "self ms", "total ms", "share of self time")
-    table.title = title or f"{path.name}: {PATHS[path.name].title}"
+    table.title = title or f"{path.name}: {path_spec(path.name).title}"
     for op in path.profile.ops[:_TOP_OPERATORS] if path.profile else ():
         table.add_row(op.name, f"{op.calls:g}", f"{op.self_ms:.2f}", f"{op.total_ms:.2f}", f"{op.share:.0%}")
     return table
@@ -164,16 +174,10 @@ def operators_table(path: PathResult, title: str = "") -> Table:
 
 def _explanations(run: Run) -> Iterator[Table]:
     """Where the fastest path's difference comes from, and the ladder where more than two of its paths were run."""
-    if run.baseline.profile and (fastest := fastest_path(run)) is not None:
+    if run.baseline.profile and (fastest := fastest_path(run, profiled=True)) is not None:
         yield waterfall_table(run.baseline, fastest)
     if len(ladder(run)) > 1:
         yield ladder_table(run)
-
-
-def fastest_path(run: Run) -> PathResult | None:
-    """The profiled path with the largest speedup, the baseline aside."""
-    others = [p for p in run.paths if p.name != run.experiment.baseline and p.speedup and p.profile]
-    return max(others, key=lambda path: path.speedup or 0, default=None)
 
 
 def waterfall_table(baseline: PathResult, path: PathResult) -> Table:

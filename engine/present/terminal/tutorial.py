@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from engine.catalog.operators import DROPOUT_DRAW, NESTED_CONVERSION
 from engine.present.terminal.runs import (
     batch_words,
     conditions_words,
@@ -17,7 +18,6 @@ from engine.present.words.runs import evidence_words, verdict_sentence
 from engine.records import Run
 
 TUTORIAL_ITERATIONS = 10
-TUTORIAL_PATHS = ("slow-train", "slow-grad", "slow", "fast-mha", "tutorial-mha", "fast-nested")
 TUTORIAL_RUNS: Sequence[tuple[str, str, str]] = (
     ("2.1 slow path, CPU", "slow-train", "fresh from get_model(), so in train mode: gradients and dropout"),
     ("2.1 fastpath, CPU", "fast-nested", "model.eval() and no_grad(); said to be native MHA only"),
@@ -40,7 +40,7 @@ def tutorial_report(run: Run, on_cpu: Run) -> RenderableType:
     """The six runs in the tutorial's order with their tables, then the three traps.
 
     Args:
-        run: all of `TUTORIAL_PATHS` on DEVICE.
+        run: all paths of the group "tutorial" on DEVICE.
         on_cpu: the same on the CPU, for section 2.1; the same run where DEVICE is the CPU.
     """
     return Group(
@@ -62,7 +62,7 @@ def tutorial_traps(run: Run) -> Iterator[str]:
     really_off, by_tutorial = run.path("fast-mha"), run.path("tutorial-mha")
     nested = run.path("fast-nested")
     if by_tutorial.evidence and by_tutorial.median_ms and really_off.median_ms and nested.median_ms:
-        conversions = by_tutorial.evidence.ops["aten::_nested_tensor_from_mask"]
+        conversions = by_tutorial.evidence.ops[NESTED_CONVERSION]
         yield (
             "layers.enable_nested_tensor = False does nothing: forward() reads use_nested_tensor, which __init__ has "
             f"set. The profile of the tutorial's 'MHA only' run counts {conversions:g} nested conversion a forward "
@@ -71,7 +71,7 @@ def tutorial_traps(run: Run) -> Iterator[str]:
         )
     train, slow = run.path("slow-train"), run.path("slow")
     if train.profile and train.median_ms and slow.median_ms and nested.median_ms:
-        drawn = sum(op.share for op in train.profile.ops if op.name == "aten::bernoulli_")
+        drawn = sum(op.share for op in train.profile.ops if op.name == DROPOUT_DRAW)
         yield (
             "The first slow run is in train mode: gradients are recorded and dropout is drawn (bernoulli_ alone is "
             f"{drawn:.0%} of it). It takes {train.median_ms:.1f} ms where the fair slow path takes "

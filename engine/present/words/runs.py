@@ -1,51 +1,45 @@
 """A run in sentences: what is faster, what the profile proves, and what could not be measured. Pure functions."""
 
+from collections.abc import Sequence
+
 from engine.analysis.break_even import break_even_batches, once_ms
 from engine.analysis.centres import unlike_centres
 from engine.analysis.continuing import More
-from engine.analysis.recommend import Pick, Recommendation, keeps_the_answer, recommend
+from engine.analysis.recommend import Pick, Recommendation, compared_paths, keeps_the_answer, recommend
 from engine.analysis.stats import paired_ratios, percentile, shared_confidence, speedup
 from engine.analysis.verdict import duration_text
 from engine.analysis.waterfall import MANY_PAGE_FAULTS
-from engine.catalog.paths import PATHS
+from engine.catalog.operators import (
+    DROPOUT_DRAW,
+    FUSED_LAYER,
+    NESTED_CONVERSION,
+    PACKED_ATTENTION,
+    PACKED_ENCODER,
+    PACKED_LINEAR,
+    SDPA,
+)
+from engine.catalog.paths import path_spec
 from engine.records import Interval, PathResult, Run
 
-FUSED_LAYER = "aten::_transformer_encoder_layer_fwd"
-NESTED_CONVERSION = "aten::_nested_tensor_from_mask"
-SDPA = "aten::scaled_dot_product_attention"
-PACKED_LINEAR, PACKED_ATTENTION = "mkldnn::_linear_pointwise", "packed::attention"
-PACKED_ENCODER = "packed::encoder"
-PEERS = ("compile", "hf-sdpa", "onnxruntime", "openvino")
-"""Paths by other libraries and compilers: of their insides torch's profiler sees what they claim, and no more."""
 MOST_CLAUSES = 5
 """Paths that a verdict tells of one by one."""
-
-_NOUNS = {
-    "slow": "the slow path",
-    "slow-grad": "the slow path with gradients on",
-    "slow-train": "the slow path in train mode",
-    "fast-mha": "native MHA alone",
-    "fast-nested": "native MHA + sparsity",
-    "tutorial-mha": "the tutorial's 'MHA only'",
-    "bucketed": "batching by length",
-    "packed": "packed execution",
-    "compile": "torch.compile",
-    "hf-sdpa": "Hugging Face's own model",
-    "onnxruntime": "ONNX Runtime",
-    "openvino": "OpenVINO",
-}
 
 
 def path_noun(name: str) -> str:
     """A path's name inside a sentence."""
-    base, _, precision = name.partition("@")
-    noun = _NOUNS.get(base) or path_title(base)
-    return f"{noun} in {precision}" if precision else noun
+    return path_spec(name).noun
 
 
 def path_title(name: str) -> str:
-    """A path's name as a label."""
-    return PATHS[name].title if name in PATHS else name
+    """A path's name as a heading."""
+    return path_spec(name).title
+
+
+def paths_listed(names: Sequence[str]) -> str:
+    """Paths as the beginning of a sentence: The slow path, native MHA alone and packed execution."""
+    *first, last = map(path_noun, names)
+    words = f"{', '.join(first)} and {last}" if first else last
+    return f"{words[0].upper()}{words[1:]}"
 
 
 def speedup_text(value: float) -> str:
@@ -58,15 +52,9 @@ def interval_words(interval: Interval | None) -> str:
     return f"{speedup_text(interval[0])} to {speedup_text(interval[1])}" if interval else ""
 
 
-def others(run: Run) -> tuple[PathResult, ...]:
-    """The measured paths but the baseline, fastest first."""
-    measured = [p for p in run.paths if p.name != run.experiment.baseline and p.speedup is not None]
-    return tuple(sorted(measured, key=lambda path: -(path.speedup or 0)))
-
-
 def verdict_sentence(run: Run) -> str:
     """The answer of a run in one or two sentences, the fastest path first."""
-    measured = others(run)
+    measured = compared_paths(run)
     baseline = path_noun(run.experiment.baseline)
     told, left = measured[:MOST_CLAUSES], len(measured[MOST_CLAUSES:])
     clauses = [_clause(path, baseline, first=number == 0) for number, path in enumerate(told)]
@@ -138,7 +126,7 @@ def evidence_sentence(path: PathResult, layers: int | None) -> str:
     seen = _seen(path, layers)
     if path.evidence.ok:
         return f"{seen[0].upper()}{seen[1:]}."
-    if path.evidence.ops.get(FUSED_LAYER) == 0 and path.name.startswith("fast"):
+    if path.evidence.ops.get(FUSED_LAYER) == 0 and path_spec(path.name).kind == "fastpath":
         return f"Claims the fastpath but did not take it: {seen}."
     return f"Claims {path.evidence.claim}, but its profile shows otherwise: {seen}."
 
@@ -146,19 +134,18 @@ def evidence_sentence(path: PathResult, layers: int | None) -> str:
 def _seen(path: PathResult, layers: int | None) -> str:
     """What was counted in a path's profile, in words."""
     assert path.evidence is not None  # noqa: S101  (the callers ask first)
-    ops, base = path.evidence.ops, path.name.partition("@")[0]
-    if base in PEERS:
+    ops, kind = path.evidence.ops, path_spec(path.name).kind
+    if kind == "library":  # its profile is read for what it claims, and for no more
         counts = ", ".join(f"{calls:g} of {name.partition('::')[2]}" for name, calls in ops.items())
         return path.evidence.claim if path.evidence.ok else f"{counts} a forward"
-    if base == "packed" and not ops.get(FUSED_LAYER):
+    if kind == "packed" and not ops.get(FUSED_LAYER):
         parts = [_of_packed(ops), "no padding was computed"]
-    elif base == "bucketed" and layers and not ops.get(FUSED_LAYER):
-        parts = [
-            f"{_groups(ops.get(SDPA, 0) / layers)} of like length, padding was computed inside them only"
-        ]
+    elif kind == "groups" and layers and not ops.get(FUSED_LAYER):
+        groups = _groups(ops.get(SDPA, 0) / layers)
+        parts = [f"{groups} of similar length, padding was computed inside them only"]
     else:
         parts = _of_the_fastpath(ops, layers)
-    if any(name.startswith("aten::bernoulli") and calls for name, calls in ops.items()):
+    if ops.get(DROPOUT_DRAW):
         parts.append("dropout was drawn")
     return ", ".join(parts) or "no operator of interest was seen"
 
@@ -241,8 +228,8 @@ def _batches(count: int) -> str:
 
 
 def preparation_sentence(path: PathResult) -> str:
-    """Precision, time to prepare and memory for weights of a path; empty where it runs on the model as it is."""
-    parts = [f"computes in {path.dtype}"] if "@" in path.name else []
+    """A path's own precision, time to prepare and memory for weights; empty where it runs on the model as it is."""
+    parts = [f"computes in {path.dtype}"] if path_spec(path.name).precision else []
     if path.prepare_ms is not None and path.prepare_ms >= 1:
         parts.append(f"made ready in {ms_words(path.prepare_ms)}")
     if path.weights_mb:

@@ -10,6 +10,7 @@ import pytest
 
 from engine.analysis.conclude import concluded
 from engine.catalog.batches import find_preset
+from engine.catalog.paths import OTHER_COLOUR
 from engine.catalog.paths import PATHS as CATALOGUED_PATHS
 from engine.present.charts import runs as charts
 from engine.records import PathResult, Run, read_run
@@ -93,18 +94,22 @@ def test_a_path_has_the_same_colour_in_every_chart(run: Run) -> None:
         scale = spec_of(chart)["encoding"]["color"]["scale"]
         scales.append(dict(zip(scale["domain"], scale["range"], strict=True)))
     assert scales[0] == scales[1]
-    assert scales[0]["Native MHA + sparsity"] == charts.PATH_COLOURS["fast-nested"]
+    assert scales[0]["Native MHA + sparsity"] == charts.path_colour("fast-nested")
 
 
 def test_the_app_theme_offers_the_colours_of_the_paths() -> None:
     theme = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())["theme"]
-    assert set(charts.PATH_COLOURS.values()) <= set(theme["chartCategoricalColors"])
+    bases = {spec.colour for spec in CATALOGUED_PATHS.values() if spec.name == spec.base}
+    assert {*bases, OTHER_COLOUR} == set(theme["chartCategoricalColors"])
 
 
 def test_a_path_in_a_precision_of_its_own_keeps_its_bases_hue() -> None:
-    hues = {name: _hue(charts.path_colour(name)) for name in ("packed", "packed@bf16", "packed@int8")}
-    assert max(hues.values()) - min(hues.values()) < 0.01
-    assert charts.path_colour("packed@bf16") != charts.path_colour("packed") == charts.PATH_COLOURS["packed"]
+    variants = [spec for spec in CATALOGUED_PATHS.values() if spec.precision]
+    assert {spec.precision for spec in variants} == {"bf16", "int8"}
+    for spec in variants:
+        own, base = charts.path_colour(spec.name), charts.path_colour(spec.base)
+        assert own != base
+        assert _hue(own) == pytest.approx(_hue(base), abs=0.01)
 
 
 def _hue(colour: str) -> float:
@@ -112,9 +117,11 @@ def _hue(colour: str) -> float:
     return colorsys.rgb_to_hls(red, green, blue)[0]
 
 
-def test_every_path_on_offer_has_a_colour_that_no_other_base_has() -> None:
-    assert {name.partition("@")[0] for name in CATALOGUED_PATHS} <= set(charts.PATH_COLOURS)
-    assert len(set(charts.PATH_COLOURS.values())) == len(charts.PATH_COLOURS)
+def test_every_path_on_offer_has_a_colour_and_a_label_of_its_own() -> None:
+    """Two paths of one label or colour could not be told apart in a chart."""
+    assert len({charts.path_colour(name) for name in CATALOGUED_PATHS}) == len(CATALOGUED_PATHS)
+    assert len({charts.chart_label(name) for name in CATALOGUED_PATHS}) == len(CATALOGUED_PATHS)
+    assert charts.path_colour("of another version") == OTHER_COLOUR
 
 
 def test_every_round_of_every_path_is_drawn(run: Run) -> None:

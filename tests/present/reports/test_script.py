@@ -11,9 +11,9 @@ import pytest
 
 from engine.catalog.paths import PATHS
 from engine.errors import Refusal
-from engine.present.reports.script import MOST_TEXTS, recommended_path, script_of
+from engine.present.reports.script import MOST_TEXTS, script_of
 from engine.records import Batch, Run
-from tests.samples import a_run_with_costs, sample_path, sample_run
+from tests.samples import sample_path, sample_run
 
 ROOT = Path(__file__).parents[3]
 
@@ -74,11 +74,6 @@ def test_a_large_batch_is_cut_to_its_first_texts() -> None:
     script = script_of(_run_with("slow", texts=tuple(f"text {number}" for number in range(64))), "slow")
     assert f"# The first {MOST_TEXTS} of 64 texts." in script
     assert ("'text 7'" in script, "'text 8'" in script) == (True, False)
-
-
-def test_the_path_to_choose_is_the_pick_or_the_baseline() -> None:
-    assert recommended_path(a_run_with_costs()) == "packed"
-    assert recommended_path(sample_run()) == "slow", "without conclusions nothing is faster"
 
 
 def test_a_path_that_the_run_has_not_is_refused() -> None:

@@ -123,7 +123,7 @@ def test_a_run_of_the_baseline_alone_says_what_to_do() -> None:
             "bucketed",
             {FUSED: 0.0, NESTED: 0.0, SDPA: 12.0},
             True,
-            "2 groups of like length, padding was computed inside them only.",
+            "2 groups of similar length, padding was computed inside them only.",
         ),
     ],
 )
