@@ -4,7 +4,7 @@ On a CPU that beats scaled_dot_product_attention on texts of up to some 350 toke
 bf16, measured here). On CUDA torch's varlen attention takes all texts at once where torch has it (from 2.10).
 """
 
-from functools import cached_property
+from functools import cache, cached_property
 from math import sqrt
 from typing import Any
 
@@ -13,15 +13,10 @@ from torch import Tensor
 
 from engine.packing.plan import Group, Plan, groups_of
 
-try:
-    from torch.nn.attention import varlen
-except ImportError:
-    varlen = None  # type: ignore[assignment]
-
-
-FEW_ROWS, NARROW_HEAD, NOT_LONG = 256, 32, 190
-"""Where half-precision rows go through attention in fp32 on a CPU: oneDNN's half-precision products only pay behind
-this size, and fp32 is the more exact (measured on AVX512-BF16, torch 2.13)."""
+FP32_ROWS, FP32_HEAD_WIDTH, FP32_LENGTH = 256, 32, 190
+"""Up to these sizes, half-precision rows go through attention in fp32 on a CPU: FP32_ROWS rows in a group, or heads up
+to FP32_HEAD_WIDTH wide over texts up to FP32_LENGTH tokens. oneDNN's half-precision products are faster only above, and
+fp32 is more exact (measured on AVX512-BF16, torch 2.13)."""
 
 
 class Attention:
@@ -69,8 +64,8 @@ class Attention:
         return split.reshape(parts, group.texts * self._heads, group.longest, -1).unbind(0)
 
     def _goes_in_fp32(self, rows: Tensor, group: Group) -> bool:
-        narrow = self._width <= NARROW_HEAD * self._heads and group.longest <= NOT_LONG
-        return not rows.is_cuda and (narrow or group.texts * group.longest <= FEW_ROWS)
+        narrow = self._width <= FP32_HEAD_WIDTH * self._heads and group.longest <= FP32_LENGTH
+        return not rows.is_cuda and (narrow or group.texts * group.longest <= FP32_ROWS)
 
     def _mixed(self, q: Tensor, k: Tensor, v: Tensor, group: Group) -> Tensor:
         mask = self._mask(group, q)
@@ -99,14 +94,26 @@ class Attention:
         starts_q = torch.tensor(tuple(query_starts), dtype=torch.int32, device=q.device)
         starts_k = torch.tensor(self._plan.starts, dtype=torch.int32, device=q.device)
         longest_q = 1 if len(q) == len(self._plan.texts) else longest
-        mixed = varlen.varlen_attn(queries, k, v, starts_q, starts_k, longest_q, longest)
+        mixed = _varlen_attn()(queries, k, v, starts_q, starts_k, longest_q, longest)
         assert isinstance(mixed, Tensor)  # noqa: S101  (a pair only where more is asked for)
         return mixed.reshape(len(q), self._width)
 
 
 def takes_varlen(rows: Tensor) -> bool:
     """Whether torch's varlen attention serves rows on this device, in this precision."""
-    return varlen is not None and rows.is_cuda and rows.dtype in (torch.float16, torch.bfloat16)
+    if not rows.is_cuda or rows.dtype not in (torch.float16, torch.bfloat16):
+        return False
+    return _varlen_attn() is not None
+
+
+@cache
+def _varlen_attn() -> Any:
+    """Torch's varlen attention, or None. Imported on first use: importing it sets TORCHINDUCTOR_CACHE_DIR."""
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

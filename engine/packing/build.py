@@ -1,11 +1,13 @@
-"""Compiles kernels.cpp for this very processor, once; the library is kept in the lab's data folder.
+"""Compiles kernels.cpp for this processor, once, and keeps the library in a folder.
 
-It has a plain C interface and no torch header, so that it takes seconds and fits every version of torch. Its name holds
-everything that it depends on, and it appears whole or not at all.
+The source has a plain C interface and no torch header, so one library fits every version of torch. The library's name
+is a hash of all that its content depends on. It appears in the folder complete or not at all.
 """
 
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from platform import machine, processor
@@ -13,39 +15,62 @@ from shutil import which
 from tempfile import TemporaryDirectory
 
 import torch
+from filelock import FileLock, Timeout
+from platformdirs import user_data_path
 
 from engine.errors import Refusal
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 FLAGS = ("-O3", "-std=c++17", "-fPIC", "-fopenmp", "-mprefer-vector-width=512", "-Wno-psabi")
-LONGEST_S = 120.0
+COMPILER_TIMEOUT_S = 300.0
+"""A busy machine takes minutes for what takes an idle one ten seconds."""
+LOCK = ".lock"
 
 
 class NotCompiled(Refusal):
     """The kernels cannot be built here; one sentence that says why."""
 
 
+def default_folder() -> Path:
+    """The folder for compiled kernels: FASTPATH_DATA_FOLDER or the platform's place for user data, then "kernels"."""
+    data = os.environ.get("FASTPATH_DATA_FOLDER")
+    return (Path(data) if data else user_data_path("fastpath-lab")) / "kernels"
+
+
 def build(folder: Path, march: str = "native") -> Path:
     """The shared library of the kernels: found in `folder`, or compiled into it.
 
+    Safe to call from several threads and processes at once: one compiles, the others wait for its result.
+
     Args:
-        folder: made where it is missing, for its owner alone.
+        folder: created if it is missing, readable by its owner only.
         march: the processor to compile for, as the compiler names it.
 
     Raises:
-        NotCompiled: there is no compiler, or it fails, or the folder cannot be written.
+        NotCompiled: there is no compiler, it fails, it takes too long, or the folder cannot be written.
     """
     library = library_in(folder, march)
     if not library.is_file():
         try:
-            _compile(_compiler(), march, library)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with _one_at_a_time(folder):
+                if not library.is_file():
+                    _compile(_compiler(), march, library)
         except OSError as error:
             raise NotCompiled(f"its folder {folder} cannot be written ({error.strerror})") from None
     return library
 
 
+def are_compiled(folder: Path) -> bool:
+    """Whether `build(folder)` would find the kernels for this processor without compiling them."""
+    try:
+        return library_in(folder).is_file()
+    except NotCompiled:
+        return False
+
+
 def library_in(folder: Path, march: str = "native") -> Path:
-    """Where the library of these kernels, this compiler and this processor lies, once it is compiled.
+    """The file name of the library for these kernels, this compiler and this processor, compiled or not.
 
     Raises:
         NotCompiled: there is no compiler.
@@ -53,18 +78,37 @@ def library_in(folder: Path, march: str = "native") -> Path:
     return folder / f"packing-{_key(_compiler(), march)}.so"
 
 
+def torchs_openmp() -> Path | None:
+    """The OpenMP library that torch ships: a second OpenMP library would start threads of its own."""
+    package = Path(torch.__file__).parent
+    found = [*package.glob("lib/libgomp*.so*"), *package.parent.glob("torch.libs/libgomp*.so*")]
+    return min(found, default=None)
+
+
+@contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. The system releases it if its holder dies.
+
+    Raises:
+        NotCompiled: another program holds it for longer than two calls of the compiler may take.
+    """
+    # Each call has a lock object of its own, so that threads exclude each other as processes do.
+    lock = FileLock(folder / LOCK, is_singleton=False)
+    try:
+        lock.acquire(timeout=2 * COMPILER_TIMEOUT_S, poll_interval=0.05)
+    except Timeout:
+        raise NotCompiled(f"another program has been compiling into {folder} for too long") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _compiler() -> str:
     compiler = which(os.environ.get("CXX") or "g++")
     if compiler is None:
         raise NotCompiled("no C++ compiler is found here (g++, or what CXX names)")
     return compiler
-
-
-def torchs_openmp() -> Path | None:
-    """The OpenMP library that torch brings along: a second one beside it would have threads of its own."""
-    package = Path(torch.__file__).parent
-    found = [*package.glob("lib/libgomp*.so*"), *package.parent.glob("torch.libs/libgomp*.so*")]
-    return min(found, default=None)
 
 
 def _key(compiler: str, march: str) -> str:
@@ -78,7 +122,7 @@ def _key(compiler: str, march: str) -> str:
 
 
 def _processor() -> str:
-    """What `-march=native` depends on, as far as the system tells it: a home folder may be shared by machines."""
+    """What `-march=native` depends on, as far as the system tells: machines may share a home folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -90,20 +134,21 @@ def _processor() -> str:
 
 
 def _compile(compiler: str, march: str, library: Path) -> None:
-    library.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with TemporaryDirectory(dir=library.parent, prefix=".partial-") as folder:
         compiled, linked = Path(folder, "kernels.o"), Path(folder, library.name)
         _run([compiler, *FLAGS, f"-march={march}", "-c", str(SOURCE), "-o", str(compiled)])
-        threads = str(torchs_openmp() or "-fopenmp")
-        _run([compiler, "-shared", str(compiled), threads, "-o", str(linked)])
+        openmp = str(torchs_openmp() or "-fopenmp")
+        _run([compiler, "-shared", str(compiled), openmp, "-o", str(linked)])
         linked.replace(library)
 
 
 def _run(command: list[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST_S)
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=COMPILER_TIMEOUT_S
+        )
     except subprocess.TimeoutExpired:
-        raise NotCompiled(f"the compiler {command[0]} took more than {LONGEST_S:.0f} s") from None
+        raise NotCompiled(f"the compiler {command[0]} took more than {COMPILER_TIMEOUT_S:.0f} s") from None
     if done.returncode:
         first = next(
             (line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[:200]

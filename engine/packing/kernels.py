@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.autograd import _profiler_enabled  # type: ignore[attr-defined]  # costs 0.1 us, record_function 6 us
 from torch.profiler import record_function
 
-from engine.packing.build import NotCompiled, build, library_in
+from engine.packing.build import NotCompiled, build
 from engine.packing.linear import PANEL, Activation, PackedLinear
 from engine.packing.norm import Norm
-from engine.settings import load_settings
 
 ATTENTION, ADD_AND_NORM, LINEAR = "packed::attention", "packed::add_and_norm", "packed::linear"
 ENCODER = "packed::encoder"
@@ -187,35 +186,18 @@ def serve(dtype: torch.dtype, width: int, heads: int) -> bool:
     return dtype in SUFFIXES and width % LANES == 0 and width // heads in DEPTHS
 
 
-def are_compiled() -> bool:
-    """Whether the kernels for this processor lie in the data folder.
-
-    Raises:
-        Refusal: a setting holds a value that does not fit.
-    """
-    try:
-        return library_in(_folder()).is_file()
-    except NotCompiled:
-        return False
-
-
 @cache
-def load_kernels() -> Kernels:
-    """The kernels for this processor, found in the data folder or compiled into it.
+def load_kernels(folder: Path) -> Kernels:
+    """The kernels for this processor, found in `folder` or compiled into it.
 
     Raises:
-        Refusal: a setting holds a value that does not fit.
         NotCompiled: they cannot be built or loaded here.
     """
-    library = build(_folder())
+    library = build(folder)
     try:
         return Kernels(library)
     except OSError as error:
         raise NotCompiled(f"the compiled library {library} cannot be loaded ({error})") from None
-
-
-def _folder() -> Path:
-    return load_settings().data_folder / "kernels"
 
 
 def address(tensor: Tensor | None) -> int | None:

@@ -5,6 +5,7 @@ exact as a model converted to bf16 (benchmarks/paths.py prints both errors).
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F  # noqa: N812  (torch's own habit)
 from engine.errors import Refusal
 from engine.packing import huge_pages
 from engine.packing.attention import Attention, takes_varlen
+from engine.packing.build import default_folder
 from engine.packing.head import PackedHead
 from engine.packing.last_attention import LastAttention
 from engine.packing.layer import PackedLayer, check
@@ -34,7 +36,7 @@ class PackedStack:
         encoder: `nn.TransformerEncoder` in eval mode; layers of `nn.TransformerEncoderLayer`.
         dtype: what the linear layers and attention compute in.
         release: let go of the encoder's own linear weights, layer by layer; it cannot be used afterwards.
-        compiled: compute with the compiled kernels where they serve.
+        kernels_folder: where compiled kernels are kept; None to compute with torch's operators.
 
     Attributes:
         layers: what was made of its layers.
@@ -46,7 +48,7 @@ class PackedStack:
     """
 
     def __init__(
-        self, encoder: nn.TransformerEncoder, dtype: DType, *, release: bool, compiled: bool
+        self, encoder: nn.TransformerEncoder, dtype: DType, *, release: bool, kernels_folder: Path | None
     ) -> None:
         layers: list[Any] = list(encoder.layers)
         for layer in layers:
@@ -56,7 +58,7 @@ class PackedStack:
         self.dtype = TORCH_DTYPES[dtype]
         device = layers[0].linear1.weight.device
         self.operators, self.without_kernels = operators_for(
-            self.dtype, device, self.width, self.heads, compiled=compiled
+            self.dtype, device, self.width, self.heads, kernels_folder
         )
         self._last_attention = LastAttention.of(layers[-1].self_attn, copied=release)
         self.layers = tuple(
@@ -162,10 +164,10 @@ class PackedEncoder(nn.Module):
     """
 
     def __init__(
-        self, encoder: nn.TransformerEncoder, dtype: DType, *, release: bool, compiled: bool
+        self, encoder: nn.TransformerEncoder, dtype: DType, *, release: bool, kernels_folder: Path | None
     ) -> None:
         super().__init__()
-        self.stack = PackedStack(encoder, dtype, release=release, compiled=compiled)
+        self.stack = PackedStack(encoder, dtype, release=release, kernels_folder=kernels_folder)
         self._batch_first: bool = encoder.layers[0].self_attn.batch_first
 
     @property
@@ -213,10 +215,10 @@ class PackedRoberta(nn.Module):
     first place of the row unless the padding is on the left. Inference only: no dropout, no gradients.
     """
 
-    def __init__(self, model: Any, dtype: DType, *, release: bool, compiled: bool) -> None:
+    def __init__(self, model: Any, dtype: DType, *, release: bool, kernels_folder: Path | None) -> None:
         super().__init__()
         body = model.encoder.transformer
-        self.stack = PackedStack(body.layers, dtype, release=release, compiled=compiled)
+        self.stack = PackedStack(body.layers, dtype, release=release, kernels_folder=kernels_folder)
         self._padding_id: int = body.padding_idx
         self._token_table = body.token_embedding.weight.detach()
         self._position_table = body.positional_embedding.embedding.weight.detach()
@@ -276,7 +278,12 @@ class PackedRoberta(nn.Module):
 
 
 def pack(
-    model: nn.Module, dtype: DType | None = None, *, release: bool = False, compiled: bool = True
+    model: nn.Module,
+    dtype: DType | None = None,
+    *,
+    release: bool = False,
+    compiled: bool = True,
+    kernels_folder: Path | None = None,
 ) -> nn.Module:
     """A module with the same call as `model`, which spends nothing on padding.
 
@@ -286,17 +293,19 @@ def pack(
             and norms stay in fp32.
         release: free the original's linear weights while they are laid out anew, so that memory does not double;
             the original cannot be used afterwards.
-        compiled: use kernels that are compiled for this processor on first use, which takes some seconds; where they
-            cannot be, torch's operators do the same work, and `packed.stack.without_kernels` says why.
+        compiled: use kernels that are compiled for this processor on first use, which takes some seconds. If they
+            cannot be compiled, torch's operators do the same work, and `packed.stack.without_kernels` says why.
+        kernels_folder: where compiled kernels are kept; None takes `build.default_folder()`.
 
     Raises:
         Refusal: the model is of another kind, or has a part that is not known here; nothing was changed.
     """
     chosen = dtype or _dtype_of(model)
+    folder = (kernels_folder or default_folder()) if compiled else None
     if isinstance(model, nn.TransformerEncoder):
-        return PackedEncoder(model, chosen, release=release, compiled=compiled).eval()
+        return PackedEncoder(model, chosen, release=release, kernels_folder=folder).eval()
     if isinstance(getattr(getattr(model, "encoder", None), "transformer", None), nn.Module):
-        return PackedRoberta(model, chosen, release=release, compiled=compiled).eval()
+        return PackedRoberta(model, chosen, release=release, kernels_folder=folder).eval()
     raise Refusal(
         f"Cannot pack a {type(model).__name__}: give a torchtext RobertaModel or an nn.TransformerEncoder."
     )

@@ -1,6 +1,7 @@
 """What a packed encoder is computed with: torch's own operators, or the compiled kernels where they serve."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -130,17 +131,17 @@ class CompiledOperators:
 
 
 def operators_for(
-    dtype: torch.dtype, device: torch.device, width: int, heads: int, *, compiled: bool
+    dtype: torch.dtype, device: torch.device, width: int, heads: int, kernels_folder: Path | None
 ) -> tuple[Operators, str]:
-    """The operators for such an encoder, and why they are not the compiled ones where these would serve; or nothing.
+    """The operators for an encoder, and a sentence if the compiled kernels would serve it but cannot be used.
 
     Args:
-        compiled: whether the compiled kernels are asked for.
+        kernels_folder: where compiled kernels are kept; None for torch's operators.
     """
     without = ""
-    if compiled and device.type == "cpu" and kernels.serve(dtype, width, heads):
+    if kernels_folder is not None and device.type == "cpu" and kernels.serve(dtype, width, heads):
         try:
-            return CompiledOperators(kernels.load_kernels(), heads, dtype), ""
+            return CompiledOperators(kernels.load_kernels(kernels_folder), heads, dtype), ""
         except NotCompiled as reason:
             without = f"computed with torch's operators: {reason}"
     return TorchOperators(heads, width, dtype), without

@@ -1,4 +1,4 @@
-"""`packed`: padding-free execution on weights laid out once for the device (engine/measure/packing)."""
+"""`packed`: padding-free execution on weights laid out once for the device (engine/packing)."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import torch
 
 from engine.errors import Refusal
 from engine.packing import PackedRoberta, PackedStack, pack
-from engine.packing.kernels import ADD_AND_NORM, ATTENTION, ENCODER, are_compiled
+from engine.packing.build import are_compiled
+from engine.packing.kernels import ADD_AND_NORM, ATTENTION, ENCODER
 from engine.packing.linear import PACKED_LINEAR
 from engine.paths.execution import (
     FUSED_LAYER,
@@ -22,6 +23,7 @@ from engine.paths.execution import (
     computing_in,
 )
 from engine.records import DType
+from engine.settings import Settings, load_settings
 
 LINEARS_A_LAYER, NORMS_A_LAYER = 4, 2
 CLAIM = "real tokens only"
@@ -29,12 +31,18 @@ COMPILED = "its kernels were compiled on the way, some seconds that later starts
 _NOT_TORCHS_PATHS = (Expectation(FUSED_LAYER, 0), Expectation(NESTED_CONVERSION, 0), Expectation(SDPA, 0))
 
 
+def kernels_folder(settings: Settings) -> Path:
+    """Where the lab keeps compiled kernels; the same folder that `pack` takes by default."""
+    return settings.data_folder / "kernels"
+
+
 def _preparation(dtype: DType | None) -> Preparation:
     def prepare(model: EncoderModel, _exports: Path | None) -> PreparedPath:
         assert isinstance(model, torch.nn.Module)  # noqa: S101  (every model is one)
         try:
-            compiled_before = are_compiled()
-            packed = pack(model, dtype)
+            folder = kernels_folder(load_settings())
+            compiled_before = are_compiled(folder)
+            packed = pack(model, dtype, kernels_folder=folder)
         except Refusal as refusal:
             raise Unavailable(str(refusal)) from None
         assert isinstance(packed, PackedRoberta)  # noqa: S101  (what a RobertaModel becomes)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.packing import PackedEncoder, pack
+from engine.packing.build import default_folder
 from engine.packing.few_rows import FewRows
 from engine.packing.kernels import MOST_ROWS, load_kernels
 from engine.packing.plan import Plan
@@ -51,7 +52,7 @@ def rms(values: Tensor) -> float:
 def few_rows(model: nn.TransformerEncoder, dtype: DType) -> FewRows:
     packed = pack(model, dtype)
     assert isinstance(packed, PackedEncoder)
-    found = FewRows.of(load_kernels(), packed.stack.layers, HEADS, TORCH_DTYPES[dtype])
+    found = FewRows.of(load_kernels(default_folder()), packed.stack.layers, HEADS, TORCH_DTYPES[dtype])
     if found is None:
         pytest.skip("oneDNN lays weights out in another way on this processor, or it has no products of bf16")
     return found
@@ -126,7 +127,7 @@ def test_layers_whose_weights_lie_in_another_way_are_not_served() -> None:
     layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 100, batch_first=True)
     packed = pack(nn.TransformerEncoder(layer, 1, enable_nested_tensor=False).eval())
     assert isinstance(packed, PackedEncoder)
-    assert FewRows.of(load_kernels(), packed.stack.layers, HEADS, torch.float32) is None
+    assert FewRows.of(load_kernels(default_folder()), packed.stack.layers, HEADS, torch.float32) is None
 
 
 def test_a_packed_encoder_goes_this_way_by_itself() -> None:

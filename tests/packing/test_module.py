@@ -1,6 +1,7 @@
 """Packed modules against the originals: every kind of layer, mask and precision, memory, refusals, varlen attention."""
 
 import gc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,7 +89,7 @@ def test_a_head_of_another_width_is_computed_with_torchs_operators() -> None:
 def test_without_a_compiler_torchs_operators_do_the_work_and_it_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def no_compiler() -> Any:
+    def no_compiler(_folder: Path) -> Any:
         raise NotCompiled("no C++ compiler is found here")
 
     monkeypatch.setattr(kernels, "load_kernels", no_compiler)
@@ -256,7 +257,7 @@ def test_varlen_attention_is_asked_for_the_same(monkeypatch: pytest.MonkeyPatch)
     packed = pack(roberta(), compiled=False)
     assert isinstance(packed, PackedRoberta)
     logits, hidden = packed(TOKENS), packed.hidden(TOKENS)
-    monkeypatch.setattr(attention, "varlen", type("varlen", (), {"varlen_attn": staticmethod(varlen_attn)}))
+    monkeypatch.setattr(attention, "_varlen_attn", lambda: varlen_attn)
     for part in (attention, module):
         monkeypatch.setattr(part, "takes_varlen", lambda _rows: True)
     assert torch.allclose(packed(TOKENS), logits, atol=1e-6)

@@ -129,7 +129,7 @@ def test_packed_execution_promises_what_it_was_made_of(
 ) -> None:
     """A processor without oneDNN's operators, or without a compiler, runs it too, and is not shown as refuted."""
 
-    def no_compiler() -> Kernels:
+    def no_compiler(_folder: Path) -> Kernels:
         raise NotCompiled("no C++ compiler is found here")
 
     if not kernels_there:
