@@ -3,6 +3,7 @@
 `pack` turns a torchtext RobertaModel or an `nn.TransformerEncoder` into a module with the same call.
 """
 
-from engine.packing.module import PackedEncoder, PackedRoberta, PackedStack, pack
+from engine.packing.module import PackedEncoder, PackedRoberta, pack
+from engine.packing.stack import PackedStack
 
 __all__ = ["PackedEncoder", "PackedRoberta", "PackedStack", "pack"]

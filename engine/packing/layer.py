@@ -68,18 +68,33 @@ class PackedLayer:
 
 
 def check(layer: Any) -> None:
-    """Say whether a layer can be laid out, before any is.
+    """Refuse a layer whose result its packed form would not give.
 
     Raises:
-        Refusal: it has something that is not known here; it is named.
+        Refusal: it has something that is not supported; it is named.
     """
     if not isinstance(layer, nn.TransformerEncoderLayer):
         raise Refusal(f"Cannot pack: {type(layer).__name__} is no nn.TransformerEncoderLayer.")
     attention = layer.self_attn
+    for module, kind in (
+        (layer, nn.TransformerEncoderLayer),
+        (attention, nn.MultiheadAttention),
+        (layer.linear1, nn.Linear),
+        (layer.linear2, nn.Linear),
+    ):
+        # A subclass, a wrapper such as an adapter, or a quantized layer would compute something else.
+        if getattr(module.forward, "__func__", None) is not kind.forward:
+            raise Refusal(
+                f"Cannot pack: {type(module).__name__} does not compute what nn.{kind.__name__} does."
+            )
+    if any(module._forward_hooks or module._forward_pre_hooks for module in layer.modules()):
+        raise Refusal("Cannot pack: a layer has forward hooks, which a packed module would not call.")
     if attention.in_proj_weight is None or attention.bias_k is not None or attention.add_zero_attn:
         raise Refusal(
             "Cannot pack: its attention has keys or values of another width, or learned extra ones."
         )
+    if not attention.in_proj_weight.numel():
+        raise Refusal("Cannot pack: an earlier pack(model, release=True) freed the weights of this model.")
     for norm in (layer.norm1, layer.norm2):
         Norm.of(norm)
     _activation(layer.activation)

@@ -10,7 +10,12 @@ from engine.errors import Refusal
 
 @dataclass(frozen=True)
 class Norm:
-    """A layer normalization of fp32 rows."""
+    """A layer normalization of fp32 rows (rows, width).
+
+    Attributes:
+        weight, bias: (width,) fp32, or None.
+        eps: added to the variance.
+    """
 
     weight: Tensor | None
     bias: Tensor | None
@@ -21,10 +26,12 @@ class Norm:
         """Read a torch layer; the tensors are shared where they are fp32 already.
 
         Raises:
-            Refusal: it is of another kind.
+            Refusal: it is of another kind, or normalizes more than the width.
         """
         if not isinstance(norm, nn.LayerNorm):
-            raise Refusal(f"Cannot pack: a {type(norm).__name__} stands where a LayerNorm is known.")
+            raise Refusal(f"Cannot pack: only nn.LayerNorm is supported, and it has a {type(norm).__name__}.")
+        if len(norm.normalized_shape) != 1:
+            raise Refusal(f"Cannot pack: a LayerNorm over {norm.normalized_shape}, not over the width alone.")
         return cls(_fp32(norm.weight), _fp32(norm.bias), norm.eps)
 
     def __call__(self, rows: Tensor) -> Tensor:

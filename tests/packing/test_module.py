@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from engine.errors import Refusal
 from engine.models.encoder import draw_weights, empty_model
 from engine.models.loading import LoadedModel
-from engine.packing import PackedEncoder, PackedRoberta, attention, kernels, linear, module, pack
+from engine.packing import PackedEncoder, PackedRoberta, attention, kernels, linear, pack, stack
 from engine.packing.build import NotCompiled
 from engine.records import DType, EncoderShape
 
@@ -134,10 +134,10 @@ def roberta(**conf: Any) -> Any:
 TOKENS = torch.tensor([[5, 6, 7, 8, 9], [10, 11, 12, 1, 1], [13, 14, 1, 1, 1], [15, 16, 17, 18, 19]])
 
 
-@pytest.fixture(params=[0, module.FEW_ROWS], ids=["pruned", "few-rows"])
+@pytest.fixture(params=[0, stack.WHOLE_LAYER_ROWS], ids=["pruned", "few-rows"])
 def few_rows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logits from the first tokens alone in the last layer, and from all states, as for batches of few rows."""
-    monkeypatch.setattr(module, "FEW_ROWS", request.param)
+    monkeypatch.setattr(stack, "WHOLE_LAYER_ROWS", request.param)
 
 
 @pytest.mark.usefixtures("few_rows")
@@ -258,7 +258,7 @@ def test_varlen_attention_is_asked_for_the_same(monkeypatch: pytest.MonkeyPatch)
     assert isinstance(packed, PackedRoberta)
     logits, hidden = packed(TOKENS), packed.hidden(TOKENS)
     monkeypatch.setattr(attention, "_varlen_attn", lambda: varlen_attn)
-    for part in (attention, module):
+    for part in (attention, stack):
         monkeypatch.setattr(part, "takes_varlen", lambda _rows: True)
     assert torch.allclose(packed(TOKENS), logits, atol=1e-6)
     assert torch.allclose(packed.hidden(TOKENS), hidden, atol=1e-5)
