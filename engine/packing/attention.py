@@ -1,7 +1,8 @@
-"""Attention over packed rows, group by group: two batched matrix products with a softmax between them.
+"""Attention over packed rows with torch's operators, one group of texts at a time.
 
-On a CPU that beats scaled_dot_product_attention on texts of up to some 350 tokens (1.0-1.4x in fp32, 1.2-1.8x in
-bf16, measured here). On CUDA torch's varlen attention takes all texts at once where torch has it (from 2.10).
+A group takes two batched matrix products with a softmax between them. On a CPU that is faster than
+scaled_dot_product_attention for texts of up to about 350 tokens (1.0-1.4x in fp32, 1.2-1.8x in bf16, measured on
+AVX512-BF16). On CUDA, torch's varlen attention (torch 2.10 and later) computes all texts in one call.
 """
 
 from functools import cache, cached_property
@@ -23,8 +24,8 @@ class Attention:
     """Multi-head attention for one batch.
 
     Args:
-        plan: where its texts lie.
-        heads: heads of the encoder.
+        plan: the rows of each text.
+        heads: number of attention heads.
         width: width of all heads together.
     """
 
@@ -75,8 +76,8 @@ class Attention:
         return torch.bmm(torch.softmax(scores, -1), v)
 
     def _mask(self, group: Group, like: Tensor) -> Tensor:
-        """What is added to the scores, (texts * heads, 1, longest), or something that beta = 0 leaves out."""
-        # Once a batch, not once a layer; a group's precision is the same in every layer.
+        """What is added to the scores: (texts * heads, 1, longest), or an unused scalar if nothing is masked."""
+        # Made once a batch for all layers: a group has the same precision in each.
         if group.first not in self._masks:
             mask = like.new_zeros(())
             if group.masked is not None:

@@ -1,7 +1,7 @@
-"""A whole encoder over few rows in one call of the compiled kernels.
+"""A whole encoder over a few rows in one call of the compiled kernels.
 
-So few rows take about as long as their weights take to arrive, a millisecond in a small model, of which calling part by
-part from Python would be a quarter.
+For so few rows, reading the weights from memory takes most of the time: about 1 ms in a small model. Calling each
+part from Python would add a quarter to that.
 """
 
 from collections.abc import Sequence
@@ -25,11 +25,11 @@ from engine.packing.plan import Plan
 
 
 class FewRows:
-    """The layers of an encoder as the kernels read them.
+    """The layers of an encoder in the form that the kernels read.
 
     Args:
-        layers: whose linear layers all lie in panels; their tensors live as long as this does.
-        dtype: what the linear layers compute in.
+        layers: all their linear layers have `panels`; their tensors are kept alive.
+        dtype: the precision of the linear layers.
     """
 
     def __init__(
@@ -43,22 +43,23 @@ class FewRows:
     def of(
         cls, kernels: Kernels, layers: Sequence[PackedLayer], heads: int, dtype: torch.dtype
     ) -> "FewRows | None":
-        """Such an encoder, or none where a layer's weights lie in another way or the processor lacks the products."""
+        """The encoder, or None if a weight is not laid out in panels or the kernels lack this precision."""
         in_panels = all(linear.panels is not None for layer in layers for linear in layer.linears)
         return cls(kernels, layers, heads, dtype) if in_panels and kernels.encodes(dtype) else None
 
     def serves(self, rows: Tensor) -> bool:
-        """Whether these are few enough, and there are panels for all threads."""
+        """Whether the rows are few enough, and each thread has at least one panel of every linear layer."""
         return len(rows) <= MOST_ROWS and self._least_panels >= torch.get_num_threads()
 
     def __call__(self, rows: Tensor, plan: Plan, *, firsts: bool) -> Tensor:
         """The last layer's rows, or each text's first one.
 
         Args:
-            rows: (rows, width) fp32, contiguous; written into.
+            rows: (rows, width) fp32, contiguous; overwritten.
+            firsts: compute only each text's first row in the last layer.
 
         Returns:
-            (rows, width) or (texts, width) fp32, before a norm behind the last layer.
+            (rows, width) or (texts, width) fp32, before the encoder's final norm.
         """
         starts = torch.tensor(plan.starts, dtype=torch.int64)
         return self._kernels.encoder(self._structs, rows, self._heads, starts, self._dtype, firsts=firsts)

@@ -1,7 +1,8 @@
-"""Lays memory on huge pages, where Linux does that when asked.
+"""Moves weights onto huge pages, on Linux 6.1 and later.
 
-Weights pass by once a batch, and each new page must be looked up. On pages of 4 kB a small batch waits for that: on
-huge ones MiniLM takes a tenth to a fifth less time for two short texts, and a hundredth less for large batches.
+A batch reads all weights once, and the processor looks up each page that it reads. With pages of 4 kB a small batch
+waits for the look-ups. With huge pages MiniLM takes 10 to 20 % less time for two short texts, and 1 % less for large
+batches.
 """
 
 import ctypes
@@ -10,19 +11,17 @@ from functools import cache
 from pathlib import Path
 
 MADV_COLLAPSE = 25
-"""Of Linux 6.1 and later: gather a range into huge pages now, whatever the system's setting (man 2 madvise)."""
+"""Put a range onto huge pages now, whatever the system's setting (Linux 6.1 and later, man 2 madvise)."""
 SIZE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
 MOST_BYTES = 2 << 20
-"""Where huge pages are larger than this, they would hold mostly other memory."""
+"""Larger huge pages are not used: they would hold mostly other memory."""
 
 
 def gather(places: Iterable[tuple[int, int]]) -> None:
-    """Bring memory onto huge pages, with whatever else lies on them; it stays where it is in its process.
-
-    A wish: what the system does not grant remains on pages of the usual size.
+    """Ask the system to put memory onto huge pages. Best effort: errors are ignored, addresses and contents stay.
 
     Args:
-        places: address and size in bytes of each piece.
+        places: address and size in bytes of each piece; other memory on the same pages moves with it.
     """
     size = _page_bytes()
     if size is None:
@@ -44,7 +43,7 @@ def _page_bytes() -> int | None:
 
 @cache
 def _madvise() -> "ctypes._NamedFuncPointer":
-    """Asked for only where Linux has told its page size."""
+    """The system's madvise; called on Linux only, because `_page_bytes` is None elsewhere."""
     function = ctypes.CDLL(None).madvise
     function.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
     return function

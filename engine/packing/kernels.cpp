@@ -1,8 +1,8 @@
-// Kernels of packed execution on a CPU: attention text by text, residual and norm in one pass, and linear layers of
-// few rows that read oneDNN's own laid-out weights. All arithmetic is fp32, but for products of bf16 pairs that are
-// summed in fp32 (AVX512-BF16). engine/packing/kernels.py calls them and says where they serve.
+// Kernels of packed execution on a CPU: attention text by text, residual sum and norm in one pass, and linear layers
+// over a few rows that read the weights in oneDNN's layout. All arithmetic is fp32, except products of bf16 pairs, which
+// are summed in fp32 (AVX512-BF16). engine/packing/kernels.py calls the functions and says what they support.
 //
-// Vectors are GCC's vector extension: sixteen floats, whatever the processor makes of them.
+// Vectors use GCC's vector extension: sixteen floats, for which the compiler uses the registers that the processor has.
 
 #include <algorithm>
 #include <cmath>
@@ -19,7 +19,7 @@
 namespace {
 
 constexpr int LANES = 16;
-constexpr int LINE = 64;  // bytes that come from memory together
+constexpr int LINE = 64;  // bytes of a cache line
 typedef float vec __attribute__((vector_size(64)));
 typedef float loose_vec __attribute__((vector_size(64), aligned(4), may_alias));
 typedef int32_t int_vec __attribute__((vector_size(64)));
@@ -39,7 +39,7 @@ inline vec load(const bf16* from) {
 
 inline void store(float* to, vec values) { *reinterpret_cast<loose_vec*>(to) = values; }
 
-// Rounds to nearest, ties to even. A NaN keeps its highest bits, where rounding could carry it into an infinity.
+// Rounds to nearest, ties to even. A NaN is not rounded, because that could turn it into an infinity.
 inline void store(bf16* to, vec values) {
     const bits_vec bits = reinterpret_cast<bits_vec>(values);
     const bits_vec rounded = (bits + (0x7fffu + ((bits >> 16) & 1u))) >> 16;
@@ -50,22 +50,22 @@ inline void store(bf16* to, vec values) {
 inline vec all(float value) { return vec{} + value; }
 inline vec larger(vec a, vec b) { return a > b ? a : b; }
 
-// clang shuffles by constants only, where GCC takes any vector of lanes.
+// clang needs constant lane numbers; GCC takes them as a vector.
 #if defined(__clang__)
 #define LANES_OF(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
 #define LANES_OF(a, b, ...) __builtin_shuffle(a, b, int_vec{__VA_ARGS__})
 #endif
 
-inline vec low_halves_in_turns(vec a, vec b) {
+inline vec interleave_low(vec a, vec b) {
     return LANES_OF(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
 }
 
-inline vec high_halves_in_turns(vec a, vec b) {
+inline vec interleave_high(vec a, vec b) {
     return LANES_OF(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
-// Four steps that bring every lane together with every other: `a` with its halves exchanged, its quarters, ...
+// Combines all lanes in four steps: `a` with its halves exchanged, then its quarters, eighths and sixteenths.
 template <class Combine>
 inline float folded(vec a, Combine combine) {
     a = combine(a, LANES_OF(a, a, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
@@ -81,10 +81,10 @@ inline float sum(vec values) {
 
 inline float largest(vec values) { return folded(values, larger); }
 
-// 2^x of x <= 0 with a relative error of about 1e-7: 2^n times the polynomial of degree 6 whose greatest relative
-// error on [-1/2, 1/2] is least. NaN stays NaN.
+// 2^x for x <= 0 with a relative error of about 1e-7: 2^n times the minimax polynomial of degree 6 on [-1/2, 1/2] (least
+// relative error). NaN stays NaN.
 inline vec power_of_two(vec x) {
-    constexpr float ROUNDS = 12582912.0f;  // 1.5 * 2^23: adding it leaves no bits behind the point
+    constexpr float ROUNDS = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
     x = x < -125.0f ? all(-125.0f) : x;
     const vec shifted = x + ROUNDS;
     const vec r = x - (shifted - ROUNDS);
@@ -95,18 +95,18 @@ inline vec power_of_two(vec x) {
     p = p * r + 2.4022646839e-1f;
     p = p * r + 6.9314720608e-1f;
     p = p * r + 1.0f;
-    // The lowest bits of `shifted` are n, which is added to the exponent.
+    // The lowest bits of `shifted` are the integer n, which is added to the exponent.
     return reinterpret_cast<vec>(reinterpret_cast<bits_vec>(p) + (reinterpret_cast<bits_vec>(shifted) << 23));
 }
 
 constexpr float LOG2_E = 1.44269504088896341f;
 
-// e^x of x <= 0, whose absolute error is below 1e-7.
+// e^x for x <= 0 with an absolute error below 1e-7.
 inline vec exponential(vec x) { return power_of_two(x * LOG2_E); }
 
 enum Activation { NONE = 0, RELU = 1, GELU = 2, GELU_TANH = 3 };
 
-// x Phi(x), erf by Abramowitz and Stegun 7.1.26, whose error is at most 1.5e-7.
+// x Phi(x), with erf from Abramowitz and Stegun 7.1.26 (error at most 1.5e-7).
 inline vec gelu(vec x) {
     const vec z = x * 0.70710678118654752f;
     const vec distance = z < 0.0f ? -z : z;
@@ -120,7 +120,7 @@ inline vec gelu(vec x) {
     return 0.5f * x * (1.0f + (z < 0.0f ? -erf : erf));
 }
 
-// x (1 + tanh u) / 2 = x / (1 + e^-2u), written so that the exponent is never positive.
+// x (1 + tanh u) / 2 = x / (1 + e^-2u), written so that no exponent is positive.
 inline vec gelu_tanh(vec x) {
     const vec twice_u = 1.5957691216057308f * (x + 0.044715f * x * x * x);
     const vec e = exponential(twice_u < 0.0f ? twice_u : -twice_u);
@@ -138,10 +138,18 @@ inline vec activated(vec x, int activation) {
 
 // ------------------------------------------------------------------------------------------------- attention
 
-constexpr int QUERIES = 6;           // rows of scores at once: with four vectors each they fill 24 registers
-constexpr int64_t CHUNK = 20 * QUERIES;  // queries of one text and head that one thread takes
+constexpr int QUERIES = 6;               // queries that are scored together
+constexpr int64_t CHUNK = 20 * QUERIES;  // queries of one text and head in one piece of work
+// How many vectors of keys and of value columns each query meets at once. Their sums fill 12 and 24 of the 32 registers
+// of AVX-512. A processor without AVX-512 has 16 registers of half the size or less: there one vector is two registers.
+#if defined(__AVX512F__)
+constexpr int KEY_VECTORS = 2, VALUE_VECTORS = 4;
+#else
+constexpr int KEY_VECTORS = 1, VALUE_VECTORS = 1;
+#endif
 
-// Keys (D, padded length), values (length, D), some queries and their scores of one text and head, in fp32.
+// One thread's copies for one text and head, in fp32: keys (D, padded length), values (length, D), QUERIES queries and
+// their scores.
 struct Scratch {
     std::vector<float> memory;
     float *keys, *values, *queries, *scores;
@@ -156,31 +164,31 @@ struct Scratch {
     }
 };
 
-// Sixteen rows become sixteen columns: four times, each vector is interleaved with the one eight further on.
-inline void turn(vec* rows) {
-    vec turned[LANES];
+// Transposes sixteen vectors: four rounds interleave each vector with the one eight places later.
+inline void transpose(vec* rows) {
+    vec mixed[LANES];
     for (int round = 0; round < 4; round++) {
         for (int i = 0; i < LANES / 2; i++) {
-            turned[2 * i] = low_halves_in_turns(rows[i], rows[i + LANES / 2]);
-            turned[2 * i + 1] = high_halves_in_turns(rows[i], rows[i + LANES / 2]);
+            mixed[2 * i] = interleave_low(rows[i], rows[i + LANES / 2]);
+            mixed[2 * i + 1] = interleave_high(rows[i], rows[i + LANES / 2]);
         }
-        for (int i = 0; i < LANES; i++) rows[i] = turned[i];
+        for (int i = 0; i < LANES; i++) rows[i] = mixed[i];
     }
 }
 
-// Keys of one head turned into columns, zeros behind the last one.
+// Keys of one head as columns, with zeros after the last one.
 template <int D, class T>
-void turn_keys(const T* rows, int64_t stride, int64_t length, int64_t padded, float* keys) {
+void transpose_keys(const T* rows, int64_t stride, int64_t length, int64_t padded, float* keys) {
     for (int64_t first = 0; first < padded; first += LANES)
         for (int d = 0; d < D; d += LANES) {
             vec tile[LANES];
             for (int i = 0; i < LANES; i++) tile[i] = first + i < length ? load(rows + (first + i) * stride + d) : vec{};
-            turn(tile);
+            transpose(tile);
             for (int i = 0; i < LANES; i++) store(keys + (d + i) * padded + first, tile[i]);
         }
 }
 
-// Scores of some keys, each row's largest in `most`. `beyond` is added to the last vector.
+// Scores of VECTORS * LANES keys for M queries. `most` keeps each query's largest. `beyond` is added to the last vector.
 template <int M, int D, int VECTORS>
 inline void score_keys(const Scratch& s, int64_t padded, int64_t key, vec beyond, vec* most) {
     vec total[M][VECTORS] = {};
@@ -201,18 +209,18 @@ inline void score_keys(const Scratch& s, int64_t padded, int64_t key, vec beyond
     }
 }
 
-// Scores, as powers of two; `beyond` is -infinity in those lanes of the last vector that lie behind the last key, and 0
-// in the others.
+// Scores of all keys, as exponents of 2. `beyond` is -infinity in the lanes of the last vector that have no key, else 0.
 template <int M, int D>
 void score(const Scratch& s, int64_t padded, vec beyond, vec* most) {
+    constexpr int64_t STEP = KEY_VECTORS * LANES;
     int64_t key = 0;
-    for (; key + 2 * LANES < padded; key += 2 * LANES) score_keys<M, D, 2>(s, padded, key, vec{}, most);
-    if (key + LANES < padded) score_keys<M, D, 2>(s, padded, key, beyond, most);
+    for (; key + STEP < padded; key += STEP) score_keys<M, D, KEY_VECTORS>(s, padded, key, vec{}, most);
+    if (key + STEP == padded) score_keys<M, D, KEY_VECTORS>(s, padded, key, beyond, most);
     else score_keys<M, D, 1>(s, padded, key, beyond, most);
 }
 
-// Scores become 2^(score - most), and `scales` one over their sums, by which the mixed values are still to be scaled.
-// All rows are folded side by side, because one alone would wait for each of its steps.
+// Replaces scores by weights 2^(score - most). `scales` become 1 / (sum of weights), which `mix` multiplies by. The
+// queries' sums are computed together, because the steps of one sum depend on each other.
 template <int M>
 void soften(float* scores, int64_t padded, const vec* most, float* scales) {
     vec shift[M], total[M] = {};
@@ -228,7 +236,7 @@ void soften(float* scores, int64_t padded, const vec* most, float* scales) {
 
 template <int M, int D, class T>
 void mix(const Scratch& s, int64_t length, int64_t padded, const float* scales, T* out, int64_t stride) {
-    constexpr int COLUMNS = D < 64 ? D : 64;
+    constexpr int COLUMNS = std::min(D, VALUE_VECTORS * LANES);
     for (int column = 0; column < D; column += COLUMNS) {
         vec total[M][COLUMNS / LANES] = {};
         for (int64_t key = 0; key < length; key++) {
@@ -257,16 +265,16 @@ void attend_block(const Scratch& s, int64_t length, int64_t padded, T* out, int6
     mix<M, D>(s, length, padded, scales, out, stride);
 }
 
-// A batch of packed rows, projected in one precision and mixed in another.
+// The input and output of attention; the output's precision T may differ from the input's.
 template <class From, class T>
 struct Packed {
     const From *queries, *keys;
     int64_t query_stride, key_stride, heads;
-    const int64_t* starts;  // row of each text's first token, and behind the last text the number of rows
+    const int64_t* starts;  // row of each text's first token, then the number of rows
     T* out;  // (rows, heads * D)
 };
 
-// Rows of one head lie too far apart for the processor to guess the next one.
+// Prefetches rows of one head: their stride is too large for the processor's own prefetching.
 template <int D, class From>
 void fetch_rows(const From* rows, int64_t stride, int64_t count) {
     for (int64_t i = 0; i < count; i++)
@@ -286,7 +294,7 @@ void attend(const Packed<From, T>& batch, int64_t text, int64_t head, int64_t fi
         fetch_rows<D>(keys + width + D, batch.key_stride, length);
         fetch_rows<D>(rows + D, batch.query_stride, queries);
     }
-    turn_keys<D>(keys, batch.key_stride, length, padded, s.keys);
+    transpose_keys<D>(keys, batch.key_stride, length, padded, s.keys);
     for (int64_t key = 0; key < length; key++)
         for (int d = 0; d < D; d += LANES)
             store(s.values + key * D + d, load(keys + width + key * batch.key_stride + d));
@@ -319,7 +327,8 @@ void attention(const Packed<From, T>& batch, int64_t texts, int threads) {
         for (int64_t first = 0; first < batch.starts[text + 1] - batch.starts[text]; first += CHUNK)
             for (int64_t head = 0; head < batch.heads; head++) pieces.push_back({text, head, first});
     const int64_t count = int64_t(pieces.size());
-    // A run of heads fetches the next one's rows in time; many runs, so that no thread waits long for the last one.
+    // A thread takes a run of heads, because each head prefetches the next one's rows. Runs are short enough that no thread
+    // waits long for the last one.
     const int64_t run = std::max<int64_t>(1, std::min(batch.heads, count / (8 * threads)));
 #pragma omp parallel num_threads(threads)
     {
@@ -330,26 +339,26 @@ void attention(const Packed<From, T>& batch, int64_t texts, int threads) {
 }
 
 template <class From, class T>
-int attention_of_depth(const Packed<From, T>& batch, int64_t depth, int64_t texts, int threads) {
+void attention_of_depth(const Packed<From, T>& batch, int64_t depth, int64_t texts, int threads) {
     switch (depth) {
-        case 16: attention<16>(batch, texts, threads); return 0;
-        case 32: attention<32>(batch, texts, threads); return 0;
-        case 64: attention<64>(batch, texts, threads); return 0;
-        case 128: attention<128>(batch, texts, threads); return 0;
-        default: return 1;
+        case 16: attention<16>(batch, texts, threads); break;
+        case 32: attention<32>(batch, texts, threads); break;
+        case 64: attention<64>(batch, texts, threads); break;
+        case 128: attention<128>(batch, texts, threads); break;
+        default: break;  // Python calls with the depths above only (DEPTHS in kernels.py)
     }
 }
 
 // ----------------------------------------------------------------------------------------- residual and norm
 
-constexpr int64_t ALONE = 16384;  // so many values are sooner done by one thread than shared out
+constexpr int64_t ALONE = 16384;  // up to so many values, one thread is faster than several
 
 struct Norm {
-    const float *weight, *bias;  // null where it has none
+    const float *weight, *bias;  // null if it has none
     float eps;
 };
 
-// row (+= added where given); out = its layer norm in T; where `replace`, the row becomes its norm too.
+// row += added, if given; out = the row's layer norm in T. If `replace`, the row becomes its norm too.
 template <class Added, class T>
 void add_and_norm_row(float* row, const Added* added, int64_t width, const Norm& norm, bool replace, T* out) {
     vec total{}, squares{};
@@ -388,16 +397,19 @@ void add_and_norm(float* rows, const T* added, int64_t count, int64_t width, con
 
 // ------------------------------------------------------------------------------------- linear layers of few rows
 //
-// So few rows cost as much for their weights' way from memory as for their products. While one stretch of a panel is
-// multiplied, the stretch two further on is fetched, evenly over all the products, so that neither waits for the other.
-// Each stretch has sums of its own, which are added at its end: that keeps rounding errors small.
+// For AVX-512 only: elsewhere oneDNN lays weights out in another way, and Python calls none of what follows.
+#if defined(__AVX512F__)
+//
+// For a few rows, reading the weights takes as long as multiplying them. While one stretch of a panel is multiplied, the
+// stretch two places later is prefetched, spread evenly over the products, so that the two overlap. Each stretch is
+// summed separately, which keeps rounding errors small.
 
-constexpr int PANEL = 64;      // columns that oneDNN lays side by side
+constexpr int PANEL = 64;      // columns that oneDNN stores side by side
 constexpr int ROWS = 6;        // rows at once: with four vectors each they fill 24 registers
 constexpr int MOST_ROWS = 32;
-constexpr int STRETCH = 64, AHEAD = 128;  // inputs that are multiplied at once, and how far ahead they are fetched
+constexpr int STRETCH = 64, AHEAD = 128;  // inputs in a stretch, and how many inputs ahead are prefetched
 
-// What to fetch while a stretch is multiplied: `LINES` cache lines at a place that moves by `step` bytes an input.
+// What to prefetch while a stretch is multiplied: `LINES` cache lines at `next`, which moves by `step` bytes an input.
 struct Fetch {
     const char* next;
     int64_t step;
@@ -465,32 +477,32 @@ void multiply_rows(int m, int passes, const T* x, int64_t inputs, const T* panel
     }
 }
 
-// A linear layer (outputs, inputs): its weight in oneDNN's panels, and what is applied to its sums.
+// A linear layer (outputs, inputs): its weight in oneDNN's panels, its bias and activation.
 template <class T>
 struct Linear {
     const T* panels;
-    const float* bias;  // null where it has none
+    const float* bias;  // null if it has none
     int64_t outputs, inputs;
     int activation;
 
     const T* panel(int64_t index) const { return panels + index * PANEL * inputs; }
 };
 
-// A thread's share of a whole.
+// The part [first, last) of `count` items that a thread works on.
 struct Share {
     int64_t first, last;
 
     Share(int64_t count, int thread, int threads) : first(count * thread / threads), last(count * (thread + 1) / threads) {}
 };
 
-// A thread's panels of a linear layer.
+// The panels of a linear layer that a thread works on.
 template <class T>
 Share panels_of(const Linear<T>& linear, int thread, int threads) {
     return Share(linear.outputs / PANEL, thread, threads);
 }
 
-// Some panels of a linear layer: x (rows, inputs) -> y, whose rows lie `stride` apart. `behind` is the panel that the
-// thread multiplies after these, and is fetched while the last of them is multiplied.
+// Some panels of a linear layer: x (rows, inputs) -> y with row stride `stride`. `behind` is the panel that the thread
+// multiplies next; it is prefetched while the last panel is multiplied.
 template <class T, class To>
 void multiply_panels(const Linear<T>& linear, Share panels, const T* x, int64_t rows, To* y, int64_t stride,
                      const T* behind) {
@@ -528,31 +540,31 @@ void linear_layer(const Linear<T>& linear, const T* x, int64_t rows, T* y, int t
 
 // --------------------------------------------------------------------------------- a whole encoder over few rows
 //
-// One team of threads goes through all layers, so that nothing but the work itself takes time. Each thread keeps to its
-// share of every linear layer, and fetches the first panels of the next one while it multiplies the last of this one.
-// Only what a linear layer multiplies is rounded to T: of so few rows, fp32 costs little.
+// One team of threads computes all layers, which saves starting a team for each part. Each thread computes its share of
+// every linear layer, and prefetches the first panel of the next one while it multiplies the last panel of this one. Only
+// the inputs of linear layers are rounded to T: for so few rows, fp32 elsewhere costs little.
 
 template <class T>
 struct Layer {
-    Linear<T> queries, keys_values;  // or all three in the first, and no outputs in the second
+    Linear<T> queries, keys_values;  // or all three in `queries`, and no outputs in `keys_values`
     Linear<T> out, up, down;
     Norm norm1, norm2;
     int norm_first;
 };
 
-// A batch on its way through the layers.
+// The state of a batch between the layers.
 template <class T>
-struct Journey {
-    float* rows;  // (count, width) the residual stream
+struct BatchState {
+    float* rows;  // (count, width): the residual stream
     int64_t count, width, heads;
     const int64_t* starts;
     int64_t texts;
-    float *projected, *added;  // what lies between the parts of a layer
-    T *x, *mixed, *inner;      // and what its linear layers multiply
+    float *projected, *added;  // fp32 results within a layer
+    T *x, *mixed, *inner;      // inputs of linear layers
 
     int64_t memory(int64_t inner_width) const { return count * (6 * width + inner_width); }
 
-    void lie_in(float* memory) {
+    void place_in(float* memory) {
         projected = memory;
         added = projected + count * 3 * width;
         x = reinterpret_cast<T*>(added + count * width);
@@ -561,9 +573,9 @@ struct Journey {
     }
 };
 
-// Only each text's first row goes on. A row never moves behind one that is still to be read.
+// Keeps each text's first row only. In this order no row is overwritten before it is read.
 template <class T>
-void keep_firsts(Journey<T>& batch) {
+void keep_firsts(BatchState<T>& batch) {
     for (int64_t text = 0; text < batch.texts; text++) {
         const int64_t to = text * batch.width, from = batch.starts[text] * batch.width;
         std::copy_n(batch.rows + from, batch.width, batch.rows + to);
@@ -571,10 +583,10 @@ void keep_firsts(Journey<T>& batch) {
     }
 }
 
-// One thread's part of a layer. `firsts`: behind attention only each text's first row goes on. `behind`: the panels of
-// queries in the next layer.
+// One thread's part of a layer. `firsts`: after attention, keep each text's first row only. `behind`: the next layer's
+// first linear layer, to prefetch.
 template <int D, class T>
-void pass_layer(const Layer<T>& layer, Journey<T> batch, bool firsts, const Linear<T>* behind, Scratch& scratch) {
+void pass_layer(const Layer<T>& layer, BatchState<T> batch, bool firsts, const Linear<T>* behind, Scratch& scratch) {
     const int thread = omp_get_thread_num(), threads = omp_get_num_threads();
     const int64_t width = batch.width, stride = layer.queries.outputs + layer.keys_values.outputs;
     const auto share = [=](const Linear<T>& linear) { return panels_of(linear, thread, threads); };
@@ -626,13 +638,13 @@ void pass_layer(const Layer<T>& layer, Journey<T> batch, bool firsts, const Line
 }
 
 template <int D, class T>
-void encode(const Layer<T>* layers, int64_t count, Journey<T> batch, bool firsts, int threads) {
+void encode(const Layer<T>* layers, int64_t count, BatchState<T> batch, bool firsts, int threads) {
     static thread_local std::vector<float> memory;
     int64_t widest = 0;
     for (int64_t l = 0; l < count; l++) widest = std::max(widest, layers[l].up.outputs);
     const auto needed = size_t(batch.memory(widest));
     if (memory.size() < needed) memory.resize(needed);
-    batch.lie_in(memory.data());
+    batch.place_in(memory.data());
     for (int64_t i = 0; i < batch.count * batch.width; i += LANES) store(batch.x + i, load(batch.rows + i));
 #pragma omp parallel num_threads(threads)
     {
@@ -644,29 +656,31 @@ void encode(const Layer<T>* layers, int64_t count, Journey<T> batch, bool firsts
 }
 
 template <class T>
-int encode_of_depth(const Layer<T>* layers, int64_t count, const Journey<T>& batch, bool firsts, int threads) {
+void encode_of_depth(const Layer<T>* layers, int64_t count, const BatchState<T>& batch, bool firsts, int threads) {
     switch (batch.width / batch.heads) {
-        case 16: encode<16>(layers, count, batch, firsts, threads); return 0;
-        case 32: encode<32>(layers, count, batch, firsts, threads); return 0;
-        case 64: encode<64>(layers, count, batch, firsts, threads); return 0;
-        case 128: encode<128>(layers, count, batch, firsts, threads); return 0;
-        default: return 1;
+        case 16: encode<16>(layers, count, batch, firsts, threads); break;
+        case 32: encode<32>(layers, count, batch, firsts, threads); break;
+        case 64: encode<64>(layers, count, batch, firsts, threads); break;
+        case 128: encode<128>(layers, count, batch, firsts, threads); break;
+        default: break;  // Python calls with the depths above only (DEPTHS in kernels.py)
     }
 }
+
+#endif  // __AVX512F__
 
 }  // namespace
 
 extern "C" {
 
-int attention_fp32(const float* queries, int64_t query_stride, const float* keys, int64_t key_stride, int64_t heads,
+void attention_fp32(const float* queries, int64_t query_stride, const float* keys, int64_t key_stride, int64_t heads,
                    int64_t depth, const int64_t* starts, int64_t texts, float* out, int threads) {
-    return attention_of_depth(
+    attention_of_depth(
         Packed<float, float>{queries, keys, query_stride, key_stride, heads, starts, out}, depth, texts, threads);
 }
 
-int attention_bf16(const bf16* queries, int64_t query_stride, const bf16* keys, int64_t key_stride, int64_t heads,
+void attention_bf16(const bf16* queries, int64_t query_stride, const bf16* keys, int64_t key_stride, int64_t heads,
                    int64_t depth, const int64_t* starts, int64_t texts, bf16* out, int threads) {
-    return attention_of_depth(
+    attention_of_depth(
         Packed<bf16, bf16>{queries, keys, query_stride, key_stride, heads, starts, out}, depth, texts, threads);
 }
 
@@ -680,16 +694,19 @@ void add_and_norm_bf16(float* rows, const bf16* added, int64_t count, int64_t wi
     add_and_norm(rows, added, count, width, Norm{weight, bias, eps}, replace != 0, out, threads);
 }
 
+#if defined(__AVX512F__)
 void linear_fp32(const float* x, int64_t rows, int64_t inputs, const float* panels, int64_t outputs, const float* bias,
                  int activation, float* y, int threads) {
     linear_layer(Linear<float>{panels, bias, outputs, inputs, activation}, x, rows, y, threads);
 }
 
-int encoder_fp32(const Layer<float>* layers, int64_t depth, float* rows, int64_t count, int64_t width, int64_t heads,
+void encoder_fp32(const Layer<float>* layers, int64_t depth, float* rows, int64_t count, int64_t width, int64_t heads,
                  const int64_t* starts, int64_t texts, int firsts, int threads) {
-    const Journey<float> batch{rows, count, width, heads, starts, texts};
-    return encode_of_depth(layers, depth, batch, firsts != 0, threads);
+    const BatchState<float> batch{rows, count, width, heads, starts, texts};
+    encode_of_depth(layers, depth, batch, firsts != 0, threads);
 }
+
+#endif
 
 #if defined(__AVX512BF16__)
 void linear_bf16(const bf16* x, int64_t rows, int64_t inputs, const bf16* panels, int64_t outputs, const float* bias,
@@ -697,10 +714,10 @@ void linear_bf16(const bf16* x, int64_t rows, int64_t inputs, const bf16* panels
     linear_layer(Linear<bf16>{panels, bias, outputs, inputs, activation}, x, rows, y, threads);
 }
 
-int encoder_bf16(const Layer<bf16>* layers, int64_t depth, float* rows, int64_t count, int64_t width, int64_t heads,
+void encoder_bf16(const Layer<bf16>* layers, int64_t depth, float* rows, int64_t count, int64_t width, int64_t heads,
                  const int64_t* starts, int64_t texts, int firsts, int threads) {
-    const Journey<bf16> batch{rows, count, width, heads, starts, texts};
-    return encode_of_depth(layers, depth, batch, firsts != 0, threads);
+    const BatchState<bf16> batch{rows, count, width, heads, starts, texts};
+    encode_of_depth(layers, depth, batch, firsts != 0, threads);
 }
 #endif
 

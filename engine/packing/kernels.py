@@ -1,7 +1,7 @@
-"""The compiled kernels of packed execution on a CPU, called with tensors.
+"""Calls the compiled kernels with tensors, on a CPU.
 
-They serve fp32 and bf16 rows of a width that is a multiple of 16. What they do shows in a profile under the names
-below, as operators do.
+They support fp32 and bf16, and widths that are multiples of 16. A profile shows each call under one of the names below,
+like an operator.
 """
 
 import ctypes
@@ -22,9 +22,9 @@ from engine.packing.norm import Norm
 ATTENTION, ADD_AND_NORM, LINEAR = "packed::attention", "packed::add_and_norm", "packed::linear"
 ENCODER = "packed::encoder"
 LANES, MOST_ROWS = 16, 32
-"""Values of a vector, and most rows of a linear layer here, as in kernels.cpp."""
+"""Values in a vector, and most rows that `linear` and `encoder` take; the same as in kernels.cpp."""
 DEPTHS = (16, 32, 64, 128)
-"""Widths of an attention head that kernels.cpp is compiled for."""
+"""Widths of an attention head that kernels.cpp supports."""
 SUFFIXES = {torch.float32: "fp32", torch.bfloat16: "bf16"}
 ACTIVATIONS: dict[Activation | None, int] = {None: 0, "relu": 1, "gelu": 2, "gelu-tanh": 3}
 
@@ -86,14 +86,15 @@ class Kernels:
         self._functions: dict[tuple[str, torch.dtype], Any] = {}
         for dtype, suffix in SUFFIXES.items():
             for name, arguments in _ARGUMENTS.items():
-                # bf16 is multiplied only where the processor multiplies pairs of it.
+                # Some are compiled only for processors with AVX-512, or with its products of bf16 pairs.
                 function = getattr(loaded, f"{name}_{suffix}", None)
                 if function is not None:
                     function.argtypes = arguments
+                    function.restype = None
                     self._functions[name, dtype] = function
 
     def multiply(self, linear: PackedLinear, x: Tensor) -> bool:
-        """Whether this linear layer of these rows is served, and on enough panels for all threads."""
+        """Whether `linear` supports this layer and these rows, with at least one panel for each thread."""
         panels = linear.outputs // PANEL
         fits = linear.panels is not None and len(x) <= MOST_ROWS and panels >= torch.get_num_threads()
         return fits and ("linear", x.dtype) in self._functions
@@ -102,8 +103,8 @@ class Kernels:
         """Softmax attention inside each text.
 
         Args:
-            q: (rows, width) queries; rows may lie further apart.
-            kv: (rows, 2 * width) keys, and behind them values.
+            q: (rows, width) queries; rows may be strided.
+            kv: (rows, 2 * width) keys, then values.
             starts: (texts + 1,) int64, the row of each text's first token, and the number of rows.
 
         Returns:
@@ -121,10 +122,10 @@ class Kernels:
     def add_and_norm(
         self, rows: Tensor, added: Tensor | None, norm: Norm, dtype: torch.dtype, *, replace: bool
     ) -> Tensor:
-        """The norm of rows + added, in `dtype`; rows become the sum, or the norm where `replace`.
+        """The norm of rows + added, in `dtype`.
 
         Args:
-            rows: (rows, width) fp32, contiguous; written into.
+            rows: (rows, width) fp32, contiguous; overwritten with the sum, or with the norm if `replace`.
             added: (rows, width) in `dtype`, contiguous.
         """
         same = replace and dtype == rows.dtype
@@ -157,16 +158,16 @@ class Kernels:
         *,
         firsts: bool,
     ) -> Tensor:
-        """All layers in one call, of at most MOST_ROWS rows, which are written into.
+        """All layers in one call.
 
         Args:
-            layers: what they consist of, for this dtype.
-            rows: (rows, width) fp32, contiguous: the residual stream.
+            layers: pointers to their weights, in this dtype.
+            rows: (rows, width) fp32, contiguous, at most MOST_ROWS: the residual stream; overwritten.
             starts: (texts + 1,) int64, the row of each text's first token, and the number of rows.
-            firsts: only each text's first token is wanted.
+            firsts: compute only each text's first row in the last layer.
 
         Returns:
-            (rows, width) fp32, or (texts, width) where only first tokens are wanted.
+            (rows, width) fp32, or (texts, width) if `firsts`.
         """
         texts = len(starts) - 1
         with _shown_as(ENCODER):
@@ -177,12 +178,12 @@ class Kernels:
         return rows[:texts] if firsts else rows
 
     def encodes(self, dtype: torch.dtype) -> bool:
-        """Whether whole encoders are served in this dtype."""
+        """Whether `encoder` is compiled for this dtype."""
         return ("encoder", dtype) in self._functions
 
 
 def serve(dtype: torch.dtype, width: int, heads: int) -> bool:
-    """Whether attention and norms of this shape can be computed here."""
+    """Whether the kernels support attention and norms of this shape."""
     return dtype in SUFFIXES and width % LANES == 0 and width // heads in DEPTHS
 
 
@@ -201,10 +202,10 @@ def load_kernels(folder: Path) -> Kernels:
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """Where its values lie; they must outlive whatever reads them there."""
+    """The address of its values, or None. The caller keeps the tensor alive while the address is used."""
     return None if tensor is None else tensor.data_ptr()
 
 
 def _shown_as(name: str) -> AbstractContextManager[object]:
-    """A row in the profile of whoever profiles."""
+    """A named row in the profile if a profiler is active."""
     return record_function(name) if _profiler_enabled() else nullcontext()

@@ -1,8 +1,9 @@
-"""Attention of the last layer where only each text's first token is read: keys and values without linear layers.
+"""Attention of the last layer if only each text's first token is read: no linear layers for keys and values.
 
-With q a head's query, q (K x + b) = (q K) x + a constant, which softmax drops; and a mixture of V x + b is V times the
-mixture of x, plus b. So K and V are applied once a text and head instead of once a token, with the same result.
-DeepSeek-V2 absorbs projections so (arXiv 2405.04434, section 2.1.2); here it spares two linear layers of all tokens.
+For a head's query q, a key's score is q (K x + b) = (q K) x + q b. The last term is the same for all keys, so softmax
+drops it. The weighted mean of V x + b is V times the weighted mean of x, plus b. So K and V are applied once a text and
+head instead of once a token, with the same result. DeepSeek-V2 absorbs projections in the same way (arXiv 2405.04434,
+section 2.1.2).
 """
 
 from collections.abc import Sequence
@@ -19,13 +20,13 @@ from engine.records import MEGABYTE
 
 @dataclass(frozen=True)
 class LastAttention:
-    """The weights that it takes, in fp32, which is also what it computes in.
+    """The weights in fp32, which is also the computing precision.
 
     Attributes:
         keys: (heads, width of a head, width).
         values: the same shape.
         bias: (width,) of the values; None where the layer has none.
-        megabytes: memory beside the original's own; 0 where the weights are the original's.
+        megabytes: memory of copied weights in MB; 0 if they are shared with the original.
     """
 
     keys: Tensor
@@ -35,7 +36,7 @@ class LastAttention:
 
     @classmethod
     def of(cls, attention: Any, *, copied: bool) -> "LastAttention":
-        """Read an `nn.MultiheadAttention` of equal widths; `copied` where it will let go of its weights."""
+        """Read an `nn.MultiheadAttention` of equal widths; `copied` if the original's weights will be freed."""
         heads, width = attention.num_heads, attention.embed_dim
         original = attention.in_proj_weight.detach()[width:]
         weight = original.float().clone() if copied else original.float()
@@ -50,12 +51,12 @@ class LastAttention:
         )
 
     def __call__(self, q: Tensor, x: Tensor, starts: Sequence[int]) -> Tensor:
-        """Each text's first token, mixed.
+        """The attention output of each text's first token.
 
         Args:
             q: (texts, width) queries.
-            x: (rows, width), what keys and values would be made of.
-            starts: row of each text's first token, and behind the last one the number of rows.
+            x: (rows, width), the input of the keys' and values' linear layers.
+            starts: row of each text's first token, then the number of rows.
 
         Returns:
             (texts, width) in the queries' dtype.

@@ -1,4 +1,4 @@
-"""One encoder layer, laid out: its linear layers as oneDNN wants them, its norms as they are."""
+"""One encoder layer with its weights laid out, and the check whether a layer can be packed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from engine.records import DType
 
 @dataclass(frozen=True)
 class PackedLayer:
-    """One encoder layer: its linear layers laid out, its norms as they are.
+    """One encoder layer: linear layers in the device's layout, norms shared with the original.
 
     Attributes:
-        projections: queries, keys and values in one; of the last layer the queries apart, because only a text's
-            first token needs one where a classifier reads that token alone.
+        projections: one linear layer for queries, keys and values. The last layer has two: queries, then keys and
+            values, because a classifier needs the queries of first tokens only.
     """
 
     projections: tuple[PackedLinear, ...]
@@ -34,11 +34,11 @@ class PackedLayer:
 
     @classmethod
     def of(cls, layer: Any, dtype: DType, *, last: bool, release: bool) -> "PackedLayer":
-        """Lay out a layer that `check` let pass.
+        """Lay out a layer that `check` accepts.
 
         Args:
             last: whether it is the last one of its encoder.
-            release: let go of its own linear weights; it cannot be used afterwards.
+            release: free the original's linear weights; it cannot be used afterwards.
         """
         attention = layer.self_attn
         packed = cls(
@@ -112,4 +112,4 @@ def _activation(function: Any) -> Activation:
     if function is F.gelu or isinstance(function, nn.GELU):
         return "gelu-tanh" if getattr(function, "approximate", "none") == "tanh" else "gelu"
     name = getattr(function, "__name__", type(function).__name__)
-    raise Refusal(f"Cannot pack: its activation is {name}, and only relu and gelu are known.")
+    raise Refusal(f"Cannot pack: its activation is {name}, and only relu and gelu are supported.")

@@ -1,7 +1,7 @@
-"""A linear layer whose weight is laid out once for oneDNN, with the activation or the residual fused where it can.
+"""A linear layer whose weight is laid out once for oneDNN, with the activation or the residual sum fused.
 
 The operators are those that torch.compile's CPU backend calls when it freezes a model
-(torch/_inductor/fx_passes/mkldnn_fusion.py). Where they are missing, F.linear does the same work.
+(torch/_inductor/fx_passes/mkldnn_fusion.py). If they are missing, F.linear does the same work.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from engine.records import MEGABYTE, DType
 Activation = Literal["relu", "gelu", "gelu-tanh"]
 PACKED_LINEAR = "mkldnn::_linear_pointwise"
 PANEL = 64
-"""Outputs that oneDNN lays side by side on AVX-512."""
+"""Outputs that oneDNN stores side by side on AVX-512."""
 _ALGORITHMS: dict[Activation, tuple[str, str]] = {
     "relu": ("relu", ""),
     "gelu": ("gelu", "none"),
@@ -34,7 +34,7 @@ _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 def onednn_serves(dtype: DType, device: torch.device) -> bool:
-    """Whether oneDNN's packed linear layers are there for this precision on this device."""
+    """Whether oneDNN has linear layers with laid-out weights for this precision on this device."""
     if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if not hasattr(torch.ops.mkldnn, "_reorder_linear_weight"):
@@ -50,9 +50,9 @@ def onednn_serves(dtype: DType, device: torch.device) -> bool:
 
 @cache
 def lies_in_panels(outputs: int, inputs: int, dtype: DType) -> bool:
-    """Whether oneDNN lays out a weight (outputs, inputs) as (panels, inputs, PANEL), bf16 in pairs of inputs.
+    """Whether oneDNN stores a weight (outputs, inputs) as (panels, inputs, PANEL), bf16 in pairs of inputs.
 
-    It does on AVX-512; as nothing promises it, a weight of this shape is laid out and looked at.
+    It does on AVX-512. The layout is not documented, so a weight of this shape is laid out and compared.
     """
     if outputs % PANEL or inputs % 2 or dtype == "fp16" or not hasattr(torch.ops.mkldnn, "data_ptr"):
         return False
@@ -70,7 +70,7 @@ def lies_in_panels(outputs: int, inputs: int, dtype: DType) -> bool:
 
 
 def _numbers(count: int, dtype: DType) -> Tensor:
-    """Integers whose bits are finite numbers of a precision, each another as far as its bits reach."""
+    """Integers whose bits are finite numbers of a precision, with as few repetitions as its bits allow."""
     places = torch.arange(count, dtype=torch.int32)
     if dtype == "fp32":
         return places + 0x3F800000
@@ -83,15 +83,15 @@ def _address(laid_out: Tensor) -> int:
 
 @dataclass(frozen=True)
 class PackedLinear:
-    """A linear layer, ready to run.
+    """A linear layer with its weight laid out.
 
     Attributes:
-        weight: (out, in), in oneDNN's own layout where `onednn`.
+        weight: (out, in), in oneDNN's own layout if `onednn`.
         bias: (out,) fp32 for oneDNN, which adds it before it rounds; else in the weight's dtype.
         megabytes: memory of the weight and bias.
         outputs, inputs: the shape of the weight.
-        panels: address of the laid-out weight where it lies in panels of PANEL outputs, which other code can read too;
-            it lives as long as the weight.
+        panels: address of the laid-out weight if it is stored in panels of PANEL outputs, which the compiled kernels
+            read; valid as long as the weight lives. Else None.
     """
 
     weight: Tensor
@@ -117,7 +117,7 @@ class PackedLinear:
 
     @property
     def place(self) -> tuple[int, int] | None:
-        """Address and bytes of a laid-out weight, where torch tells them."""
+        """Address and size in bytes of a laid-out weight; None if torch does not tell them."""
         if not self.onednn or not hasattr(torch.ops.mkldnn, "data_ptr"):
             return None
         return _address(self.weight), int(torch.ops.mkldnn._nbytes(self.weight))
@@ -130,7 +130,7 @@ class PackedLinear:
         return F.linear(x, self.weight, self.bias)
 
     def activated(self, x: Tensor, activation: Activation) -> Tensor:
-        """The same behind an activation, which oneDNN applies before it rounds."""
+        """(rows, in) -> (rows, out), with an activation, which oneDNN applies before it rounds."""
         if self.onednn:
             attribute, algorithm = _ALGORITHMS[activation]
             y: Tensor = torch.ops.mkldnn._linear_pointwise.default(

@@ -1,4 +1,4 @@
-"""What a packed encoder is computed with: torch's own operators, or the compiled kernels where they serve."""
+"""The operators of a packed encoder: torch's own, or the compiled kernels."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ class Attending(Protocol):
 
 
 class Operators(Protocol):
-    """The parts of a layer. Rows of the residual stream are fp32, what linear layers read and give is not always."""
+    """The parts of a layer. The residual stream is always fp32; linear layers may use bf16 or fp16."""
 
     def attention(self, plan: Plan) -> Attending:
         """Attention for one batch."""
@@ -35,18 +35,21 @@ class Operators(Protocol):
         """(rows, in) -> (rows, out)."""
 
     def add(self, rows: Tensor, linear: PackedLinear, x: Tensor) -> Tensor:
-        """Rows + the linear layer of x; may write into the rows."""
+        """Rows + the linear layer of x; may overwrite the rows."""
 
     def norm(self, rows: Tensor, norm: Norm) -> Tensor:
-        """The norm of rows, for a linear layer to read."""
+        """The norm of rows, in the precision of the linear layers."""
 
     def add_and_norm(
         self, rows: Tensor, linear: PackedLinear, x: Tensor, norm: Norm
     ) -> tuple[Tensor, Tensor]:
-        """The norm of (rows + the linear layer of x) in fp32, and for a linear layer to read; may write into rows."""
+        """The norm of (rows + the linear layer of x), in fp32 and in the precision of the linear layers.
+
+        May overwrite the rows.
+        """
 
     def few_rows(self, layers: Sequence[PackedLayer]) -> FewRows | None:
-        """All of that in one call for few rows, where it can be."""
+        """A whole encoder in one call for small batches; None if that is not supported."""
 
 
 class TorchOperators:
@@ -64,26 +67,26 @@ class TorchOperators:
         return linear(x) if activation is None else linear.activated(x, activation)
 
     def add(self, rows: Tensor, linear: PackedLinear, x: Tensor) -> Tensor:
-        """Rows + the linear layer of x, which oneDNN adds in fp32 while it writes."""
+        """Rows + the linear layer of x; oneDNN adds in fp32 if the precisions agree."""
         return linear.added_to(rows, x)
 
     def norm(self, rows: Tensor, norm: Norm) -> Tensor:
-        """The norm of rows, rounded for a linear layer."""
+        """The norm of rows, in the precision of the linear layers."""
         return norm(rows).to(self._dtype)
 
     def add_and_norm(
         self, rows: Tensor, linear: PackedLinear, x: Tensor, norm: Norm
     ) -> tuple[Tensor, Tensor]:
-        """Both of the above."""
+        """The sum, then its norm."""
         rows = norm(self.add(rows, linear, x))
         return rows, rows.to(self._dtype)
 
     def few_rows(self, layers: Sequence[PackedLayer]) -> None:
-        """Few rows go the way of many."""
+        """Not supported: small batches use the per-layer path."""
 
 
 class CompiledAttention:
-    """Attention for one batch by the compiled kernel: text by text, nothing padded and nothing masked."""
+    """Attention for one batch with the compiled kernel: text by text, without padding or masks."""
 
     def __init__(self, compiled: Kernels, plan: Plan, heads: int) -> None:
         self._kernels, self._heads = compiled, heads
@@ -95,7 +98,7 @@ class CompiledAttention:
 
 
 class CompiledOperators:
-    """The compiled kernels; linear layers of more than a few rows stay oneDNN's."""
+    """The compiled kernels. Linear layers of more than MOST_ROWS rows use oneDNN."""
 
     def __init__(self, compiled: Kernels, heads: int, dtype: torch.dtype) -> None:
         self._kernels, self._heads, self._dtype = compiled, heads, dtype
@@ -115,18 +118,18 @@ class CompiledOperators:
         return rows.add_(self.linear(linear, x))
 
     def norm(self, rows: Tensor, norm: Norm) -> Tensor:
-        """The norm of rows; the rows stay as they are."""
+        """The norm of rows; the rows do not change."""
         return self._kernels.add_and_norm(rows, None, norm, self._dtype, replace=False)
 
     def add_and_norm(
         self, rows: Tensor, linear: PackedLinear, x: Tensor, norm: Norm
     ) -> tuple[Tensor, Tensor]:
-        """Both in one pass, written into the rows."""
+        """Sum and norm in one pass; the rows are overwritten with the norm."""
         added = self.linear(linear, x)
         return rows, self._kernels.add_and_norm(rows, added, norm, self._dtype, replace=True)
 
     def few_rows(self, layers: Sequence[PackedLayer]) -> FewRows | None:
-        """All of that in one call for few rows, where every linear layer's weight lies in panels."""
+        """A whole encoder in one call, if every weight is stored in panels."""
         return FewRows.of(self._kernels, layers, self._heads, self._dtype)
 
 

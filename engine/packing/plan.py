@@ -1,7 +1,7 @@
-"""Where the real tokens of a batch go: packed row by row, longest text first, in groups of like length.
+"""The order of a batch's real tokens in the packed matrix: text by text, the longest text first.
 
-Attention runs group by group. Texts of nearly the same length share a group: a few masked places cost less than
-another round of small operators.
+Torch's operators compute attention in groups of texts of nearly the same length: a few masked places cost less than
+more calls of small operators.
 """
 
 from collections.abc import Sequence
@@ -12,23 +12,23 @@ import torch
 from torch import Tensor
 
 SPREAD = 8
-"""A text joins a group if it is shorter than the longest by at most 1/SPREAD of it, or by NEAR tokens."""
+"""A text joins a group if it is at most 1/SPREAD, or NEAR tokens, shorter than the group's longest."""
 NEAR = 3
 MOST_SCORES = 130_000
-"""Most attention scores of a group, per head: more of them would leave the cache."""
+"""Most attention scores of a group, per head: more do not fit into the cache."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Texts that go through attention together.
+    """Texts that attention computes together.
 
     Attributes:
-        first, last: its rows of the packed matrix, from `first` up to `last`.
+        first, last: its rows of the packed matrix are first, ..., last - 1.
         texts: how many texts.
         longest: tokens of the longest one.
-        spread: (texts * longest,) int64: the packed row (from `first`) at each place of the padded group; None where
-            all are equally long, so that the rows already lie like that.
-        masked: (texts, longest) bool, True at places behind a text's end; None likewise.
+        spread: (texts * longest,) int64: the packed row, counted from `first`, at each place of the padded group.
+            None if all texts are equally long, which needs no padding.
+        masked: (texts, longest) bool, True after a text's end; None likewise.
         kept: int64, places of the padded group that hold a token, in order; None likewise.
     """
 
@@ -43,12 +43,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where everything lies.
+    """The rows of each text in the packed matrix.
 
     Attributes:
         texts: indices of the texts that have a token, in packed order.
         places: (real tokens,) int64, each token's place in the flattened (batch, length), in packed order.
-        starts: row of each text's first token, and behind the last one the number of rows.
+        starts: row of each text's first token, then the number of rows.
     """
 
     texts: tuple[int, ...]
@@ -57,17 +57,17 @@ class Plan:
 
     @property
     def lengths(self) -> list[int]:
-        """Tokens of each text, in packed order: never more than the one before."""
+        """Tokens of each text, in packed order, which is descending."""
         return [stop - start for start, stop in pairwise(self.starts)]
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest text; 0 where there is none."""
+        """Tokens of the longest text; 0 if there is none."""
         return max(self.lengths, default=0)
 
 
 def plan_of(real: Tensor) -> Plan:
-    """Plan a batch from (batch, length) bool, True on real tokens, wherever they stand in a row."""
+    """Plan a batch from (batch, length) bool, True on real tokens, at any places of a row."""
     lengths: list[int] = real.sum(1).tolist()
     texts = tuple(sorted((i for i, n in enumerate(lengths) if n), key=lambda i: -lengths[i]))
     starts = accumulate((lengths[i] for i in texts), initial=0)
@@ -75,7 +75,7 @@ def plan_of(real: Tensor) -> Plan:
 
 
 def groups_of(plan: Plan) -> tuple[Group, ...]:
-    """What attention does together."""
+    """The groups of texts that attention computes together."""
     lengths, device = plan.lengths, plan.places.device
     return tuple(
         _group(lengths[first:last], plan.starts[first : last + 1], device) for first, last in cut(lengths)
@@ -83,7 +83,7 @@ def groups_of(plan: Plan) -> tuple[Group, ...]:
 
 
 def cut(lengths: Sequence[int]) -> list[tuple[int, int]]:
-    """Groups of texts as (first, behind the last), for lengths in descending order."""
+    """Groups of texts as (first, last + 1), for lengths in descending order."""
     groups, first = [], 0
     while first < len(lengths):
         longest, last = lengths[first], first + 1
@@ -111,6 +111,6 @@ def _group(lengths: Sequence[int], starts: Sequence[int], device: torch.device) 
     places = torch.arange(longest, device=device)
     masked = places >= torch.tensor(lengths, device=device)[:, None]
     offsets = torch.tensor([start - first for start in starts[:-1]], device=device)
-    # A masked place may show any row: what it adds is multiplied by zero.
+    # A masked place may hold any row: its weight is zero.
     spread = (offsets[:, None] + places).clamp_(max=last - first - 1).view(-1)
     return Group(first, last, len(lengths), longest, spread, masked, (~masked).view(-1).nonzero().view(-1))

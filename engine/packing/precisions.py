@@ -1,4 +1,7 @@
-"""The precisions that a model can be in, as torch names them."""
+"""The precisions of the records as torch dtypes.
+
+The only such table: packing is the lowest room with torch in it, and models, paths and measure read it from here.
+"""
 
 import torch
 
