@@ -11,6 +11,7 @@ from engine.packing.norm import Norm
 from engine.packing.precisions import TORCH_DTYPES
 from engine.records import DType
 
+_DRAW_DROPOUT = (nn.TransformerEncoderLayer, nn.MultiheadAttention, nn.Dropout)
 _INPUT_DTYPES = tuple(TORCH_DTYPES.values())
 
 
@@ -41,9 +42,10 @@ def check_eval_mode(model: nn.Module) -> None:
     """Refuse a model that would draw dropout: a packed module never does, so its results would differ.
 
     Raises:
-        Refusal: the model, or a part of it, is in training mode.
+        Refusal: the model, or a part of it that draws dropout, is in training mode.
     """
-    if any(module.training for module in model.modules()):
+    drawing = (part for part in model.modules() if isinstance(part, _DRAW_DROPOUT))
+    if model.training or any(part.training for part in drawing):
         raise Refusal(
             "Cannot pack a model in training mode: call eval() first. Packed modules draw no dropout."
         )

@@ -81,7 +81,6 @@ class PackedEncoder(PackedModule):
         self, encoder: nn.TransformerEncoder, dtype: DType, *, release: bool, kernels_folder: Path | None
     ) -> None:
         super().__init__()
-        check_encoder(encoder)
         self.stack = PackedStack(encoder, dtype, release=release, kernels_folder=kernels_folder)
         self._batch_first: bool = encoder.layers[0].self_attn.batch_first
 
@@ -139,7 +138,6 @@ class PackedRoberta(PackedModule):
     def __init__(self, model: Any, dtype: DType, *, release: bool, kernels_folder: Path | None) -> None:
         super().__init__()
         body = model.encoder.transformer
-        check_encoder(body.layers)
         norm = Norm.of(body.embedding_layer_norm)
         self.stack = PackedStack(body.layers, dtype, release=release, kernels_folder=kernels_folder)
         self._padding_id: int = body.padding_idx
@@ -250,11 +248,13 @@ def pack(
     folder = (kernels_folder or default_folder()) if compiled else None
     if isinstance(model, nn.TransformerEncoder):
         check_eval_mode(model)
+        check_encoder(model)
         return PackedEncoder(
             model, dtype or precision_of(model), release=release, kernels_folder=folder
         ).eval()
     if isinstance(getattr(getattr(model, "encoder", None), "transformer", None), nn.Module):
         check_eval_mode(model)
+        check_encoder(model.encoder.transformer.layers)  # type: ignore[union-attr, arg-type]
         return PackedRoberta(
             model, dtype or precision_of(model), release=release, kernels_folder=folder
         ).eval()
