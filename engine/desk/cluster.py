@@ -278,8 +278,8 @@ def _why_it_ended(future: Future[None], machine: str) -> str:
             "Its worker must run the same version of the lab from the lab's folder (docs/hosting.md)."
         )
     return (
-        f"The machine {machine} was lost during the work (its worker was killed or lost its connection). Other machines "
-        "go on and your settings are kept: try again, or choose another machine."
+        f"The machine {machine} was lost during the work (its worker was killed or lost its connection). Other "
+        "machines go on and your settings are kept: try again, or choose another machine."
     )
 
 
@@ -291,7 +291,7 @@ def _scheduler_problem(client: Client) -> str:
 
 
 def _machines_of(workers: Mapping[str, Mapping[str, Any]]) -> tuple[Machine, ...]:
-    """The first worker of each name, sorted: a second on the same machine would disturb its measurements."""
+    """The first worker of each name, sorted; a second on the same machine would disturb measurements."""
     found: dict[str, Machine] = {}
     for address, worker in workers.items():
         name = machine_name(worker["name"], address)

@@ -13,7 +13,7 @@ import pytest
 
 from engine.catalog.batches import PRESETS
 from engine.child.lock import machine_lock
-from engine.child.process import until_memory_is_short, raise_oom_score
+from engine.child.process import raise_oom_score, until_memory_is_short
 from engine.events import (
     ENDINGS,
     Diagnosed,
