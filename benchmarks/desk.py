@@ -55,7 +55,7 @@ RESULT = Path(__file__).parent / "results" / "desk.json"
 PATIENCE_S = 120.0
 IDLE_S = 20.0
 VISITORS = 50
-CLEAR = ("killed by the system", "is no event")
+CLEAR = ("killed by the system", "something unreadable")
 """What the messages for a killed child say."""
 
 

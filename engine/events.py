@@ -1,6 +1,6 @@
-"""What a child tells while it works: one JSON object a line, told apart by `kind`.
+"""Requests to a child and the events it sends: one JSON object a line; `do` and `kind` name the type.
 
-The last event of a request is one of `ENDINGS`; a child whose output ends without one has died.
+The last event of a request is one of `ENDINGS`; if the output ends without one, the child has died.
 """
 
 from typing import Annotated, Literal, Self
@@ -13,7 +13,7 @@ from engine.records import Batch, DType, Experiment, Interval, ModelCard, Record
 
 
 class Step(Record):
-    """A new stage of the work, in words for people."""
+    """A new stage of the work, with a text for the user."""
 
     kind: Literal["step"] = "step"
     name: Literal[
@@ -23,7 +23,7 @@ class Step(Record):
 
 
 class Download(Record):
-    """Bytes of a file that is being fetched."""
+    """Progress of a download."""
 
     kind: Literal["download"] = "download"
     file: str
@@ -70,12 +70,12 @@ class Diagnosed(Record):
 
 
 class Refused(Record):
-    """The request cannot be met; the message is for people."""
+    """The request cannot be fulfilled; the message is for the user."""
 
     kind: Literal["refused"] = "refused"
     message: str
     lack: Literal["", "memory"] = ""
-    """What there was too little of: with more of it the same request may be met."""
+    """What was missing: with more of it the same request may succeed."""
 
 
 class Failed(Record):
@@ -93,7 +93,7 @@ ENDINGS = (Loaded, Tokenized, Finished, Diagnosed, Refused, Failed)
 
 
 class LoadRequest(Record):
-    """Load a model and tell its card."""
+    """Load a model; the answer is its card."""
 
     do: Literal["load"] = "load"
     model: str
@@ -102,7 +102,7 @@ class LoadRequest(Record):
 
 
 class TokenizeRequest(Record):
-    """Turn texts into tokens with a model's tokenizer and tell the lengths."""
+    """Tokenize texts with a model's tokenizer; the answer has the lengths."""
 
     do: Literal["tokenize"] = "tokenize"
     model: str
@@ -137,7 +137,7 @@ def _asks_the_same(asked: Experiment, before: Experiment) -> bool:
 
 
 class DoctorRequest(Record):
-    """Examine a catalogued model on a batch: is the fastpath taken, why not, what cures it, what is that worth."""
+    """Examine a catalogued model on a batch: whether the fastpath is taken, why not, the cures and their gain."""
 
     do: Literal["doctor"] = "doctor"
     model: str
@@ -167,7 +167,7 @@ def read_event(line: str) -> Event:
     """Parse one line of a child's output.
 
     Raises:
-        pydantic.ValidationError: the line is no event.
+        pydantic.ValidationError: the line is not an event.
     """
     return _EVENT.validate_json(line)
 
@@ -176,6 +176,6 @@ def read_request(line: str) -> Request:
     """Parse one line of a child's input.
 
     Raises:
-        pydantic.ValidationError: the line is no request.
+        pydantic.ValidationError: the line is not a request.
     """
     return _REQUEST.validate_json(line)

@@ -1,6 +1,6 @@
-"""What a visitor of a hosted lab may ask for, and what may be said to one; pure functions.
+"""What visitors of a hosted lab may request, and error messages without internals; pure functions.
 
-On a laptop (`FASTPATH_HOSTED` unset) everything is allowed here and every sentence stays as it is.
+Without `FASTPATH_HOSTED` every request is allowed and no message is changed.
 """
 
 import re
@@ -27,13 +27,13 @@ _FOLDERS = re.compile(r"(?<![\w/.~])(~|\.{0,2})/([^\s/,;:'\")]+/)*(?=[^\s/,;:'\"
 
 
 def check_request(request: Request, settings: Settings, cores: int) -> None:
-    """Let a request pass that a visitor may make.
+    """Check that a visitor may make this request.
 
     Args:
-        cores: of this machine; the most threads that may be asked for.
+        cores: of this machine; the largest number of threads allowed.
 
     Raises:
-        Refusal: hosted, and the request asks for what visitors may not have; said without internals.
+        Refusal: the lab is hosted and visitors may not make this request; the message has no internals.
     """
     if not settings.hosted:
         return
@@ -44,10 +44,10 @@ def check_request(request: Request, settings: Settings, cores: int) -> None:
 
 
 def find_offered_model(name: str, settings: Settings) -> ModelSpec:
-    """The model of this name, if it is on offer here: hosted, no name ever reaches the file system or the hub.
+    """The model of this name, if it is offered here; in a hosted lab a name never reaches the file system or the hub.
 
     Raises:
-        Refusal: no such model, or not for visitors.
+        Refusal: there is no such model, or visitors may not use it.
     """
     if not settings.hosted:
         return find_model(name)
@@ -59,7 +59,7 @@ def find_offered_model(name: str, settings: Settings) -> ModelSpec:
 
 
 def without_internals(sentence: str, settings: Settings) -> str:
-    """A sentence as a visitor may read it: without folders, addresses, or advice that only the host can follow."""
+    """A message for visitors: without folders, addresses, and advice that only the host can follow."""
     if not settings.hosted:
         return sentence
     said = _ADVICE_TO_THE_HOST.sub("", sentence)
@@ -105,7 +105,7 @@ def _check_batch(batch: Batch, settings: Settings) -> None:
 
 
 def most_tokens(batch: Batch, settings: Settings) -> int:
-    """Tokens of a batch with padding: as counted, or estimated from above by a token for every byte."""
+    """Tokens of a batch with padding: counted, or an upper bound of one token a byte."""
     if batch.shape is not None:
         texts, longest = batch.shape
         return texts * longest

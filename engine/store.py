@@ -1,7 +1,7 @@
-"""Finished runs, kept in a database: SQLite in the data folder, or whatever SQLAlchemy's URL names.
+"""The database of finished runs: SQLite in the data folder, or PostgreSQL by URL.
 
-A run is kept as its JSON, beside the few columns that lists and look-ups need. Rows that this version cannot read
-are kept as they are. Any number of threads, processes and servers may write at once.
+A row has the run's JSON and the columns that lists and look-ups need. Rows that this version cannot read are never
+changed. Threads, processes and servers may write at the same time.
 """
 
 import json
@@ -52,11 +52,11 @@ LOG = logging.getLogger(__name__)
 FILE_NAME = "runs.sqlite3"
 PRESET, OWN = "preset", "own"
 BUSY_MS = 30_000
-"""How long a writer waits for the others before it gives up."""
+"""How long a writer waits for other writers, in milliseconds."""
 OPENING_ATTEMPTS, OPENING_PAUSE_S = 10, 0.1
-"""Two processes that make the same database at once may refuse each other; a moment later it is there."""
+"""Two processes that create the same database at once may fail; a later attempt finds it."""
 CANDIDATES = 5
-"""Rows tried for the same experiment, newest first, before it counts as never measured."""
+"""Rows of the same experiment that are tried, newest first, if some are unreadable."""
 _ANCHOR = "_fastpath_store"
 
 _RUNS = Table(
@@ -86,7 +86,7 @@ _INSERTS: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgre
 
 
 class BuildFacts(Protocol):
-    """What a run's environment and a host have in common: the facts that decide how fast a forward is."""
+    """Facts that decide how fast a forward is; a run's environment and a host both have them."""
 
     @property
     def torch(self) -> str: ...  # noqa: D102
@@ -103,7 +103,7 @@ class BuildFacts(Protocol):
 
 
 class RunRow(Record):
-    """A finished run in a list; what a damaged row does not tell is None or empty."""
+    """A finished run in a list; fields that are damaged in the row are None or empty."""
 
     id: str
     created_at: datetime | None = None
@@ -152,12 +152,12 @@ def _hash(facts: Mapping[str, object]) -> str:
 
 
 def is_preset(batch: Batch) -> bool:
-    """Whether these are the texts of a preset, which tell nothing of the visitor who measured them."""
+    """Whether the texts are a preset's, and so nothing private."""
     return any(preset.texts == batch.texts for preset in PRESETS.values())
 
 
 def upsert(run: Run, dialect: str) -> Executable:
-    """The statement that keeps a run in place of what was kept under its id, in SQLAlchemy's name of a dialect."""
+    """The statement that inserts a run or replaces the one with its id; `dialect` is SQLAlchemy's name."""
     insert = _INSERTS[dialect](_RUNS).values(_values(run))
     changes = {column.name: insert.excluded[column.name] for column in _RUNS.c if not column.primary_key}
     statement: Executable = insert.on_conflict_do_update(index_elements=["id"], set_=changes)
@@ -165,7 +165,7 @@ def upsert(run: Run, dialect: str) -> Executable:
 
 
 class Store:
-    """Thread-safe; opened with the first use, so that a store that cannot be reached stops nothing else."""
+    """Thread-safe; opened on first use, so that an unreachable database does not stop the server's start."""
 
     def __init__(self, url: str | URL, runs_kept: int = 10_000) -> None:
         self._url, self._runs_kept = url, runs_kept
@@ -173,7 +173,7 @@ class Store:
         self._engine: Engine | None = None
 
     def save(self, run: Run) -> None:
-        """Keep a run, in place of what was kept under its id; the oldest runs make room where there are too many.
+        """Insert a run, or replace the one with its id; delete the oldest runs beyond `runs_kept`.
 
         Raises:
             Refusal: the database cannot be written.
@@ -184,16 +184,16 @@ class Store:
             connection.execute(delete(_RUNS).where(_RUNS.c.id.in_(surplus)))
 
     def get(self, run_id: str) -> Run | None:
-        """The run of this id; None where there is none.
+        """The run of this id; None if there is none.
 
         Raises:
-            Refusal: the row is damaged or of a newer schema, which keeps it; or the database cannot be read.
+            Refusal: the row is damaged or of a newer schema (it stays), or the database cannot be read.
         """
         text = self.json_of(run_id)
         return None if text is None else _readable(text)
 
     def json_of(self, run_id: str) -> str | None:
-        """The JSON of a run as it was kept, readable or not; None where there is none.
+        """The stored JSON of a run, readable or not; None if there is none.
 
         Raises:
             Refusal: the database cannot be read.
@@ -217,7 +217,7 @@ class Store:
         return tuple(map(_row, found))
 
     def count(self, *, presets_only: bool = False) -> int:
-        """How many runs `latest` has to give.
+        """The number of runs that `latest` lists.
 
         Raises:
             Refusal: the database cannot be read.
@@ -246,7 +246,7 @@ class Store:
         return None
 
     def delete(self, run_id: str) -> None:
-        """Forget a run for good; harmless where there is none.
+        """Delete a run; does nothing if there is none.
 
         Raises:
             Refusal: the database cannot be written.
@@ -256,7 +256,7 @@ class Store:
 
     @contextmanager
     def _connected(self, done: str) -> Iterator[Connection]:
-        """A transaction; whatever goes wrong in it becomes one sentence, and its cause goes to the log."""
+        """A transaction; a failure becomes one sentence, and its cause goes to the log."""
         try:
             with self._opened().begin() as connection:
                 yield connection
@@ -282,14 +282,14 @@ def _listed(presets_only: bool) -> tuple[ColumnElement[bool], ...]:
 
 
 def _open(url: str | URL) -> Engine:
-    # Asked before each use, so that a database that was started again is found again; errors that tell a row's values
-    # would bring a visitor's texts into the log.
+    # pool_pre_ping: reconnects after a restart of the database. hide_parameters: errors would write visitors' texts
+    # into the log.
     engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
     if engine.dialect.name not in _INSERTS:
         raise ArgumentError(f"{engine.dialect.name} is neither SQLite nor PostgreSQL")
     if engine.dialect.name == "sqlite":
         _make_private_file(Path(engine.url.database or FILE_NAME))
-        event.listen(engine, "connect", _be_patient)
+        event.listen(engine, "connect", _set_busy_timeout)
     for attempt in range(1, OPENING_ATTEMPTS + 1):
         try:
             _prepare(engine)
@@ -302,18 +302,18 @@ def _open(url: str | URL) -> Engine:
 
 
 def _make_private_file(file: Path) -> None:
-    """Runs hold visitors' texts; SQLite gives its side files the rights of this one."""
+    """Runs contain visitors' texts; SQLite gives its other files the permissions of this one."""
     file.parent.mkdir(parents=True, exist_ok=True)
     if not file.exists():
         file.touch(mode=0o600)
 
 
 def _is_a_race(error: DBAPIError) -> bool:
-    """SQLite does not wait for its turn to switch the log on; PostgreSQL's `if not exists` looks before it leaps."""
+    """SQLite does not wait for a lock when it switches its log; PostgreSQL's `if not exists` is not atomic."""
     return isinstance(error, IntegrityError | ProgrammingError) or "locked" in str(error.orig)
 
 
-def _be_patient(connection: Any, _record: object) -> None:
+def _set_busy_timeout(connection: Any, _record: object) -> None:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
 
@@ -365,11 +365,11 @@ def _readable(text: str) -> Run:
         if _schema_version(text) > SCHEMA_VERSION:
             raise Refusal(
                 "This run was written by a newer version of the lab and cannot be shown by this one; it is kept: "
-                "take its JSON away, or open it with that version."
+                "download its JSON, or open it with that version."
             ) from None
         raise Refusal(
-            "What was kept of this run is damaged and cannot be shown; it is left as it is: take its JSON away to look "
-            "into it, or measure again."
+            "The stored run is damaged and cannot be shown; it is not changed: download its JSON to look into it, or "
+            "measure again."
         ) from None
 
 
@@ -380,7 +380,7 @@ def _schema_version(text: str) -> int:
 
 
 def store_url(settings: Settings) -> URL:
-    """Where the settings say that finished runs are kept.
+    """The URL of the database in the settings.
 
     Raises:
         Refusal: FASTPATH_DATABASE_URL is no URL.
@@ -392,16 +392,16 @@ def store_url(settings: Settings) -> URL:
     except ArgumentError:
         # The value may hold a password, so it is not repeated.
         raise Refusal(
-            "The setting FASTPATH_DATABASE_URL is no URL of a database; "
+            "The setting FASTPATH_DATABASE_URL is not the URL of a database; "
             "write it as in postgresql+psycopg://name:password@host/database."
         ) from None
 
 
 def the_store() -> Store:
-    """The one store of this process; it hangs on `sys` for the desk's reasons (engine/desk/desk.py).
+    """The one store of this process; an attribute of `sys`, as the desk is (engine/desk/desk.py).
 
     Raises:
-        Refusal: a setting does not fit.
+        Refusal: a setting is not valid.
     """
     if _ANCHOR not in sys.__dict__:
         settings = load_settings()

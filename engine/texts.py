@@ -1,7 +1,7 @@
-"""What people type or upload, turned into the texts of a batch; free of torch, so that pages can check at once.
+"""Typed or uploaded text as the texts of a batch; imports no torch, so that pages can check it at once.
 
-Everything is refused with one sentence that names the text and the limit; nothing is silently dropped but
-blank lines of a list, whose number is told by the caller.
+A refusal is one sentence that names the text and the limit. Only blank lines of a list are left out; the caller
+reports their number.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from engine.settings import Settings
 
 
 def checked_texts(texts: Sequence[str], settings: Settings) -> tuple[str, ...]:
-    """The same texts, once they are known to fit.
+    """The same texts, checked against the settings.
 
     Raises:
         Refusal: no texts, only blank ones, too many, one too long, or one that no encoding can hold.

@@ -1,4 +1,4 @@
-"""A hosted lab: what its visitors may ask for, what they are told, and that the image answers when it is asked."""
+"""A hosted lab: what its visitors may request, and which messages they get."""
 
 import re
 from typing import Any
@@ -35,7 +35,7 @@ def texts(count: int, characters: int, **fields: Any) -> Batch:
 
 @pytest.mark.parametrize("model", CATALOG)
 @pytest.mark.parametrize("batch", PRESETS.values(), ids=list(PRESETS))
-def test_everything_on_offer_may_be_asked_for(model: str, batch: Batch) -> None:
+def test_every_offered_model_and_batch_is_allowed(model: str, batch: Batch) -> None:
     requests: tuple[Request, ...] = (
         LoadRequest(model=model, device="cuda:1"),
         TokenizeRequest(model=model, batch=batch),
@@ -70,7 +70,7 @@ REFUSED: dict[str, tuple[Request, str]] = {
 
 
 @pytest.mark.parametrize(("request_", "words"), REFUSED.values(), ids=list(REFUSED))
-def test_what_visitors_may_not_have_is_refused_hosted_and_nowhere_else(request_: Request, words: str) -> None:
+def test_forbidden_requests_are_refused_only_in_a_hosted_lab(request_: Request, words: str) -> None:
     with pytest.raises(Refusal) as refusal:
         check_request(request_, HOSTED, CORES)
     assert words in str(refusal.value)
@@ -87,7 +87,7 @@ def test_a_hosted_name_never_reaches_the_file_system(tmp_path: Any) -> None:
     assert find_offered_model("minilm", HOSTED) is CATALOG["minilm"]
 
 
-def test_tokens_are_counted_where_they_are_known_and_else_estimated_from_above() -> None:
+def test_tokens_are_counted_or_bounded_from_above() -> None:
     assert most_tokens(texts(3, 5, lengths=(4, 4, 7), shape=(3, 7)), HOSTED) == 21
     assert most_tokens(texts(3, 5), HOSTED) == 3 * 7
     assert most_tokens(texts(3, 10_000), HOSTED) == 3 * HOSTED.max_tokens
@@ -107,13 +107,13 @@ SAID = {
 
 
 @pytest.mark.parametrize(("sentence", "said"), SAID.items())
-def test_a_visitor_reads_no_folders_and_no_addresses(sentence: str, said: str) -> None:
+def test_visitors_see_no_folders_and_no_addresses(sentence: str, said: str) -> None:
     assert without_internals(sentence, HOSTED) == said
     assert without_internals(sentence, LAPTOP) == sentence
 
 
 @given(st.lists(st.from_regex(r"[A-Za-z0-9_.-]{1,12}", fullmatch=True), min_size=2, max_size=6))
-def test_of_any_path_only_the_last_part_is_said(parts: list[str]) -> None:
+def test_only_the_last_part_of_a_path_is_shown(parts: list[str]) -> None:
     said = without_internals(f"Cannot read /{'/'.join(parts)} now.", HOSTED)
     assert said == f"Cannot read {parts[-1]} now."
     assert not re.search(r"/", said)

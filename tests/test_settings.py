@@ -15,13 +15,13 @@ def test_a_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().max_texts == 7
 
 
-def test_a_bad_value_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_value_is_refused_with_the_variables_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTPATH_MAX_TEXTS", "many")
     with pytest.raises(Refusal, match="FASTPATH_MAX_TEXTS holds 'many'"):
         load_settings()
 
 
-def test_the_docs_list_every_setting_with_its_words() -> None:
+def test_the_docs_list_every_setting_with_its_description() -> None:
     text = DOCS.read_text()
     for name, field in Settings.model_fields.items():
         assert f"`FASTPATH_{name.upper()}`" in text

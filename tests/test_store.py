@@ -1,4 +1,4 @@
-"""Finished runs are kept: found again, found for the same question, by many writers, and over damage."""
+"""The store: runs are found again, answer the same experiment, and survive many writers and damaged rows."""
 
 import signal
 import sqlite3
@@ -83,7 +83,7 @@ def test_a_run_without_another_path_that_ran_has_no_best_path(store: Store) -> N
     assert (row.best_path, row.verdict, row.speedup) == (None, None, None)
 
 
-def test_runs_of_own_texts_are_told_from_runs_of_presets(store: Store) -> None:
+def test_runs_of_own_texts_are_distinguished_from_runs_of_presets(store: Store) -> None:
     store.save(a_run("own", experiment=with_texts("my secret")))
     store.save(a_run("preset", experiment=an_experiment(batch=PRESETS["mixed"])))
     # The name alone makes no preset.
@@ -93,7 +93,7 @@ def test_runs_of_own_texts_are_told_from_runs_of_presets(store: Store) -> None:
     assert (store.count(presets_only=True), store.count()) == (1, 3)
 
 
-def test_a_run_saved_again_takes_its_own_place_and_a_deleted_one_is_gone(store: Store) -> None:
+def test_a_run_saved_again_is_replaced_and_a_deleted_one_is_gone(store: Store) -> None:
     store.save(a_run())
     store.save(a_run(title="concluded anew"))
     assert [row.title for row in store.latest(9)] == ["concluded anew"]
@@ -103,7 +103,7 @@ def test_a_run_saved_again_takes_its_own_place_and_a_deleted_one_is_gone(store: 
     assert store.count() == 0
 
 
-def test_the_oldest_runs_make_room(file: Path) -> None:
+def test_the_oldest_runs_beyond_the_limit_are_deleted(file: Path) -> None:
     store = Store(f"sqlite:///{file}", runs_kept=2)
     for number in (2, 0, 3, 1):
         store.save(a_run(str(number), minutes=number))
@@ -134,13 +134,13 @@ def test_only_the_owner_may_read_the_file(store: Store, file: Path) -> None:
         str(item) for item in other.model_dump().items() if item not in an_experiment().model_dump().items()
     )[:40],
 )
-def test_another_question_is_not_answered_by_this_run(store: Store, other: Experiment) -> None:
+def test_a_run_does_not_answer_another_experiment(store: Store, other: Experiment) -> None:
     store.save(a_run())
     assert experiment_key(other) != experiment_key(an_experiment())
     assert store.find_same(other, build_key(sample_environment())) is None
 
 
-def test_seed_order_of_paths_name_and_measured_half_of_the_batch_do_not_decide_the_answer(
+def test_seed_order_of_paths_and_name_and_lengths_of_the_batch_do_not_matter(
     store: Store,
 ) -> None:
     store.save(a_run())
@@ -169,8 +169,8 @@ def test_a_run_of_another_machine_or_build_does_not_answer(store: Store, changes
     assert store.find_same(an_experiment(), build_key(other)) is None
 
 
-def test_what_was_measured_here_is_known_to_be_of_this_machine_and_build() -> None:
-    """The server's torch-free look at the machine and the child's own must agree, or nothing is ever recalled."""
+def test_a_run_measured_here_has_this_machines_build_key() -> None:
+    """The server's facts of the machine (without torch) and the child's must agree, else no run is found again."""
     code = (
         "from engine.measure.environment import read_environment; from engine.store import build_key;"
         "print(build_key(read_environment('cpu', None)))"
@@ -197,9 +197,7 @@ def test_torchs_own_choice_of_threads(variables: dict[str, str], physical: int |
     assert default_threads(variables, 8, physical) == threads
 
 
-def test_the_newest_same_run_answers_and_a_damaged_one_does_not_stand_in_its_way(
-    store: Store, file: Path
-) -> None:
+def test_the_newest_readable_run_answers_even_if_a_newer_one_is_damaged(store: Store, file: Path) -> None:
     build = build_key(sample_environment())
     for number in range(3):
         store.save(a_run(str(number), minutes=number))
@@ -219,7 +217,7 @@ def test_the_newest_same_run_answers_and_a_damaged_one_does_not_stand_in_its_way
         (lambda _text: "[" * 100_000, "damaged"),
     ],
 )
-def test_a_row_that_cannot_be_read_is_told_in_a_sentence_and_kept(
+def test_an_unreadable_row_is_refused_and_kept(
     store: Store, file: Path, damage: Callable[[str], str], sentence: str
 ) -> None:
     store.save(a_run("bad", minutes=1))
@@ -248,7 +246,7 @@ def test_a_row_with_damaged_columns_stays_in_the_list(
     assert store.get("bad") == a_run("bad")
 
 
-def test_a_file_that_is_no_database_is_refused_and_left_alone(store: Store, file: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_not_changed(store: Store, file: Path) -> None:
     file.parent.mkdir()
     file.write_bytes(b"These are somebody's notes." * 100)
     for use in (lambda: store.save(a_run()), lambda: store.latest(1), lambda: store.get("a")):
@@ -257,7 +255,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(store: Store, file
     assert file.read_bytes() == b"These are somebody's notes." * 100
 
 
-def test_a_folder_that_cannot_be_made_is_refused_until_it_can(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_refused_until_it_can(tmp_path: Path) -> None:
     in_the_way = tmp_path / "data"
     in_the_way.write_text("a file")
     store = Store(f"sqlite:///{in_the_way / FILE_NAME}")
@@ -271,7 +269,7 @@ def test_a_folder_that_cannot_be_made_is_refused_until_it_can(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "url", ["postgresql+psycopg://lab:secret@127.0.0.1:1/lab", "oracle://lab:secret@host/lab"]
 )
-def test_a_database_that_cannot_be_had_is_refused_without_its_password(
+def test_an_unreachable_database_is_refused_without_its_password(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(Refusal, match="cannot be read now") as refused:
@@ -279,7 +277,7 @@ def test_a_database_that_cannot_be_had_is_refused_without_its_password(
     assert "secret" not in str(refused.value) + caplog.text
 
 
-def test_what_a_visitor_measured_does_not_go_to_the_log(
+def test_a_visitors_texts_do_not_go_to_the_log(
     store: Store, file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store.count()
@@ -296,7 +294,7 @@ def test_the_settings_say_where_runs_are_kept(tmp_path: Path) -> None:
     assert (here.drivername, here.database) == ("sqlite", str(tmp_path / FILE_NAME))
     there = store_url(Settings(database_url="postgresql+psycopg://lab:secret@host/lab"))
     assert (there.drivername, there.host) == ("postgresql+psycopg", "host")
-    with pytest.raises(Refusal, match="FASTPATH_DATABASE_URL is no URL") as refused:
+    with pytest.raises(Refusal, match="FASTPATH_DATABASE_URL is not the URL") as refused:
         store_url(Settings(database_url="host:secret"))
     assert "secret" not in str(refused.value)
 
@@ -310,12 +308,12 @@ def test_the_process_has_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (tmp_path / FILE_NAME).exists()
 
 
-def test_postgresql_is_asked_to_replace_a_run_too() -> None:
+def test_the_postgresql_statement_replaces_a_run_too() -> None:
     statement = str(upsert(a_run(), "postgresql").compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
     assert "ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at" in statement
 
 
-def test_processes_that_begin_together_all_keep_their_runs_while_others_read(
+def test_processes_that_start_together_all_store_their_runs_while_others_read(
     store: Store, file: Path
 ) -> None:
     writers = [_writer(file, f"writer{number}", runs=15) for number in range(4)]
@@ -328,7 +326,7 @@ def test_processes_that_begin_together_all_keep_their_runs_while_others_read(
     assert kept == {f"writer{number}-{run}" for number in range(4) for run in range(15)}
 
 
-def test_a_new_store_waits_for_its_turn_where_sqlite_does_not(store: Store, file: Path) -> None:
+def test_a_new_store_waits_for_a_writer_where_sqlite_does_not(store: Store, file: Path) -> None:
     """Switching the write-ahead log on is refused at once, whatever the time-out, while another process writes."""
     file.parent.mkdir()
     other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
@@ -355,14 +353,14 @@ def test_threads_share_a_store(store: Store) -> None:
     assert store.count() == 30
 
 
-def test_what_a_process_had_kept_outlives_its_violent_death(store: Store, file: Path) -> None:
+def test_stored_runs_survive_a_killed_process(store: Store, file: Path) -> None:
     writer = _writer(file, "victim", runs=100_000)
     assert writer.stdout is not None
     told = [writer.stdout.readline().strip() for _ in range(10)]
     writer.send_signal(signal.SIGKILL)
     told += writer.communicate(timeout=LONG_S)[0].split()
     assert len(told) >= 10
-    # Its last word may have been cut off in the middle.
+    # Its last line may be incomplete.
     for run_id in told[:-1]:
         assert store.get(run_id) is not None
     store.save(a_run("after"))

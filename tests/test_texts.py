@@ -27,7 +27,7 @@ def test_refused_in_one_sentence(texts: tuple[str, ...], clue: str) -> None:
     assert "\n" not in str(refusal.value)
 
 
-def test_fitting_texts_come_back_unchanged_blank_ones_among_them_too() -> None:
+def test_valid_texts_are_unchanged_even_blank_ones() -> None:
     assert checked_texts(["a", ""], SETTINGS) == ("a", "")
 
 
@@ -41,5 +41,5 @@ def test_a_byte_order_mark_is_no_part_of_the_first_text() -> None:
 
 
 @given(st.lists(st.text(alphabet=st.characters(exclude_characters="\r\n", codec="utf-8"))))
-def test_lines_are_kept_as_they_are_but_for_blank_ones(lines: list[str]) -> None:
+def test_lines_are_unchanged_and_blank_ones_left_out(lines: list[str]) -> None:
     assert split_lines("\r\n".join(lines)) == tuple(line for line in lines if line.strip())

@@ -1,6 +1,6 @@
 """The batches on offer: the tutorial's two, and three that show what padding does.
 
-Texts only; how long they are depends on the tokenizer and is told once they are tokens.
+Texts only: their lengths depend on the tokenizer and are known once they are tokenized.
 """
 
 from itertools import cycle, islice
@@ -50,7 +50,7 @@ def _sentences(count: int, start: int) -> str:
 
 
 def _dense() -> tuple[str, ...]:
-    # The same sentences in four orders behind the same opening: equally long for every tokenizer, so no padding.
+    # The same sentences in four orders after the same opening: equally long for every tokenizer, so no padding.
     opening, rest = _SENTENCES[0], _SENTENCES[1:8]
     return tuple(" ".join((opening, *rest[turn:], *rest[:turn])) for turn in range(4))
 

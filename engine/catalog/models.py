@@ -1,4 +1,4 @@
-"""The models on offer, by name: plain data, free of torch, so that pages and the command line list it at no cost."""
+"""The models on offer, by name: plain data without torch, so that pages and the command line can list them fast."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
-"""What people do to an encoder that changes its path, by name: to be tried on purpose, in a class or in a test.
+"""Changes to an encoder or a call that change its path, by name, for classes and tests.
 
-Only words here; engine/doctor/modifications.py applies them.
+Names and texts only; engine/doctor/modifications.py applies them.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from engine.errors import Refusal
 
 @dataclass(frozen=True)
 class Modification:
-    """Something to do to a healthy model before the doctor looks at it."""
+    """A change to a working model before the doctor examines it."""
 
     name: str
     title: str
     code: str
-    """How people write it."""
+    """The change as code."""
 
 
 MODIFICATIONS: dict[str, Modification] = {

@@ -1,1 +1,1 @@
-"""The process that measures: its protocol, the requests it answers, and the lock of the machine."""
+"""The measuring process: its protocol, the requests it answers, and the machine's lock."""

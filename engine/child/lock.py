@@ -1,6 +1,6 @@
-"""One measurement at a time on a machine, whoever asks: a lock on a file that every server and its user can reach.
+"""One measurement at a time on a machine: a lock on a file that all servers and users of the machine share.
 
-The system gives the lock back when its holder dies, however it dies.
+The system releases the lock when the process that holds it ends.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,22 +14,22 @@ from engine.events import Event, Step
 
 POLL_S = 0.1
 TELL_S = 10.0
-"""How often somebody who waits says so, so that the desk knows that nobody has fallen asleep."""
+"""Seconds between two events of a waiting process; silence would make the desk end it."""
 WAITING = Step(name="wait", text="Waiting for another program on this machine to end its measurement")
 
 
 @contextmanager
 def machine_lock(path: Path, tell: Callable[[Event], None], tell_s: float = TELL_S) -> Iterator[None]:
-    """Hold the machine for oneself; tells a step at once and then now and then while somebody else holds it.
+    """Hold the machine's lock; while another process holds it, report a `Step` at once and every `tell_s`.
 
     Args:
-        path: the file, the same for everybody who measures on this machine.
-        tell_s: seconds between two tellings.
+        path: the file, the same for every process that measures on this machine.
+        tell_s: seconds between two events.
 
     Raises:
         Refusal: the file cannot be opened by this user.
     """
-    # Everybody may open it, because the next one to measure may be another user.
+    # Every user may open it: the next process to measure may be another user's.
     lock = FileLock(path, mode=0o666)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,12 +46,12 @@ def machine_lock(path: Path, tell: Callable[[Event], None], tell_s: float = TELL
 
 
 def _acquire(lock: FileLock, tell: Callable[[Event], None], tell_s: float) -> None:
-    patience_s = 0.0
+    timeout_s = 0.0
     while True:
         try:
-            lock.acquire(timeout=patience_s, poll_interval=POLL_S)
+            lock.acquire(timeout=timeout_s, poll_interval=POLL_S)
         except Timeout:
             tell(WAITING)
-            patience_s = tell_s
+            timeout_s = tell_s
         else:
             return

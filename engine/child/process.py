@@ -1,8 +1,8 @@
-"""The process that measures: one JSON request a line in, JSON events a line out; end of input means stop.
+"""The measuring process: reads JSON requests, writes JSON events, one a line; it ends when its input ends.
 
-Events leave on a private copy of standard output, and standard output itself is joined to standard error, so that
-a stray print of some library cannot break the protocol. Input is read before torch is imported, which takes seconds:
-a child whose parent dies meanwhile must end too.
+Events go to a private copy of standard output; standard output itself goes to standard error, so that a library's
+print cannot break the protocol. Input is read before torch is imported, which takes seconds: if the parent dies
+meanwhile, the child must end too.
 """
 
 import os
@@ -21,19 +21,19 @@ from engine.events import Event, Refused, Request, read_request
 from engine.settings import load_settings
 
 END_OF_INPUT = 75
-"""Exit code where the parent went away (EX_TEMPFAIL of sysexits.h)."""
+"""Exit code if the parent ended (EX_TEMPFAIL of sysexits.h)."""
 LEFT, BAD_SETTING = 0, 2
-"""Exit codes where memory was short, and where a setting does not fit."""
+"""Exit codes: memory was short; a setting is not valid."""
 IDLE_S = 5.0
-"""How long a child rests before it looks whether its memory is needed elsewhere."""
+"""Seconds without a request after which a child checks the free memory."""
 OOM_SCORE = Path("/proc/self/oom_score_adj")
-FIRST_TO_GO = 1000
-"""The highest score there is (man 5 proc_pid_oom_score_adj); raising one's own needs no rights."""
+HIGHEST_OOM_SCORE = 1000
+"""The highest possible score (man 5 proc_pid_oom_score_adj); a process may always raise its own."""
 
 
 def main() -> None:
-    """Serve requests until the input ends, or until memory is short while there is nothing to do."""
-    volunteer_for_the_oom_killer(OOM_SCORE)
+    """Answer requests until the input ends, or until memory is short while the child is idle."""
+    raise_oom_score(OOM_SCORE)
     events = _private_output()
 
     def tell(event: Event) -> None:
@@ -71,7 +71,7 @@ def serve(lines: Iterable[str], answer: Callable[[Request], Event], tell: Callab
 def until_memory_is_short(
     lines: SimpleQueue[str], memory_is_short: Callable[[], bool], idle_s: float
 ) -> Iterator[str]:
-    """Lines as they come; ends where memory is short after so many seconds without one."""
+    """Yield lines as they come; end if memory is short after `idle_s` seconds without one."""
     while True:
         try:
             yield lines.get(timeout=idle_s)
@@ -80,10 +80,10 @@ def until_memory_is_short(
                 return
 
 
-def volunteer_for_the_oom_killer(score: Path) -> None:
-    """Have the kernel end this process, and not the server, when memory runs out; does nothing but on Linux."""
+def raise_oom_score(score: Path) -> None:
+    """Make the kernel end this process before the server when memory runs out; Linux only."""
     with suppress(OSError):
-        score.write_text(str(FIRST_TO_GO))
+        score.write_text(str(HIGHEST_OOM_SCORE))
 
 
 def _private_output() -> TextIO:
@@ -93,7 +93,7 @@ def _private_output() -> TextIO:
 
 
 def _read_until_the_end(lines: SimpleQueue[str]) -> None:
-    # A thread of its own, so that a parent's death ends the child even in the middle of a forward.
+    # In a separate thread, so that the parent's death ends the child even during a forward.
     try:
         with open(0, encoding="utf-8", errors="replace", closefd=False) as source:
             for line in source:
@@ -103,7 +103,7 @@ def _read_until_the_end(lines: SimpleQueue[str]) -> None:
 
 
 def _exit(code: int) -> NoReturn:
-    """End at once: what the child has started goes first, because nobody may be left to end the group."""
+    """End at once, with all child processes: the parent may be gone and cannot end the group."""
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             process.kill()

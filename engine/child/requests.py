@@ -1,6 +1,6 @@
-"""Answers the requests of a child: loads, tokenizes, measures and examines, one request after another.
+"""Answers the requests of a child one after another: loads, tokenizes, measures and examines.
 
-What measures waits for the machine's lock, on a number of threads that is set and not left to chance.
+Measurements wait for the machine's lock, and their number of threads is always set.
 """
 
 import time
@@ -46,7 +46,7 @@ class RequestHandler:
         self._models = ModelCache(settings.model_cache_mb)
 
     def answer(self, request: Request) -> Event:
-        """The ending of one request; never raises, so that one bad request does not end the child."""
+        """The last event of a request; never raises, so that a bad request does not end the child."""
         try:
             return self._ending(request)
         except NotEnoughMemory as refusal:
@@ -56,7 +56,7 @@ class RequestHandler:
         except MemoryError:
             words = "The machine ran out of memory: choose a smaller model or a smaller batch."
             return Refused(message=words, lack="memory")
-        except Exception as error:  # the child's last line of defence
+        except Exception as error:  # a defect must not end the child
             traceback.print_exc()
             return Failed(message=f"The measuring process met a defect of ours: {type(error).__name__}.")
 

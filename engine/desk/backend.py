@@ -1,4 +1,4 @@
-"""Where work is done: on this machine, or on the machines behind the Dask scheduler that the settings name."""
+"""Where jobs run: on this machine, or on the workers of the Dask scheduler that the settings name."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ Backend = tuple[StartChild, Callable[[], tuple[str, ...]]]
 
 
 def backend(settings: Settings) -> Backend:
-    """How a child is started on a machine of a given name, and which machines there are now.
+    """A function that starts a child on a machine, and one that lists the machines.
 
-    Dask is imported only where a scheduler is set; without one the only machine is this one, the empty name.
+    Dask is imported only if a scheduler is set. Without one the only machine is this one, the empty name.
 
     Raises:
         Refusal: a scheduler is set, but Dask is not installed.

@@ -1,8 +1,8 @@
-"""Machines behind a Dask scheduler: the desk's children started there, with the interface of a local one.
+"""Children on the workers of a Dask scheduler, with the interface of a local child.
 
-Dask only carries: the desk decides who is next, sends one job to a free worker, and the worker starts the same child
-that a desk without Dask starts. Events are pushed through the scheduler, so nobody polls for them.
-Imported only where FASTPATH_SCHEDULER names a scheduler (engine/desk/backend.py).
+Dask is the transport only: the desk chooses the next job and sends it to a free worker, which starts the same child
+as a desk without Dask. Events are pushed through the scheduler; there is no polling.
+Imported only if FASTPATH_SCHEDULER names a scheduler (engine/desk/backend.py).
 """
 
 import logging
@@ -26,17 +26,17 @@ from engine.events import ENDINGS, Event, Refused, Request, RunRequest, Tokenize
 LOG = logging.getLogger(__name__)
 CONNECT_S = 5.0
 RETRY_S = 5.0
-"""Seconds from one attempt to reach the scheduler to the next."""
+"""Seconds between two attempts to reach the scheduler."""
 FRESH_S = 1.0
 """Seconds that a list of the workers counts as fresh."""
 
 Message = Mapping[str, str]
-"""What a worker or Dask tells of a job: an event, a refusal, or that it died and why."""
+"""A message about a job: an event, a refusal, or why it died."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A worker: the name people choose it by, where it is, and the devices it offers (Dask's resources)."""
+    """A worker: its name for the user, its address, and its devices (Dask's resources)."""
 
     name: str
     address: str
@@ -44,9 +44,9 @@ class Machine:
 
 
 class Cluster:
-    """The machines behind one scheduler; thread-safe, and never waits for a scheduler that is not there.
+    """The machines of one scheduler; thread-safe; no call waits for an unreachable scheduler.
 
-    It begins to connect at once, in the background, and again whenever the connection was lost.
+    Connects in the background, and again after a lost connection.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Cluster:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._scheduler, self._arguments, self._clock = scheduler, tuple(child_arguments), clock
-        # Of its own: servers that share a scheduler do not hear each other's jobs.
+        # A separate topic, so that servers that share a scheduler do not get each other's events.
         self._topic = f"fastpath-{secrets.token_hex(8)}"
         self._inboxes: dict[str, SimpleQueue[Message]] = {}
         self._lock = threading.RLock()
@@ -69,7 +69,7 @@ class Cluster:
         self._look()
 
     def machines(self) -> tuple[str, ...]:
-        """Names of the machines that are there now; none while the scheduler does not answer."""
+        """Names of the machines now; none while the scheduler does not answer."""
         with self._lock:
             if self._clock() - self._looked_at > FRESH_S:
                 self._look()
@@ -80,10 +80,10 @@ class Cluster:
         return ClusterChild(self, machine) if machine else local_child(machine)
 
     def submit(self, job: str, machine: str, request: Request, inbox: SimpleQueue[Message]) -> Future[None]:
-        """Send one job to a machine; what is told of it goes to the inbox.
+        """Send one job to a machine; its messages go to the inbox.
 
         Raises:
-            Refusal: no scheduler, no such machine, or a device that it does not offer.
+            Refusal: the scheduler does not answer, there is no such machine, or it lacks the device.
         """
         with self._lock:
             self._look()
@@ -92,13 +92,13 @@ class Cluster:
             device, worker = _device_of(request), self._find(machine)
             if isinstance(request, RunRequest) and request.trace_dir:
                 raise Refusal(
-                    f"Traces stay on the machine that writes them: measure on {machine} without them."
+                    f"Traces stay on the machine that writes them: measure on {machine} without traces."
                 )
             if device not in worker.devices:
                 offered = " and ".join(worker.devices) or "no device"
                 raise Refusal(f"The machine {machine} offers {offered}, not {device}: choose another one.")
             self._inboxes[job] = inbox
-            # Again for each job: a scheduler that was started again knows nothing of it.
+            # For each job: a restarted scheduler has lost the subscription.
             self._client.subscribe_topic(self._topic, self._deliver)
             return self._client.submit(
                 measure,
@@ -111,12 +111,12 @@ class Cluster:
             )
 
     def forget(self, job: str) -> None:
-        """Nothing of this job is wanted any more; whether its machine is still there must be asked again."""
+        """Drop a job's messages, and list the machines anew: its machine may have left."""
         self._inboxes.pop(job, None)
         self._looked_at = float("-inf")
 
     def close(self) -> None:
-        """Leave the scheduler, which ends every child of ours."""
+        """Disconnect; the scheduler then ends every child of this server."""
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
@@ -127,7 +127,7 @@ class Cluster:
             if machine.name == name:
                 return machine
         there = ", ".join(machine.name for machine in self._machines) or "none"
-        raise Refusal(f"The machine {name} is not there any more: choose another one (there now: {there}).")
+        raise Refusal(f"The machine {name} is no longer available: choose another one (available: {there}).")
 
     def _deliver(self, event: tuple[float, dict[str, str]]) -> None:
         message = event[1]
@@ -136,11 +136,11 @@ class Cluster:
             inbox.put(message)
 
     def _look(self) -> None:
-        """Read which machines there are, or why none can be reached."""
+        """Update the machines, or the reason why there are none."""
         self._looked_at, self._machines = self._clock(), ()
         if self._client is None or self._client.status == "closed":
             self._problem = (
-                f"The scheduler {self._scheduler} does not answer; it is tried again every few seconds."
+                f"The scheduler {self._scheduler} does not answer; the lab tries again every few seconds."
             )
             self._reach()
             return
@@ -154,13 +154,13 @@ class Cluster:
             self._machines = () if self._problem else _machines_of(workers)
 
     def _ask(self, client: Client) -> tuple[str, Mapping[str, Any]]:
-        """Why the scheduler must not be used, empty where it may, and its workers.
+        """Why the scheduler must not be used (empty if it may), and its workers.
 
         Raises:
             OSError: the connection is lost.
         """
         found = client.scheduler_info()
-        # A client that lost its scheduler tries again by itself; what it holds meanwhile is of the past.
+        # A client that lost its scheduler reconnects by itself; until then its information is old.
         if client.status != "running":
             raise OSError(client.status)
         if found["id"] != self._greeted:
@@ -186,7 +186,7 @@ class Cluster:
 
 
 class ClusterChild:
-    """One request at a time on one machine, by a fresh child each; `kill` may come from any thread."""
+    """One request at a time on one machine, each in a new child; any thread may call `kill`."""
 
     def __init__(self, cluster: Cluster, machine: str) -> None:
         self._cluster, self._machine = cluster, machine
@@ -198,19 +198,19 @@ class ClusterChild:
 
     @property
     def alive(self) -> bool:
-        """Whether another request can be sent."""
+        """Whether it can take another request."""
         return not self._killed
 
     def ask(self, request: Request) -> Iterator[Event]:
-        """Send a request and give its events as they come; the last one is one of `ENDINGS`.
+        """Send a request and yield its events as they come; the last is one of `ENDINGS`.
 
         Raises:
-            ChildDied: the child, its machine or the way to it ended before it answered.
+            ChildDied: the child ended, or its machine or the connection was lost, before it answered.
         """
         job = f"fastpath-{secrets.token_hex(8)}"
         try:
             self._submit(job, request)
-            for event in self._told():
+            for event in self._events():
                 yield event
                 if isinstance(event, ENDINGS):
                     return
@@ -218,33 +218,33 @@ class ClusterChild:
             yield Refused(message=str(refusal))
         finally:
             self._cluster.forget(job)
-            self._let_go()
+            self._cancel()
 
     def log_tail(self) -> str:
-        """The end of what a child that died wrote to standard error on its machine."""
+        """The end of a dead child's standard error on its machine."""
         return self._log
 
     def kill(self) -> None:
-        """End the child's process group on its machine; harmless if it has ended."""
+        """Kill the child's process group on its machine; does nothing if it has ended."""
         self._killed = True
         self._inbox.put({"died": "The work was stopped."})
-        self._let_go()
+        self._cancel()
 
     def close(self) -> None:
         """The same as `kill`: the machine reaps its children itself."""
         self.kill()
 
     def _submit(self, job: str, request: Request) -> None:
-        # A fresh one, in which nothing can come late from the request before.
+        # A new inbox, so that no late message of the request before arrives in it.
         inbox = self._inbox = SimpleQueue[Message]()
         with self._lock:
             if self._killed:
                 raise ChildDied("The work was stopped before it was sent to its machine.")
             future = self._future = self._cluster.submit(job, self._machine, request, inbox)
-        # Dask tells the end behind all events: both take the same way, in order.
+        # The end comes after all events: both use the same connection, in order.
         future.add_done_callback(lambda ended: inbox.put({"died": _why_it_ended(ended, self._machine)}))
 
-    def _told(self) -> Iterator[Event]:
+    def _events(self) -> Iterator[Event]:
         while True:
             message = self._inbox.get()
             if "event" in message:
@@ -255,31 +255,31 @@ class ClusterChild:
                 self._log = message.get("log", "")
                 raise ChildDied(message["died"])
 
-    def _let_go(self) -> None:
+    def _cancel(self) -> None:
         with self._lock:
             future, self._future = self._future, None
         if future is not None:
-            # A client that is closed has let go of everything already.
+            # A closed client has cancelled everything already.
             with suppress(Exception):
                 future.cancel()
 
 
 def _why_it_ended(future: Future[None], machine: str) -> str:
-    """What to tell where Dask's task is over and no ending was told before."""
+    """Why Dask's task is over without a last event."""
     if future.status == "cancelled":
         return (
-            "The connection to the scheduler of the machines was lost in the middle of the work; your settings "
-            "are kept: try again in a moment."
+            "The connection to the scheduler was lost during the work; your settings are kept: try again in a "
+            "moment."
         )
     if future.status == "error" and not isinstance(future.exception(), KilledWorker | NoValidWorkerError):
-        LOG.error("the worker on %s could not do its work: %r", machine, future.exception())
+        LOG.error("the worker on %s failed: %r", machine, future.exception())
         return (
             f"The machine {machine} could not start the work; your settings are kept: choose another machine. "
             "Its worker must run the same version of the lab from the lab's folder (docs/hosting.md)."
         )
     return (
-        f"The machine {machine} went away in the middle of the work (its worker was killed or lost its connection); "
-        "other machines go on, and your settings are kept: try again, or choose another machine."
+        f"The machine {machine} was lost during the work (its worker was killed or lost its connection). Other "
+        "machines go on and your settings are kept: try again, or choose another machine."
     )
 
 
@@ -291,7 +291,7 @@ def _scheduler_problem(client: Client) -> str:
 
 
 def _machines_of(workers: Mapping[str, Mapping[str, Any]]) -> tuple[Machine, ...]:
-    """The first worker of each name, by name: a second one on the same machine could only disturb it."""
+    """The first worker of each name, sorted; a second on the same machine would disturb measurements."""
     found: dict[str, Machine] = {}
     for address, worker in workers.items():
         name = machine_name(worker["name"], address)

@@ -1,7 +1,7 @@
-"""The worker's half of the cluster: a Dask task that starts the same child as the desk does, and passes on its events.
+"""The worker's part of the cluster: a Dask task that starts the same child as the desk does and passes on its events.
 
-Dask cannot stop a task that runs. So a plugin on the worker watches what becomes of the task, and ends its child when
-nobody wants it any more: after a cancel, when the server has gone, when the worker is told to leave.
+Dask cannot stop a running task. So a plugin on the worker watches the task's state and ends its child after a cancel,
+when the server has gone, and when the worker shuts down.
 """
 
 import sys
@@ -24,7 +24,7 @@ CONFIG = "cluster.yaml"
 
 
 class Children(WorkerPlugin):
-    """The children of this worker by the job they work for."""
+    """The children of this worker, by job."""
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -32,26 +32,26 @@ class Children(WorkerPlugin):
         self._running: dict[Key, ChildProcess] = {}
 
     def transition(self, key: Key, start: str, finish: str, **_: Any) -> None:
-        """End the child of a job that Dask lets go of while it runs."""
+        """End the child of a running job that Dask has released."""
         if start == "executing" and finish == "released":
             with self._lock:
                 if key in self._running:
                     self._running[key].kill()
 
     def teardown(self, worker: Worker) -> None:  # noqa: ARG002  (Dask's signature)
-        """End every child, because the worker is leaving."""
+        """End every child: the worker shuts down."""
         with self._lock:
             for child in self._running.values():
                 child.kill()
 
     @contextmanager
     def child(self, job: str, command: Sequence[str]) -> Iterator[ChildProcess]:
-        """A child for a job; it is ended with the job, however that ends."""
+        """A child for a job; always ended with the job."""
         child = ChildProcess(command)
         with self._lock:
             self._running[job] = child
         try:
-            # Dask may have let go of the job while the child was being started.
+            # Dask may have released the job while the child started.
             if self._worker.state.tasks[job].state != "executing":
                 child.kill()
             yield child
@@ -62,18 +62,18 @@ class Children(WorkerPlugin):
 
 
 async def dask_setup(worker: Worker) -> None:
-    """Make a worker ready for jobs; Dask calls it at the start, because cluster.yaml names this module.
+    """Install the plugin; Dask calls this at the worker's start, because cluster.yaml names this module.
 
-    Not registered by the server for all workers: one that cannot import the lab would then stop all others.
+    The server does not install it on all workers: one that cannot import the lab would stop all others.
     """
     await worker.plugin_add(Children(worker), PLUGIN)
 
 
 def measure(job: str, topic: str, request: str, arguments: Sequence[str]) -> None:
-    """The task: answer one request, as JSON, by a child, and tell its events to the subscribers of the topic.
+    """The task: run one request (JSON) in a child and publish its events under the topic.
 
     Each message names the job, and holds an `event` as JSON, or why it was `refused`, or why the child `died` and the
-    end of its `log`. Nothing is returned, so that no result stays in the worker's memory.
+    end of its `log`. It returns None, so that no result stays in the worker's memory.
     """
     worker = get_worker()
     machine = machine_name(worker.name, worker.address)
@@ -95,13 +95,13 @@ def measure(job: str, topic: str, request: str, arguments: Sequence[str]) -> Non
 
 
 def machine_name(worker_name: object, address: str) -> str:
-    """What a worker's machine is called: the name it was started with, or its host where it was given none."""
+    """The name of a worker's machine: the worker's own name, or its host if it has none."""
     name = str(worker_name)
     return address.rpartition("://")[2].rpartition(":")[0] if "://" in name else name
 
 
 def with_machine(event: Event, machine: str) -> Event:
-    """The event, and in its run or diagnosis the machine's name as people choose it, instead of its host's."""
+    """The event, with the host name in its run or diagnosis replaced by the machine's name."""
     if isinstance(event, Finished):
         run = event.run
         return Finished(run=run.model_copy(update=_renamed(run.environment, machine)))
@@ -116,10 +116,10 @@ def _renamed(environment: Environment, machine: str) -> dict[str, Environment]:
 
 
 def worker_problem(config: dict[str, Any], threads: int) -> str:
-    """Why a worker with these settings of Dask must not measure; empty where it may."""
+    """Why a worker with these Dask settings must not measure; empty if it may."""
     start = f"start it with DASK_CONFIG={CONFIG} and --nthreads 1 (docs/hosting.md)."
     if threads != 1:
-        return f"takes {threads} jobs at once, which would spoil each other: {start}"
+        return f"takes {threads} jobs at once, which would disturb each other: {start}"
     if dask.config.get("distributed.worker.profile.enabled", config=config):
         return f"samples its own threads while it measures: {start}"
     leaked = [
@@ -131,10 +131,10 @@ def worker_problem(config: dict[str, Any], threads: int) -> str:
 
 
 def scheduler_problem(dask_scheduler: Any) -> str:
-    """Why this scheduler must not be used; empty where it may. Runs on the scheduler."""
+    """Why this scheduler must not be used; empty if it may. Runs on the scheduler."""
     start = f"start it with DASK_CONFIG={CONFIG} (docs/hosting.md)."
     if dask_scheduler.allowed_failures:
-        return f"tries a job again whose machine has died: {start}"
+        return f"runs a job again after its machine has died: {start}"
     if dask.config.get("distributed.scheduler.active-memory-manager.start"):
         return f"wakes its workers while they measure: {start}"
     return ""

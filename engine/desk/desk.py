@@ -1,8 +1,8 @@
-"""The desk: takes requests, hands out tickets, and lets one measurement run at a time on each machine.
+"""The desk: queues requests, gives tickets, and runs one measurement at a time on each machine.
 
-Measurements get a fresh child each, so that none inherits another's state. Loading and tokenizing go to the
-assistant, one warm child that keeps its models; it is started again when it has died. What is known of the work
-stands in the ledger; here are the lock and the threads around it.
+Each measurement gets a new child process, so that none inherits state. Loading and tokenizing go to the assistant,
+one child that keeps its models and is restarted if it has died. The ledger holds the jobs; this module adds the
+lock and the threads.
 """
 
 import logging
@@ -31,19 +31,19 @@ from engine.store import the_store
 
 LOG = logging.getLogger(__name__)
 TICK_S = 0.5
-"""Seconds between two looks at the limits, while anything lives."""
+"""Seconds between two checks of the limits, while there is work."""
 _ANCHOR = "_fastpath_desk"
 _ANCHOR_LOCK = "_fastpath_desk_lock"
 
 
 class Desk:
-    """Thread-safe; what it hands out is immutable.
+    """Thread-safe; returns immutable values only.
 
     Args:
-        start_child: starts a child on a machine; may be slow, and is never called under the lock.
-        machines: names of the machines that can measure now; the empty name is this one.
-        journal: remembers the queue across restarts; None forgets it.
-        on_finished: is given every result before its ticket says that it is done.
+        start_child: starts a child on a machine; may be slow; never called under the lock.
+        machines: gives the names of the machines that can measure now; the empty name is this one.
+        journal: keeps the queue across restarts; None keeps nothing.
+        on_finished: gets each result before its ticket is done.
         clock: seconds, monotonic.
         now: the time of day, in UTC.
     """
@@ -73,11 +73,11 @@ class Desk:
                 self._hand_out()
 
     def submit(self, request: Request, visitor: str = "", machine: str = "") -> Ticket:
-        """Queue a request: what is timed for a machine that measures, anything else for the assistant.
+        """Queue a request: measurements for a machine, anything else for the assistant.
 
         Args:
-            visitor: whose turn it takes; work without a visitor shares one turn.
-            machine: the only machine it may go to; empty for the first that is free.
+            visitor: who takes turns with other visitors; requests without a visitor count as one visitor.
+            machine: the only machine that may run it; empty for the first free one.
 
         Raises:
             Refusal: the visitor's share is used up, or there is no such machine.
@@ -89,10 +89,10 @@ class Desk:
         return ticket
 
     def snapshot(self, ticket_id: str) -> TicketView:
-        """The state of a ticket now; who looks at it is a viewer, in another session than the visitor's too.
+        """The state of a ticket now; the caller counts as a viewer, also from another visitor's session.
 
         Raises:
-            Refusal: no such ticket, or one that ended so long ago that it was forgotten.
+            Refusal: there is no such ticket, or its job ended long ago and was dropped.
         """
         with self._changed:
             job = self._ledger.find(ticket_id)
@@ -103,7 +103,7 @@ class Desk:
         """The state of a ticket once it has ended, or after this many seconds.
 
         Raises:
-            Refusal: no such ticket, or one that ended so long ago that it was forgotten.
+            Refusal: there is no such ticket, or its job ended long ago and was dropped.
         """
         with self._changed:
             job = self._ledger.find(ticket_id)
@@ -111,10 +111,10 @@ class Desk:
             return self._ledger.shown(job)
 
     def cancel(self, ticket: Ticket) -> None:
-        """Take the ticket's work off the queue, or kill its process group; harmless once it has ended.
+        """Take the job off the queue, or kill its process group; does nothing once it has ended.
 
         Raises:
-            Refusal: the secret is not the ticket's, or the ticket is forgotten.
+            Refusal: the secret is not the ticket's, or the ticket is no longer known.
         """
         with self._changed:
             job = self._ledger.find(ticket.id)
@@ -124,26 +124,26 @@ class Desk:
         _kill(child)
 
     def seen(self, visitor: str) -> None:
-        """A viewer of this visitor is there: what the visitor has queued stays in the queue."""
+        """Note that a viewer of this visitor is present: the visitor's queued jobs stay queued."""
         with self._changed:
             self._ledger.seen(visitor)
 
     def view(self, visitor: str = "") -> DeskView:
-        """How busy the machines are, and where this visitor's first measurement stands."""
+        """How busy the machines are, and the place of this visitor's first measurement."""
         self._machines.look()
         with self._changed:
             return self._ledger.desk_view(visitor)
 
     def _hand_out(self) -> None:
-        """Set free machines to work; under the lock, as all that follows up to the threads' own loops."""
+        """Start waiting jobs on free machines; called under the lock, as are the next three methods."""
         for job, machine in self._ledger.hand_out():
             worker = self._worker(machine) if job.timed else self._assistant
             worker.job = job
             if not worker.open:
-                # Threads start with the first request, so that a desk that nobody uses costs nothing.
+                # Threads start with the first request: an unused desk has none.
                 worker.open = True
-                _start(partial(self._serve, worker), f"desk-{machine or 'here'}")
-        if self._ledger.lives and not self._watched:
+                _start(partial(self._work, worker), f"desk-{machine or 'here'}")
+        if self._ledger.has_work and not self._watched:
             self._watched = True
             _start(self._watch, "desk-watch")
         self._changed.notify_all()
@@ -154,7 +154,7 @@ class Desk:
         return self._workers[machine]
 
     def _end(self, job: Job, state: EndState, message: str) -> Child | None:
-        """End a job before its time; gives the child that must be killed once the lock is released."""
+        """End a job early; gives the child to kill once the lock is released."""
         if not self._ledger.end(job, state, message):
             return None
         self._changed.notify_all()
@@ -162,14 +162,14 @@ class Desk:
         return next((worker.detach() for worker in workers if worker.job is job), None)
 
     def _close_workers(self) -> None:
-        """Let the threads go whose machines have left."""
+        """End the threads of machines that have left."""
         for machine in self._workers.keys() - set(self._machines.names):
             if self._workers[machine].job is None:
                 self._workers.pop(machine).open = False
                 self._changed.notify_all()
 
-    def _serve(self, worker: Worker) -> None:
-        """The thread of a worker: one job after the other, until the worker is closed."""
+    def _work(self, worker: Worker) -> None:
+        """The thread of a worker: runs one job after another until the worker is closed."""
         while (job := self._next(worker)) is not None:
             request = job.request
             if request is not None:
@@ -192,7 +192,7 @@ class Desk:
         begin, tell = partial(self._begin, worker, job), partial(self._tell, job)
         ending = worker.answer(request, begin, tell)
         lacks_memory = isinstance(ending, Refused) and ending.lack == "memory"
-        if lacks_memory and worker is not self._assistant and self._sent_assistant_home(worker.machine):
+        if lacks_memory and worker is not self._assistant and self._ended_idle_assistant(worker.machine):
             return worker.answer(request, begin, tell)
         return ending
 
@@ -207,8 +207,8 @@ class Desk:
             self._ledger.hear(job, event)
             self._changed.notify_all()
 
-    def _sent_assistant_home(self, machine: str) -> bool:
-        """End the assistant where its models take the memory that a measurement beside it lacks."""
+    def _ended_idle_assistant(self, machine: str) -> bool:
+        """End the assistant if it is idle on this machine: its models take memory that a measurement needs."""
         with self._changed:
             idle = machine == THIS_MACHINE and self._assistant.job is None
             child = self._assistant.detach() if idle else None
@@ -222,14 +222,14 @@ class Desk:
             try:
                 self._on_finished(result)
             except Exception:
-                # The visitor still gets the result; only the history lacks it.
-                LOG.exception("a result could not be kept")
+                # The visitor still gets the result; the history lacks it.
+                LOG.exception("a result could not be stored")
 
     def _watch(self) -> None:
-        """The thread that sees to limits and to machines that come and go; it sleeps while nothing lives."""
+        """The thread that applies limits and updates the machines; it sleeps while there is no work."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._ledger.lives)
+                self._changed.wait_for(lambda: self._ledger.has_work)
             self._machines.look()
             with self._changed:
                 children = [self._end(*due) for due in self._ledger.due()]
@@ -252,8 +252,8 @@ def _kill(child: Child | None) -> None:
 def the_desk() -> Desk:
     """The one desk of this process.
 
-    It hangs on `sys` because nothing else lasts: any visitor can clear Streamlit's caches by one message, and
-    its file watcher throws project modules, with their globals, out of `sys.modules` on every edit.
+    It is an attribute of `sys`, because any visitor can clear Streamlit's caches by one message, and Streamlit's
+    file watcher removes project modules, with their globals, from `sys.modules` on every edit.
     """
     with sys.__dict__.setdefault(_ANCHOR_LOCK, threading.Lock()):
         if _ANCHOR not in sys.__dict__:

@@ -1,4 +1,4 @@
-"""How long things will take, as pure functions: guesses that get better with what was seen."""
+"""Estimates of how long jobs take, as pure functions of the jobs before."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from engine.desk.fairness import Waiting
 from engine.events import DoctorRequest, Request, RunRequest
 
 START_S = 15.0
-"""A child's start, loading, warm-up and profile, before any was seen."""
+"""A child's start, loading, warm-up and profile: the estimate before the first job has ended."""
 LEAST_SHARE = 0.1
-"""What is longer on its way than expected still takes this share of the expected time."""
+"""A job that runs longer than expected is assumed to need this share of the expected time again."""
 
 
 @dataclass(frozen=True)
 class Duration:
-    """How long a piece of work took."""
+    """How long a job took."""
 
     do: str
     model: str
@@ -23,7 +23,7 @@ class Duration:
 
 
 def expected_s(request: Request, past: Sequence[Duration]) -> float:
-    """Seconds that a request will take: the median of its like, of its kind, or a guess from its budget."""
+    """Estimated seconds of a request: the median of the same kind and model, of the same kind, or from its budget."""
     kind = [duration for duration in past if duration.do == request.do]
     like = [duration.seconds for duration in kind if duration.model == model_of(request)]
     seen = like or [duration.seconds for duration in kind]
@@ -43,12 +43,12 @@ def budget_s(request: Request) -> float:
 
 
 def left_s(expected: float, running_s: float) -> float:
-    """Seconds that a piece of work still takes."""
+    """Estimated seconds until a running job ends."""
     return max(expected - running_s, expected * LEAST_SHARE)
 
 
 def starts_in_s(order: Iterable[Waiting], free_in_s: Mapping[str, float]) -> dict[str, float]:
-    """Seconds until each request of the queue starts, by its id; absent where no machine may serve it.
+    """Seconds until each request of the queue starts, by its id; absent if no machine may run it.
 
     Args:
         order: the queue, first come first.

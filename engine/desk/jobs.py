@@ -1,4 +1,4 @@
-"""One piece of work as the desk keeps it: what was asked, by whom, and the view that visitors are shown."""
+"""A job of the desk: the request, the visitor, and the view that is shown."""
 
 import secrets
 from dataclasses import dataclass, replace
@@ -10,12 +10,12 @@ from engine.desk.tickets import Ticket, TicketView, advanced, digest_of
 from engine.events import Event, Request, RunRequest, Step
 
 TIMED = ("run", "doctor")
-"""Requests that measure time, so that only one of them may run at once on a machine."""
+"""Requests that measure time: a machine runs only one of them at once."""
 CUT_OFF = (
-    "The server stopped in the middle of this measurement, so it was cut off and nothing of it was kept; "
+    "The server stopped in the middle of this measurement, so it was interrupted and nothing was kept; "
     "start it again."
 )
-RUN_IN_STORE = "Measured before the server was started again; its result is in the history."
+RUN_IN_STORE = "Measured before the server was restarted; the result is in the history."
 
 
 @dataclass
@@ -23,12 +23,12 @@ class Job:
     """Changed only under the desk's lock.
 
     Attributes:
-        digest: of the ticket's secret, which only the visitor keeps.
-        machine: the only machine it may go to; empty for any.
+        digest: hash of the ticket's secret; only the visitor has the secret.
+        machine: the only machine that may run it; empty for any.
         timed: whether it measures time.
         request: None once it has ended.
-        started: when it began, in seconds of the desk's clock; later while it waited for another program.
-        heard: when the child told something last.
+        started: when it began, in seconds of the desk's clock; reset while it waits for another program.
+        heard: when the child sent its last event.
     """
 
     id: str
@@ -42,28 +42,28 @@ class Job:
     heard: float = 0.0
 
     def begin(self, machine: str, clock_s: float, at: datetime) -> None:
-        """A child is there."""
+        """A child for this job has started."""
         self.started = self.heard = clock_s
         self.view = replace(self.view, state="running", machine=machine, started_at=at)
 
     def hear(self, event: Event, clock_s: float) -> None:
-        """A child has told something."""
+        """The child has sent an event."""
         self.heard = clock_s
         if isinstance(event, Step) and event.name == "wait":
             self.started = clock_s
         self.view = advanced(self.view, event)
 
     def close(self, at: datetime) -> None:
-        """Nothing more will happen; the request is forgotten, because texts are long and private."""
+        """The job has ended; its request is dropped, because texts are long and private."""
         self.view = replace(self.view, ended_at=at)
         self.request = None
 
     def forget_result(self) -> None:
-        """Keep of the result what a link needs: the run's id."""
+        """Drop the result but for the run's id, which links need."""
         self.view = replace(self.view, run=None, diagnosis=None, batch=None, card=None, history=())
 
     def queued_line(self) -> Queued:
-        """What the journal must know to queue it again."""
+        """The journal line from which it can be queued again."""
         assert self.view.queued_at is not None  # noqa: S101  (set with the ticket)
         return Queued(
             id=self.id,
@@ -76,13 +76,13 @@ class Job:
         )
 
     def started_line(self) -> Started:
-        """What the journal must know once it runs."""
+        """The journal line of its start."""
         return Started.model_validate(
             {"id": self.id, "machine": self.view.machine, "at": self.view.started_at}
         )
 
     def ended_line(self) -> Ended:
-        """What the journal must know once it has ended."""
+        """The journal line of its end."""
         view = self.view
         return Ended.model_validate(
             {
@@ -96,7 +96,7 @@ class Job:
 
 
 def new_job(request: Request, visitor: str, machine: str, at: datetime) -> tuple[Job, Ticket]:
-    """A piece of work that waits, and the ticket for it."""
+    """A waiting job and its ticket."""
     ticket = Ticket(id=secrets.token_hex(6), secret=secrets.token_urlsafe(16))
     view = TicketView(ticket.id, title=title_of(request), machine=machine, queued_at=at)
     return Job(
@@ -105,13 +105,13 @@ def new_job(request: Request, visitor: str, machine: str, at: datetime) -> tuple
 
 
 def title_of(request: Request) -> str:
-    """What a request asks for, in a few words."""
+    """Model and batch of a request, as a title."""
     batch = request.experiment.batch if isinstance(request, RunRequest) else getattr(request, "batch", None)
     return model_of(request) + (f", {batch.name}" if batch else "")
 
 
 def remembered(entry: Entry) -> Job:
-    """A piece of work as the journal knows it; what was running then has no child any more."""
+    """The job of a journal entry; a job that was running then has no child now."""
     queued, started, ended = entry.queued, entry.started, entry.ended
     view = TicketView(
         queued.id,
@@ -130,5 +130,5 @@ def remembered(entry: Entry) -> Job:
 
 
 def _again(request: Request | None) -> Request | None:
-    # The folder for traces belonged to a session of the server that is gone.
+    # The folder for traces belonged to a session of the earlier server.
     return request.model_copy(update={"trace_dir": None}) if isinstance(request, RunRequest) else request

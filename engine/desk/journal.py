@@ -1,7 +1,7 @@
-"""What the desk must still know after a crash: one JSON line for everything that happens to a measurement.
+"""The queue on disk, for a restart after a crash: one JSON line for each change of a measurement.
 
-Lines are handed to the system at once, so they outlive a killed process, if not a power failure. A server holds
-its journal's lock as long as it lives, so that a second server on the same folder takes a journal of its own.
+Lines are flushed at once: they survive a killed process, but not a power failure. A server locks its journal while
+it runs, so a second server on the same folder uses another journal.
 """
 
 import logging
@@ -25,7 +25,7 @@ COMPACT_BYTES = 20_000_000
 
 
 class Queued(Record):
-    """A request was taken; `request` is left out once it has ended, because texts are long and private."""
+    """A request was queued; `request` is dropped once it has ended, because texts are long and private."""
 
     happened: Literal["queued"] = "queued"
     id: str
@@ -38,7 +38,7 @@ class Queued(Record):
 
 
 class Started(Record):
-    """A machine began."""
+    """A machine started the job."""
 
     happened: Literal["started"] = "started"
     id: str
@@ -47,7 +47,7 @@ class Started(Record):
 
 
 class Ended(Record):
-    """Nothing more will happen."""
+    """The job has ended."""
 
     happened: Literal["ended"] = "ended"
     id: str
@@ -63,30 +63,30 @@ _LINE: TypeAdapter[Line] = TypeAdapter(Line)
 
 @dataclass(frozen=True)
 class Entry:
-    """All that is known of one ticket."""
+    """The lines of one ticket."""
 
     queued: Queued
     started: Started | None = None
     ended: Ended | None = None
 
     def lines(self) -> Iterator[Line]:
-        """The entry as lines, in the order things happened."""
+        """The entry's lines in order of time."""
         request = None if self.ended else self.queued.request
         yield self.queued.model_copy(update={"request": request})
         yield from (line for line in (self.started, self.ended) if line is not None)
 
 
 def entries_of(lines: Iterable[str]) -> tuple[Entry, ...]:
-    """What a journal's lines tell of each ticket, in the order they were queued.
+    """The entry of each ticket in a journal, in the order of queueing.
 
-    A line that cannot be read is passed over: the last one may be torn, and a newer version may have written others.
+    Unreadable lines are skipped: the last line may be incomplete, and a newer version may have written others.
     """
     entries: dict[str, Entry] = {}
     for text in lines:
         try:
             line = _LINE.validate_json(text)
         except ValidationError:
-            LOG.warning("a line of the journal cannot be read and is passed over: %.80s", text)
+            LOG.warning("skipped an unreadable line of the journal: %.80s", text)
             continue
         if isinstance(line, Queued):
             entries[line.id] = Entry(line)
@@ -100,7 +100,7 @@ def _with(entry: Entry, line: Started | Ended) -> Entry:
 
 
 def worth_keeping(entries: Iterable[Entry]) -> list[Entry]:
-    """Everything that has not ended, and the last of what has."""
+    """All entries that have not ended, and the last `ENDED_KEPT` that have."""
     entries = list(entries)
     ended = [entry for entry in entries if entry.ended]
     forgotten = {entry.queued.id for entry in ended[: max(0, len(ended) - ENDED_KEPT)]}
@@ -108,9 +108,9 @@ def worth_keeping(entries: Iterable[Entry]) -> list[Entry]:
 
 
 class Journal:
-    """A file of lines that only this process writes; the caller sees to it that one thread writes at a time.
+    """A file of lines that only this process writes; the caller must write from one thread at a time.
 
-    A full or broken disk is logged and no more: visitors who wait must not suffer from it.
+    A full or broken disk is only logged: the queue goes on without the journal.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -119,12 +119,12 @@ class Journal:
         self._compact()
 
     def entries(self) -> tuple[Entry, ...]:
-        """What the journal tells."""
+        """The entries in the file."""
         with self._path.open(encoding="utf-8", errors="replace") as lines:
             return entries_of(lines)
 
     def write(self, line: Queued | Started | Ended) -> None:
-        """Add a line."""
+        """Append a line."""
         try:
             self._file.write(line.model_dump_json() + "\n")
             self._file.flush()
@@ -132,10 +132,10 @@ class Journal:
                 self._file.close()
                 self._compact()
         except (OSError, ValueError):
-            LOG.exception("the journal cannot be written: after a crash, the queue will not be known")
+            LOG.exception("the journal cannot be written: the queue will be lost in a crash")
 
     def close(self) -> None:
-        """Give the file and its lock back."""
+        """Close the file and release its lock."""
         self._file.close()
         self._lock.release()
 
@@ -150,11 +150,11 @@ class Journal:
 
 
 def open_journal(folder: Path) -> Journal | None:
-    """A journal in this folder; None, and a word in the log, where it cannot be had."""
+    """A journal in this folder; None, with a line in the log, if it cannot be opened."""
     try:
         return Journal(folder)
     except OSError:
-        LOG.exception("no journal in %s: after a crash, the queue will not be known", folder)
+        LOG.exception("no journal in %s: the queue will be lost in a crash", folder)
         return None
 
 

@@ -1,6 +1,6 @@
-"""Everything the desk knows of its work, and the rules by which that changes; the one source of truth.
+"""All jobs of the desk and the rules by which their state changes; the one source of truth.
 
-Knows no process and no thread: the desk asks and tells it under its lock, and hands in the clocks.
+Uses no process and no thread: the desk calls it under its lock and hands in the clocks.
 """
 
 from collections import deque
@@ -29,7 +29,7 @@ from engine.events import Event, Request
 
 TICKETS_KEPT = 500
 RESULTS_KEPT = 50
-"""Ended tickets that keep their whole result in memory; of older runs the id is kept, and the store has the rest."""
+"""Ended jobs whose result stays in memory. Older ones keep the run's id; the store has the run."""
 DURATIONS_KEPT = 100
 
 EndState = Literal["failed", "cancelled", "interrupted"]
@@ -39,8 +39,8 @@ class Ledger:
     """Jobs, their queue and their journal; not thread-safe.
 
     Args:
-        machines: those that can measure; the assistant is always on this one.
-        journal: remembers the queue across restarts; None forgets it.
+        machines: the machines that can measure; the assistant runs on this one.
+        journal: keeps the queue across restarts; None keeps nothing.
         clock: seconds, monotonic.
         now: the time of day, in UTC.
     """
@@ -61,25 +61,23 @@ class Ledger:
         self._seen: dict[str, float] = {}
 
     @property
-    def lives(self) -> bool:
-        """Whether anything waits or runs."""
-        return self._measuring.lives or self._quick.lives
+    def has_work(self) -> bool:
+        """Whether any job waits or runs."""
+        return self._measuring.has_work or self._quick.has_work
 
     def find(self, ticket_id: str) -> Job:
-        """The work of a ticket.
+        """The job of a ticket.
 
         Raises:
-            Refusal: no such ticket, or one that ended so long ago that it was forgotten.
+            Refusal: there is no such ticket, or its job ended long ago and was dropped.
         """
         job = self._jobs.get(ticket_id)
         if job is None:
-            raise Refusal(
-                "This measurement is not known here any more; your settings are kept: start it again."
-            )
+            raise Refusal("This measurement is no longer known here; your settings are kept: start it again.")
         return job
 
     def shown(self, job: Job) -> TicketView:
-        """The view of a job now, with its place and what it will take."""
+        """The view of a job now, with its place in the queue and its estimates."""
         turns = self._turns(job)
         if turns.waits(job.id):
             machines = self._machines.names if job.timed else (THIS_MACHINE,)
@@ -90,12 +88,12 @@ class Ledger:
         return job.view
 
     def timed_of(self, visitor: str) -> tuple[TicketView, ...]:
-        """The measurements and examinations of a visitor, the newest first."""
+        """The measurements and examinations of a visitor, newest first."""
         own = [job for job in self._jobs.values() if job.timed and job.visitor == visitor]
         return tuple(self.shown(job) for job in reversed(own))
 
     def desk_view(self, visitor: str) -> DeskView:
-        """How busy the machines are, and where this visitor's first measurement stands."""
+        """How busy the machines are, and the place of this visitor's first measurement."""
         machines, busy = self._machines.names, self._measuring.busy
         own = [view for view in self.timed_of(visitor) if not view.ended]
         first = min(own, key=lambda view: view.place, default=None)
@@ -124,7 +122,7 @@ class Ledger:
         return ticket
 
     def remember(self, entries: Iterable[Entry]) -> None:
-        """Take over what an earlier server knew: its queue goes on, and what it was measuring is cut off."""
+        """Take over an earlier server's journal: waiting jobs stay queued, running ones are interrupted."""
         for entry in entries:
             job = remembered(entry)
             if job.request is not None and job.view.state == "queued":
@@ -134,12 +132,12 @@ class Ledger:
                 self.end(job, "interrupted", CUT_OFF)
 
     def seen(self, visitor: str) -> None:
-        """A viewer of this visitor is there."""
+        """Note that a viewer of this visitor is present."""
         if visitor in self._seen:
             self._seen[visitor] = self._clock()
 
     def hand_out(self) -> list[tuple[Job, str]]:
-        """Give every free machine its next job; gives (job, machine) for each."""
+        """Start the next job of every free machine; gives (job, machine) for each."""
         chosen = [
             *self._measuring.hand_out(self._machines.names),
             *self._quick.hand_out((THIS_MACHINE,)),
@@ -147,7 +145,7 @@ class Ledger:
         return [(self._jobs[job_id], machine) for machine, job_id in chosen]
 
     def begin(self, job: Job, machine: str) -> bool:
-        """A child is there for a job; False where nobody wants it any more."""
+        """A child for this job has started; False if the job has ended meanwhile."""
         if job.view.ended:
             return False
         job.begin(machine, self._clock(), self._now())
@@ -156,11 +154,11 @@ class Ledger:
         return True
 
     def hear(self, job: Job, event: Event) -> None:
-        """A child has told something that is not its ending."""
+        """The child has sent an event that is not an ending."""
         job.hear(event, self._clock())
 
     def conclude(self, job: Job, request: Request, ending: Event) -> None:
-        """A child has answered, or died; what had ended already stays as it is."""
+        """The child has answered or died; a job that has ended already stays as it is."""
         if not job.view.ended:
             job.hear(ending, self._clock())
             self._close(job)
@@ -169,7 +167,7 @@ class Ledger:
                 self._durations.append(Duration(request.do, model_of(request), seconds))
 
     def end(self, job: Job, state: EndState, message: str) -> bool:
-        """End a job before its time; False where it has ended already."""
+        """End a job early; False if it has ended already."""
         if job.view.ended:
             return False
         self._turns(job).remove(job.id)
@@ -178,11 +176,11 @@ class Ledger:
         return True
 
     def free(self, job: Job, machine: str) -> None:
-        """A machine can take the next job."""
+        """Mark the machine of an ended job as free."""
         self._turns(job).free(machine)
 
     def due(self) -> list[tuple[Job, EndState, str]]:
-        """What has to end now: (job, state, why)."""
+        """Jobs that must end now: (job, state, reason)."""
         return [(job, *end) for job in self._jobs.values() if (end := self._end_due(job)) is not None]
 
     def _end_due(self, job: Job) -> tuple[EndState, str] | None:

@@ -1,4 +1,4 @@
-"""Which machines can measure now: asked now and then, and remembered in between."""
+"""The machines that can measure now; the answer is kept for a short time."""
 
 import logging
 import threading
@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 LOG = logging.getLogger(__name__)
 LAST_S = 2.0
-"""How long an answer is used again, because asking a cluster takes time."""
+"""How long an answer stays valid: asking a cluster takes time."""
 GRACE_S = 30.0
-"""How long a machine may be away before what was meant for it alone is given up."""
+"""How long a machine may be away before the jobs for it alone fail."""
 
 
 class Machines:
-    """The machines that are there; thread-safe.
+    """The machines that can measure; thread-safe.
 
     Args:
-        list_machines: their names; may be slow, and is never asked twice at once.
+        list_machines: gives their names; may be slow, and is never called twice at once.
         clock: seconds, monotonic.
     """
 
@@ -27,7 +27,7 @@ class Machines:
         self.names: tuple[str, ...] = ()
 
     def look(self) -> None:
-        """Ask again, unless the last answer is young or somebody else is asking."""
+        """Update `names`, unless they are fresh or another thread updates them."""
         if not self._asking.acquire(blocking=self._asked is None):
             return
         try:
@@ -40,7 +40,7 @@ class Machines:
             self._asking.release()
 
     def away(self, machine: str) -> bool:
-        """Whether this machine has been gone for so long that nobody should wait for it."""
+        """Whether this machine has been away for longer than `GRACE_S`."""
         if machine in self.names:
             return False
         return self._clock() - self._seen.setdefault(machine, self._clock()) > GRACE_S
@@ -49,6 +49,6 @@ class Machines:
         try:
             return tuple(self._list_machines())
         except Exception:
-            # An unreachable cluster is no reason to end the desk: its queue waits.
+            # While the cluster cannot be reached, the queue waits.
             LOG.exception("the machines cannot be listed")
             return ()

@@ -1,6 +1,6 @@
-"""One child process that speaks the protocol of `engine.events`: a request a line in, events a line out.
+"""A child process with the protocol of `engine.events`: a JSON request in, JSON events out, one a line.
 
-The child leads its own process group, so that killing the group leaves nothing behind.
+The child leads its own process group, so killing the group ends all that it has started.
 """
 
 import os
@@ -23,32 +23,32 @@ CHILD_COMMAND = (sys.executable, "-m", "engine", "child")
 LOG_TAIL_BYTES = 4_000
 
 
-class ChildDied(Exception):  # noqa: N818  (a fact about a process, not an error of the caller)
-    """The child's output ended, or stopped making sense, before it answered; the message is for people."""
+class ChildDied(Exception):  # noqa: N818  (a state of a process, not an error of the caller)
+    """The child's output ended, or was not an event, before it answered; the message is for the user."""
 
 
 class Child(Protocol):
-    """What the desk needs of a child, wherever it runs; `kill` may be called by any thread, and is quick."""
+    """A child, local or remote, as the desk uses it; any thread may call `kill`, which returns at once."""
 
     @property
     def alive(self) -> bool:
         """Whether it can take another request."""
 
     def ask(self, request: Request) -> Iterator[Event]:
-        """Send a request and give its events as they come; the last one is one of `ENDINGS`.
+        """Send a request and yield its events as they come; the last is one of `ENDINGS`.
 
         Raises:
-            ChildDied: the child ended, or sent what is no event, before it answered.
+            ChildDied: the child ended, or sent something that is not an event, before it answered.
         """
 
     def log_tail(self) -> str:
-        """The end of what it wrote to standard error."""
+        """The end of its standard error."""
 
     def kill(self) -> None:
-        """End it now, with everything it has started."""
+        """End it and all that it has started."""
 
     def close(self) -> None:
-        """End it and give back what it holds."""
+        """End it and release its resources."""
 
 
 StartChild = Callable[[str], Child]
@@ -56,11 +56,11 @@ StartChild = Callable[[str], Child]
 
 
 class ChildProcess:
-    """A child on this machine; not thread-safe but for `kill`, which any thread may call at any time."""
+    """A child on this machine; not thread-safe, except `kill`, which any thread may call."""
 
     def __init__(self, command: Sequence[str] = CHILD_COMMAND, cwd: Path = PROJECT) -> None:
-        # A file and not a pipe: nobody reads it while the child works, and a full pipe would stop the child.
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the child)
+        # A file, not a pipe: it is not read while the child works, and a full pipe would block the child.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the child)
         self._process = subprocess.Popen(
             command,
             cwd=cwd,
@@ -77,7 +77,7 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """Process id, which is the process group's id too."""
+        """Process id; also the id of the process group."""
         return self._process.pid
 
     @property
@@ -86,10 +86,10 @@ class ChildProcess:
         return self._process.poll() is None
 
     def ask(self, request: Request) -> Iterator[Event]:
-        """Send a request and give its events as they come; the last one is one of `ENDINGS`.
+        """Send a request and yield its events as they come; the last is one of `ENDINGS`.
 
         Raises:
-            ChildDied: the child ended, or sent what is no event, before it answered.
+            ChildDied: the child ended, or sent something that is not an event, before it answered.
         """
         self._send(request)
         assert self._process.stdout is not None  # noqa: S101  (asked for above)
@@ -103,21 +103,21 @@ class ChildProcess:
         raise ChildDied(_death_sentence(self._process.wait()))
 
     def log_tail(self) -> str:
-        """The end of what the child wrote to standard error, for the server's log."""
+        """The end of the child's standard error, for the server's log."""
         with suppress(ValueError):
             self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
             return self._log.read().decode(errors="replace")
         return ""
 
     def kill(self) -> None:
-        """End the whole process group now; harmless if it has ended."""
-        # Once the group is gone, the system may give its number to somebody else's.
+        """Kill the process group; does nothing if it has ended."""
+        # Once the group has ended, the system may reuse its id.
         if not self._ended:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """End the group, reap the child and give its files back."""
+        """Kill the group, reap the child and close its files."""
         self.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout, self._log):
@@ -125,14 +125,14 @@ class ChildProcess:
                 pipe.close()  # type: ignore[union-attr]
 
     def _end_together(self) -> None:
-        # A grandchild that outlives the child would hold the output open, and the desk would read for ever.
+        # A grandchild that runs on would keep the output open, and the desk would read for ever.
         self._process.wait()
         self.kill()
         self._ended = True
 
     def _send(self, request: Request) -> None:
         assert self._process.stdin is not None  # noqa: S101  (asked for above)
-        # A child that is gone already is told by the end of its output.
+        # If the child has ended already, `ask` sees the end of its output.
         with suppress(BrokenPipeError):
             self._process.stdin.write(request.model_dump_json() + "\n")
             self._process.stdin.flush()
@@ -143,7 +143,7 @@ def _read(line: str) -> Event:
         return read_event(line)
     except ValidationError:
         raise ChildDied(
-            "The measuring process sent something that is no event, so it was stopped; nothing was kept. "
+            "The measuring process sent something unreadable, so it was stopped; nothing was kept. "
             "Try again, and look at the server's log if it happens again."
         ) from None
 
@@ -151,7 +151,7 @@ def _read(line: str) -> Event:
 def _death_sentence(return_code: int) -> str:
     if return_code == -signal.SIGKILL:
         return (
-            "The measuring process was killed by the system, which is most often a lack of memory; "
+            "The measuring process was killed by the system, most often for lack of memory; "
             "your settings are kept: try a smaller model or batch."
         )
     return (

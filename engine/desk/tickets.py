@@ -1,17 +1,28 @@
-"""What a visitor holds and sees: a ticket with its secret, and immutable views of a piece of work and of the desk.
+"""Tickets with their secrets, and immutable views of a job and of the desk.
 
-A view changes only by `advanced`, a pure function of the view before and one event of the child.
+`advanced` gives the next view from the last one and one event of the child; it is pure.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any, Literal
+from typing import Literal
 
 from engine.diagnosis import Diagnosis
-from engine.events import Download, Event
+from engine.events import (
+    Diagnosed,
+    Download,
+    Event,
+    Failed,
+    Finished,
+    Loaded,
+    Refused,
+    Round,
+    Step,
+    Tokenized,
+)
 from engine.records import Batch, Interval, ModelCard, Run
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
@@ -22,37 +33,37 @@ HISTORY_KEPT = 60
 
 @dataclass(frozen=True)
 class Ticket:
-    """Proof of a submission: anybody may look by the id, only the holder of the secret may cancel."""
+    """Proof of a submission: anybody may read its state by the id; cancelling needs the secret."""
 
     id: str
     secret: str
 
 
 def digest_of(secret: str) -> str:
-    """What is kept of a secret: enough to recognise it, not enough to use it."""
+    """The hash of a secret: the desk stores this and never the secret."""
     return sha256(secret.encode()).hexdigest()
 
 
 def opens(secret: str, digest: str) -> bool:
-    """Whether this secret is the one of this digest."""
+    """Whether this secret has this digest."""
     return compare_digest(digest_of(secret), digest)
 
 
 @dataclass(frozen=True)
 class TicketView:
-    """One piece of work as it is now.
+    """The state of one job.
 
     Attributes:
-        title: what is asked for, in a few words.
-        place: pieces of work that come first, a running one included; 0 once it runs.
-        wait_s: estimate of the seconds until it starts; None where nobody can tell, or once it runs.
-        left_s: estimate of the seconds that a running one still takes; None where nobody can tell.
-        machine: the machine that measures it, or that was asked for; empty for this one.
-        step: the stage of the work in words for people.
+        title: model and batch of the request.
+        place: jobs that come first, a running one included; 0 once it runs.
+        wait_s: estimated seconds until it starts; None if unknown, or once it runs.
+        left_s: estimated seconds until a running job ends; None if unknown.
+        machine: the machine that runs it, or that was requested; empty for this one.
+        step: the stage of the job, as text for the user.
         speedups: 95 % interval of each path's speedup so far.
         history: the same after each of the last rounds, oldest first.
-        run: what was measured; None once it is so old that only `run_id` is kept.
-        message: why it failed or was refused, in one sentence for people.
+        run: the result; None once it is old: then only `run_id` is kept.
+        message: why it failed or was refused, in one sentence for the user.
     """
 
     id: str
@@ -80,21 +91,21 @@ class TicketView:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen."""
+        """Whether the job has ended."""
         return self.state in ENDED
 
 
 @dataclass(frozen=True)
 class DeskView:
-    """How busy the desk is: what the machine chip shows.
+    """How busy the desk is; the sidebar shows it.
 
     Attributes:
-        measuring: whether anything is measured now, on any machine.
+        measuring: whether any machine measures now.
         waiting: measurements in the queue, of all visitors.
-        place: the visitor's own place, 0 where theirs runs; None where they have none.
-        wait_s: estimate of the seconds until the visitor's own starts, or until a new one would.
-        machines: those that measure now or could; the empty name is this one.
-        free: those of them that measure nothing.
+        place: the place of the visitor's first measurement, 0 if it runs; None if they have none.
+        wait_s: estimated seconds until it starts, or until a new measurement would.
+        machines: the machines that can measure; the empty name is this one.
+        free: those of them that measure nothing now.
     """
 
     measuring: bool
@@ -105,30 +116,42 @@ class DeskView:
     free: tuple[str, ...] = ()
 
 
-_CHANGES: dict[str, Callable[[TicketView, Any], dict[str, Any]]] = {
-    "step": lambda _view, event: {"step": event.text, "download": None},
-    "download": lambda _view, event: {"download": event},
-    "round": lambda view, event: {
-        "rounds_done": event.done,
-        "rounds_at_most": event.at_most,
-        "speedups": dict(event.speedups),
-        "history": _with(view.history, event.speedups),
-    },
-    "finished": lambda _view, event: {"state": "done", "run": event.run, "run_id": event.run.id},
-    "loaded": lambda _view, event: {"state": "done", "card": event.card},
-    "tokenized": lambda _view, event: {"state": "done", "batch": event.batch},
-    "diagnosed": lambda _view, event: {"state": "done", "diagnosis": event.diagnosis},
-    "refused": lambda _view, event: {"state": "failed", "message": event.message},
-    "failed": lambda _view, event: {"state": "failed", "message": event.message},
-}
-
-
 def advanced(view: TicketView, event: Event) -> TicketView:
     """The view after one more event; a view that has ended stays as it is."""
-    return view if view.ended else replace(view, **_CHANGES[event.kind](view, event))
+    if view.ended:
+        return view
+    match event:
+        case Step(text=text):
+            return replace(view, step=text, download=None)
+        case Download():
+            return replace(view, download=event)
+        case Round():
+            return _after_round(view, event)
+        case Refused(message=message) | Failed(message=message):
+            return replace(view, state="failed", message=message)
+        case _:
+            return _done(view, event)
 
 
-def _with(
-    history: tuple[Mapping[str, Interval], ...], speedups: Mapping[str, Interval]
-) -> tuple[Mapping[str, Interval], ...]:
-    return (*history, dict(speedups))[-HISTORY_KEPT:] if speedups else history
+def _after_round(view: TicketView, event: Round) -> TicketView:
+    history = (*view.history, dict(event.speedups))[-HISTORY_KEPT:] if event.speedups else view.history
+    return replace(
+        view,
+        rounds_done=event.done,
+        rounds_at_most=event.at_most,
+        speedups=dict(event.speedups),
+        history=history,
+    )
+
+
+def _done(view: TicketView, event: Finished | Loaded | Tokenized | Diagnosed) -> TicketView:
+    done = replace(view, state="done")
+    match event:
+        case Finished(run=run):
+            return replace(done, run=run, run_id=run.id)
+        case Loaded(card=card):
+            return replace(done, card=card)
+        case Tokenized(batch=batch):
+            return replace(done, batch=batch)
+        case Diagnosed(diagnosis=diagnosis):
+            return replace(done, diagnosis=diagnosis)

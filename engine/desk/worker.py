@@ -1,6 +1,6 @@
-"""What answers requests at one machine, one after another: fresh children that measure, or one that stays warm.
+"""Runs the requests of one machine one after another: in a new child each, or in one child that is kept.
 
-A child is owned by its worker until it is detached; who detaches it ends it.
+A worker owns its child until the child is detached; the caller of `detach` must end it.
 """
 
 import logging
@@ -15,12 +15,12 @@ LOG = logging.getLogger(__name__)
 
 
 class Worker:
-    """One request at a time; `detach` may be called by any thread, the rest by the worker's own.
+    """Runs one request at a time; any thread may call `detach`, only the worker's own thread the rest.
 
     Attributes:
         machine: where its children run; the empty name is this machine.
-        job: what it works on; kept by the desk, under the desk's lock.
-        open: whether it has a thread; likewise, and the thread ends where it is set back.
+        job: its current job; set by the desk, under the desk's lock.
+        open: whether it has a thread; set by the desk too. The thread ends once it is False.
     """
 
     def __init__(self, machine: str, start_child: StartChild, warm: bool) -> None:
@@ -32,29 +32,31 @@ class Worker:
         self._child: Child | None = None
 
     def answer(self, request: Request, begin: Callable[[], bool], tell: Callable[[Event], None]) -> Event:
-        """The ending of a request; a death or a defect is told as a failure.
+        """The last event of a request; a dead child or a defect gives a `Failed`.
 
         Args:
-            begin: called when a child is there; False where nobody wants the answer any more.
-            tell: is given every event but the ending.
+            begin: called once a child has started; returns False if the job has ended meanwhile.
+            tell: gets every event but the last.
         """
         try:
             return self._answer(request, begin, tell)
         except ChildDied as death:
             return Failed(message=str(death))
         except Exception:
-            # The worker must outlive any defect, or every later ticket would wait for ever.
-            LOG.exception("the worker of machine %r could not do its work", self.machine)
-            return Failed(message="The work could not be started or read; the server's log says why.")
+            # The worker goes on after any defect, else every later job would wait for ever.
+            LOG.exception("the worker of machine %r failed", self.machine)
+            return Failed(
+                message="The work could not be started or its events could not be read; the server's log says why."
+            )
 
     def detach(self) -> Child | None:
-        """Take the child away from the worker, to end it."""
+        """Take the child from the worker, in order to end it."""
         with self._guard:
             child, self._child = self._child, None
             return child
 
     def _answer(self, request: Request, begin: Callable[[], bool], tell: Callable[[Event], None]) -> Event:
-        child, rested = self._child_at_work()
+        child, reused = self._started_child()
         heard = answered = False
         try:
             if not begin():
@@ -66,18 +68,18 @@ class Worker:
                     return event
                 tell(event)
         except ChildDied:
-            if self._owns(child):  # else it was ended on purpose
+            if self._owns(child):  # else the desk ended it
                 LOG.warning("a child of machine %r died\n%s", self.machine, child.log_tail())
-            if heard or not (rested and self._owns(child)):
+            if heard or not (reused and self._owns(child)):
                 raise
         finally:
             if not (answered and self._warm and self._owns(child)):
-                self._part_with(child)
-        # A warm child may have left between two requests, when memory was short: that is nobody's failure.
+                self._close_child(child)
+        # A kept child may exit between two requests, when memory is short: start another and ask again.
         return self._answer(request, begin, tell)
 
-    def _child_at_work(self) -> tuple[Child, bool]:
-        """A child, and whether it has rested here since an earlier request."""
+    def _started_child(self) -> tuple[Child, bool]:
+        """A child, and whether it has answered an earlier request."""
         with self._guard:
             if self._child is not None and self._child.alive:
                 return self._child, True
@@ -93,7 +95,7 @@ class Worker:
         with self._guard:
             return self._child is child
 
-    def _part_with(self, child: Child) -> None:
+    def _close_child(self, child: Child) -> None:
         with self._guard:
             if self._child is child:
                 self._child = None

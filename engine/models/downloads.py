@@ -1,4 +1,4 @@
-"""Files from the network: whole or not at all, resumed where they broke off, with progress while bytes arrive.
+"""Downloads: complete files only, resumed after an interruption, with progress events.
 
 `download` fetches from any address; `HubRepository` fetches through huggingface_hub, whose cache, mirror (HF_ENDPOINT)
 and offline switch (HF_HUB_OFFLINE) it honours.
@@ -30,7 +30,7 @@ from engine.events import Download, Event
 from engine.records import MEGABYTE
 
 SECONDS_BETWEEN_EVENTS = 0.25
-# What has arrived of a chunk is lost when the connection ends within it.
+# When the connection ends within a chunk, that chunk is lost.
 CHUNK_BYTES = 1 << 16
 CONNECT_TIMEOUT_S = 10
 READ_TIMEOUT_S = 30
@@ -44,16 +44,16 @@ class DownloadError(Exception):
 
 
 class MissingFileError(DownloadError):
-    """The other side is there, but has no such file."""
+    """The server answered, but has no such file."""
 
 
 class InterruptedDownloadError(DownloadError):
-    """The connection ended early; what arrived is kept and continued the next time."""
+    """The connection ended early; the next attempt continues with what has arrived."""
 
 
 @dataclass
 class Progress:
-    """Counts the bytes of one file and tells them about four times a second, and at the end."""
+    """Counts the bytes of a file and reports them about four times a second, and at the end."""
 
     file: str
     received: int
@@ -79,7 +79,7 @@ def download(url: str, target: Path, tell: Tell, clock: Clock) -> Path:
     """Fetch a file to `target` unless it is there already.
 
     Bytes go to a `.part` file beside it, which takes the target's name only once it is complete and on the disk. A
-    `.part` of the same version (same ETag or date) is continued. Of several processes that want the file, one fetches.
+    `.part` of the same version (same ETag or date) is continued. If several processes need the file, one downloads it.
 
     Raises:
         InterruptedDownloadError: the connection ended early.
@@ -98,7 +98,7 @@ def download(url: str, target: Path, tell: Tell, clock: Clock) -> Path:
 
 @dataclass(frozen=True)
 class _Part:
-    """A file on its way: its bytes so far, and the version of the file they belong to."""
+    """An unfinished download: its bytes so far, and the file's version they belong to."""
 
     target: Path
     data: Path
@@ -252,7 +252,7 @@ class HubRepository:
             cached = try_to_load_from_cache(self.name, name)
             if isinstance(cached, str):
                 return Path(cached)
-            if cached is not None:  # the cache also remembers what the hub said it does not have
+            if cached is not None:  # the cache also records files that the hub does not have
                 raise MissingFileError(f"{self.name} has no {name}")
             if self.offline or constants.HF_HUB_OFFLINE:
                 raise DownloadError(
@@ -267,7 +267,7 @@ class HubRepository:
         progress = Progress(name, 0, None, self.tell, self.clock)
 
         class HubProgress(tqdm):  # type: ignore[misc]
-            """The library's progress bar, drawn nowhere and told as events.
+            """The library's progress bar, reported as events instead of drawn.
 
             Xet shows two for one file, bytes on the wire and bytes on the disk; the one that is ahead counts.
             """

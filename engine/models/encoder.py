@@ -1,7 +1,7 @@
 """torchtext's RobertaModel with a 2-class head, as the tutorial builds it: empty, seeded, or from a checkpoint.
 
-A model is laid out without memory first and given its memory once, in its final precision, so that no
-second copy of the weights ever exists.
+A model is built without memory first and then allocated once, in its final precision, so that there is never a
+second copy of the weights.
 """
 
 import pickle
@@ -18,7 +18,7 @@ from engine.packing.precisions import TORCH_DTYPES
 from engine.records import DType, EncoderShape
 
 install()
-from torchtext.models import (  # noqa: E402  (can be imported only once the bridge stands)
+from torchtext.models import (  # noqa: E402  (needs the bridge)
     RobertaClassificationHead,
     RobertaEncoderConf,
     RobertaModel,

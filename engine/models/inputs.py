@@ -1,4 +1,4 @@
-"""Texts to a right-padded token tensor, with the lengths and the padding that make the difference."""
+"""Texts to a right-padded token tensor, with its lengths and padding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
-"""Loading a model for measuring: refuse what does not fit, get its files, fill it, and say on a card what it is.
+"""Loading a model: check that it fits, fetch its files, fill it with weights, and describe it in a card.
 
-A cache keeps loaded models up to a budget, so that loading one a second time is immediate.
+A cache keeps loaded models up to a size limit, so that loading one again takes no time.
 """
 
 import re
@@ -30,7 +30,7 @@ class LoadedModel:
     Attributes:
         model: torchtext's RobertaModel with a 2-class head, in eval mode, on the card's device in the card's dtype.
         tokenizer: gives ids that the model has embeddings for.
-        card: what it is, in numbers and words.
+        card: its description: sizes, sources, notes.
     """
 
     model: RobertaModel
@@ -47,14 +47,14 @@ def load_model(
     clock: Clock,
     available_mb: Callable[[], float] = memory_available_mb,
 ) -> LoadedModel:
-    """Load a model from wherever its spec says, after checking that it fits into memory.
+    """Load a model from the source in its spec, after checking that it fits into memory.
 
     Args:
         spec: names the model and its source; a shape it gives must be the files'.
         dtype: the precision to run in; weights are rounded to it once.
         device: "cpu", "cuda" or "cuda:1".
         settings: places, limits, and whether connections may be opened.
-        tell: is given a `Download` event about four times a second while bytes arrive.
+        tell: gets a `Download` event about four times a second during a download.
         clock: seconds; times the loading, downloads included.
         available_mb: memory in MB that may be used.
 
@@ -77,16 +77,16 @@ def load_model(
 
 
 class ModelCache:
-    """Loaded models up to a budget in MB; the one that was not asked for longest goes first."""
+    """Loaded models up to a size in MB; the least recently used is dropped first."""
 
     def __init__(self, budget_mb: float) -> None:
         self._budget_mb = budget_mb
         self._kept: OrderedDict[ModelKey, LoadedModel] = OrderedDict()
 
     def get(self, key: ModelKey, load: Callable[[], LoadedModel]) -> LoadedModel:
-        """The model of this key: the kept one, else what `load` gives, kept if it is within the budget.
+        """The model of this key: the cached one, or the one that `load` returns, cached if it fits.
 
-        Where memory is short, kept models are let go one after another before a refusal is passed on.
+        If memory is short, cached models are dropped one after another before the refusal is raised.
 
         Raises:
             Refusal: from `load`.

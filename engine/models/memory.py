@@ -1,7 +1,7 @@
 """Whether a model fits: the memory that loading takes, and the memory that this process may still use.
 
-Decided before anything is downloaded or loaded, so that a machine too small says so at once instead of swapping or
-being ended by the system half way.
+Checked before anything is downloaded or loaded: otherwise a small machine would swap, or the system would kill the
+process while it loads.
 """
 
 from pathlib import Path, PurePosixPath
@@ -11,18 +11,18 @@ import psutil
 from engine.errors import Refusal
 from engine.records import BYTES_PER_VALUE, MEGABYTE, DType, EncoderShape
 
-# The parts of a tensor and the whole, where a layer's projections are joined.
+# While a layer's projections are joined: the parts and the joined tensor.
 WORKING_COPIES = 2
 CGROUP_ROOT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 class NotEnoughMemory(Refusal):
-    """The model does not fit into the memory that is free now; less in memory may make it fit."""
+    """The model does not fit into the free memory; it may fit once other models are dropped."""
 
 
 def memory_needed_mb(shape: EncoderShape, dtype: DType) -> float:
-    """Peak memory in MB of loading a model: its weights with the 2-class head, and what is joined on the way.
+    """Peak memory in MB while a model is loaded: its weights with the 2-class head, and a layer's joined tensors.
 
     Files are mapped, so the system can take their pages back; only a layer's tensors are ever joined or converted.
     """
@@ -33,14 +33,14 @@ def memory_needed_mb(shape: EncoderShape, dtype: DType) -> float:
 
 
 def memory_available_mb() -> float:
-    """Memory in MB that this process can still take: the machine's, and what its container allows if that is less."""
+    """Memory in MB that this process can still use: the machine's, or its container's if that is less."""
     machine = float(psutil.virtual_memory().available)
     container = container_available_bytes(CGROUP_ROOT, MEMBERSHIP)
     return min([machine, *container]) / MEGABYTE
 
 
 def container_available_bytes(root: Path, membership: Path) -> list[float]:
-    """What every control group around this process leaves it, in bytes; empty where none sets a limit.
+    """Bytes left in each control group of this process; empty if none has a limit.
 
     Args:
         root: where the groups are mounted; version 2 lies there itself, version 1 under `memory/`.
@@ -64,7 +64,7 @@ def container_available_bytes(root: Path, membership: Path) -> list[float]:
 
 
 def check_memory(title: str, needed_mb: float, available_mb: float, reserve_mb: float) -> None:
-    """Refuse what does not fit beside the reserve.
+    """Check that a model fits and leaves the reserve free.
 
     Raises:
         NotEnoughMemory: with the figures.

@@ -1,6 +1,6 @@
-"""A model of one's own for the doctor: the code that a person names is run, and what it returns is checked.
+"""The user's own model for the doctor: runs the code that the user names and checks what it returns.
 
-Only the command line comes here, where the person who names the code is the one whose machine runs it.
+Only the command line uses this: there the code runs on the user's own machine.
 """
 
 import importlib
@@ -32,7 +32,7 @@ _STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 
 @dataclass(frozen=True)
 class OwnModel:
-    """A model and what to call it with, as a person's own code made them."""
+    """A model and its example input, as the user's code returned them."""
 
     model: nn.Module
     example: Example
@@ -79,7 +79,7 @@ def _module_in_file(source: str, folder: Path) -> ModuleType:
 
 
 def _executed(file: Path) -> ModuleType:
-    # Under a name of its own, so that a file called torch.py or engine.py hides nothing; and in sys.modules before
+    # Under a prefixed name, so that a file called torch.py or engine.py shadows nothing; and in sys.modules before
     # its code runs, because dataclasses and pickle look their module up there.
     spec = importlib.util.spec_from_file_location(f"own_model_{file.stem}", file)
     if spec is None or spec.loader is None:
@@ -104,18 +104,18 @@ def _module_named(name: str, folder: Path) -> ModuleType:
 
 
 def _run(code: Callable[[], Returned], name: str, folder: Path) -> Returned:
-    """What the person's own code returns; whatever it raises, an exit included, becomes one sentence."""
+    """The result of the user's code; any exception, SystemExit included, becomes one sentence."""
     try:
         return code()
     except (Exception, SystemExit) as error:
         place = _place(error, folder)
         raise Refusal(
-            f"{name} raised {type(error).__name__}{place}: {_first_line(error)}. Nothing was examined: mend that first."
+            f"{name} raised {type(error).__name__}{place}: {_first_line(error)}. Nothing was examined: fix that first."
         ) from error
 
 
 def _place(error: BaseException, folder: Path) -> str:
-    """Where in the person's own code it happened: the innermost line that belongs to no library."""
+    """Where in the user's code it happened: the innermost line outside of libraries."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" in {_seen_from(folder, error.filename)}, line {error.lineno}"
     frames = [frame for frame in extract_tb(error.__traceback__) if _is_own(frame.filename)]

@@ -1,7 +1,7 @@
 """Where models come from: the embedded package, torchtext's bundles, seeded random weights, folders and the hub.
 
-Opening a source tells the sizes and fetches nothing large, so that what does not fit is refused first; fetching
-then gives the weights and the tokenizer.
+Opening a source reads the sizes and downloads nothing large, so that a model that does not fit is refused first.
+Its weights and tokenizer are fetched after that.
 """
 
 import hashlib
@@ -53,7 +53,7 @@ CONFIG = "config.json"
 
 @dataclass(frozen=True)
 class Weights:
-    """A model's weights on this machine, ready to be copied into an empty model."""
+    """A model's weights on this machine; `fill` copies them into an empty model."""
 
     source: str
     checksum: str
@@ -62,7 +62,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class ModelTokenizer:
-    """A model's tokenizer, and what people should know of it."""
+    """A model's tokenizer, and notes for the user."""
 
     tokenizer: Tokenizer
     notes: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class ModelTokenizer:
 
 @dataclass(frozen=True)
 class ModelSource:
-    """A model whose sizes are known, and how to get the rest."""
+    """A model whose sizes are known, with functions that fetch the rest."""
 
     shape: EncoderShape
     weights: Callable[[], Weights]
@@ -196,7 +196,7 @@ def _random(shape: EncoderShape) -> ModelSource:
 def _stand_in(shape: EncoderShape, notes: tuple[str, ...]) -> ModelTokenizer:
     words = embedded_tokenizer()
     if shape.padding_idx == words.padding_id:
-        # BERT counts like the embedded model, so its ids can be used as they are.
+        # BERT has the same padding id as the embedded model, so the ids can be used unchanged.
         return ModelTokenizer(replace(words, name=f"{words.name} (stand-in)"), notes)
     return ModelTokenizer(tokenizers.stand_in(words, shape), notes)
 
@@ -218,7 +218,7 @@ def _bundle(
 
 
 def _either(name: str, own: Callable[[], T], other: Callable[[], T], place: str) -> T:
-    """What torchtext's address gives, else the hub's."""
+    """The file from torchtext's address, or from the hub if that fails."""
     try:
         return own()
     except InterruptedDownloadError as error:
@@ -250,7 +250,7 @@ def _bundle_checkpoint(bundle: Bundle, get: Callable[[Path], Path]) -> Weights:
 def _bundle_from_hub(bundle: Bundle, shape: EncoderShape, hub: HubFiles) -> Weights:
     if shape_of(read_config(hub(CONFIG))) != shape:
         raise Refusal(
-            f"{bundle.repository} on the hub is no longer of the shape of {bundle.checkpoint} and was not loaded."
+            f"{bundle.repository} on the hub no longer has the shape of {bundle.checkpoint} and was not loaded."
         )
     return _hub_weights(f"Hugging Face {bundle.repository}", hub(HUB_WEIGHTS), bundle.model_type, shape)
 
@@ -304,7 +304,7 @@ def _hub_weights(source: str, file: Path, model_type: ModelType, shape: EncoderS
     checksum = sha256_of(file)
     if checksum_in_hub_cache(file) not in (None, checksum):
         raise Refusal(
-            f"{file} is not what the hub announced and was not loaded; delete it and load the model again."
+            f"{file} does not match the hub's checksum and was not loaded; delete it and load the model again."
         )
     return Weights(f"{source}, converted", checksum, _converter(file, model_type, shape))
 
@@ -325,7 +325,9 @@ def _tokenizer_or_stand_in(model_type: ModelType, shape: EncoderShape, files: Hu
     try:
         return ModelTokenizer(_tokenizer_of(model_type, files))
     except MissingFileError as error:
-        note = f"{error}: texts go through a stand-in tokenizer, so speed is true and answers mean nothing."
+        note = (
+            f"{error}: texts go through a stand-in tokenizer, so times are valid and answers are meaningless."
+        )
         return _stand_in(shape, (note,))
 
 

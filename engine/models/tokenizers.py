@@ -1,7 +1,7 @@
-"""Texts to token ids, a builder for each kind of vocabulary file the lab can load.
+"""Tokenizers: one builder for each kind of vocabulary file.
 
-Ids come without special tokens, without truncation and never hold the padding id, which inside a text would
-make the nested fastpath silently wrong.
+Their ids have no special tokens, are not truncated, and never contain the padding id: inside a text it would make
+the nested fastpath silently wrong.
 """
 
 import json
@@ -29,12 +29,12 @@ _SEPARATOR = "\u0001"
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """A way from texts to ids, and the special ids that belong to it.
+    """A tokenizer and its special ids.
 
     Attributes:
-        name: what it is, for people.
+        name: its kind, for the user.
         begin_id: goes before the ids of a text.
-        end_id: goes behind them.
+        end_id: goes after them.
         padding_id: fills a batch; never among the ids of a text.
         encode: texts -> the ids of each, without special tokens, not truncated; raises Refusal for a text
             that is not valid Unicode or that would hold the padding id.
@@ -125,7 +125,7 @@ def gpt2_bpe_torchtext(encoder_json: Path, vocab_bpe: Path, vocab_pt: Path) -> T
 
 
 def stand_in(words: Tokenizer, shape: EncoderShape) -> Tokenizer:
-    """A tokenizer for random weights of a RoBERTa shape: another one's ids, moved behind the four special ids.
+    """A tokenizer for random weights of a RoBERTa shape: another tokenizer's ids, shifted past the four special ids.
 
     Lengths are then those of real texts, which is what speed depends on.
 
@@ -170,7 +170,7 @@ def _checked_ids(number: int, text: str, encode_text: EncodeText, padding_id: in
     ids = encode_text(text)
     if padding_id in ids:
         raise Refusal(
-            f"Text {number} holds the padding token itself, which the fastpath would take for the text's end, so no "
+            f"Text {number} contains the padding token, which the fastpath would read as the end of the text, so no "
             "text was tokenized: remove it."
         )
     return ids

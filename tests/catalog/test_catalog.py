@@ -1,4 +1,4 @@
-"""The catalogue: names lead to models and paths, and an unknown name is answered with the known ones."""
+"""The catalogue: names lead to models and paths, and an unknown name is refused with a list of the known ones."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def test_an_unknown_model_is_answered_with_the_known_ones(name: str) -> None:
         find_model(name)
 
 
-def test_a_folder_without_a_config_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_a_folder_without_a_config_is_refused_with_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match=r"config\.json"):
         find_model(str(tmp_path))
 

@@ -13,7 +13,7 @@ import pytest
 
 from engine.catalog.batches import PRESETS
 from engine.child.lock import machine_lock
-from engine.child.process import until_memory_is_short, volunteer_for_the_oom_killer
+from engine.child.process import raise_oom_score, until_memory_is_short
 from engine.events import (
     ENDINGS,
     Diagnosed,
@@ -76,7 +76,7 @@ def child() -> Iterator[Child]:
     child.process.wait()
 
 
-def test_a_model_is_loaded_once_and_then_at_once(child: Child) -> None:
+def test_a_model_is_loaded_only_once(child: Child) -> None:
     first, second = (child.ask(LoadRequest(model="minilm")) for _ in range(2))
     assert isinstance(second[-1], Loaded)
     assert len(second) == 1
@@ -108,7 +108,7 @@ def test_an_experiment_becomes_a_run(child: Child) -> None:
         (LoadRequest(model="minilm", device="tpu"), "tpu"),
     ],
 )
-def test_a_bad_request_is_refused_and_the_child_lives_on(
+def test_a_bad_request_is_refused_and_the_child_goes_on(
     child: Child, request_: Request | str, words: str
 ) -> None:
     ending = child.ask(request_)[-1]
@@ -168,18 +168,18 @@ def test_a_child_waits_until_another_program_has_measured_and_loads_meanwhile(
     waiting.process.wait()
 
 
-def test_the_kernel_is_told_to_end_a_child_first(child: Child) -> None:
+def test_the_kernel_ends_a_child_first(child: Child) -> None:
     score = Path(f"/proc/{child.process.pid}/oom_score_adj")
     child.ask(LoadRequest(model="minilm"))
     assert not score.exists() or score.read_text().strip() == "1000"
 
 
 def test_where_there_is_no_such_score_nothing_is_written(tmp_path: Path) -> None:
-    volunteer_for_the_oom_killer(tmp_path / "no" / "score")
+    raise_oom_score(tmp_path / "no" / "score")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_idle_child_leaves_when_memory_is_short_and_not_before_it_has_answered() -> None:
+def test_an_idle_child_exits_when_memory_is_short_and_not_before_it_has_answered() -> None:
     lines: SimpleQueue[str] = SimpleQueue()
     looks = iter((False, False, True))
     lines.put("first")
@@ -188,7 +188,7 @@ def test_an_idle_child_leaves_when_memory_is_short_and_not_before_it_has_answere
     assert next(looks, "all looks taken") == "all looks taken"
 
 
-def test_a_child_leaves_quietly_when_memory_is_short() -> None:
+def test_a_child_exits_quietly_when_memory_is_short() -> None:
     child = Child(FASTPATH_MEMORY_RESERVE_MB="1000000000")
     assert child.process.wait(timeout=60) == 0
 

@@ -1,4 +1,4 @@
-"""Two programs on one machine never measure at the same time, whoever of them dies."""
+"""Two programs on one machine never measure at the same time, even if one of them dies."""
 
 import os
 import subprocess
@@ -35,14 +35,14 @@ def hold(path: Path) -> subprocess.Popen[str]:
     return holder
 
 
-def test_nobody_else_means_no_word(path: Path) -> None:
+def test_a_free_lock_reports_nothing(path: Path) -> None:
     told: list[Event] = []
     with machine_lock(path, told.append):
         pass
     assert told == []
 
 
-def test_one_waits_tells_so_again_and_again_and_goes_on_when_the_other_is_killed(path: Path) -> None:
+def test_a_waiting_process_reports_repeatedly_and_goes_on_when_the_other_is_killed(path: Path) -> None:
     holder, told, waited = hold(path), list[Event](), threading.Event()
 
     def tell(event: Event) -> None:
@@ -62,7 +62,7 @@ def test_the_file_is_for_every_user_of_the_machine(path: Path) -> None:
         assert path.stat().st_mode & 0o666 == 0o666
 
 
-def test_a_place_that_cannot_be_used_is_refused_by_the_settings_name(tmp_path: Path) -> None:
+def test_an_unusable_file_is_refused_and_the_setting_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
         pytest.raises(Refusal, match="FASTPATH_LOCK_FILE"),

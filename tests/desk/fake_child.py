@@ -1,7 +1,7 @@
-"""A child that speaks the protocol without torch; what it does is asked for by the model's name.
+"""A child that speaks the protocol without torch; the model's name says what it does.
 
 hang: tells its pid and that of its own child, then waits for ever.  die: ends without an answer.
-talk: sends a line that is no event.  torn: is killed in the middle of a line.  refuse: refuses.
+talk: sends a line that is not an event.  torn: is killed in the middle of a line.  refuse: refuses.
 silent: waits for ever and tells nothing.  busy: tells for ever that it waits for another program.
 linger: tells its pid, and ends with its input.  leave: refuses, and is gone a moment later.
 faint: refuses, and ends at the next request.  finish: finishes a run.

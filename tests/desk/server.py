@@ -1,4 +1,4 @@
-"""A server to be killed: one measurement runs, one waits; tells both tickets and the child's process, then sleeps.
+"""A server to be killed: one measurement runs, one waits. Prints both tickets and the child's process id, then sleeps.
 
 python -m tests.desk.server FOLDER
 """

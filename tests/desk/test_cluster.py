@@ -1,4 +1,4 @@
-"""Work travels to real Dask workers on two addresses, and every way in which it can break is told in words."""
+"""Jobs on real Dask workers at two addresses, and a sentence for every way in which they can fail."""
 
 import os
 import re
@@ -225,7 +225,7 @@ def test_two_jobs_run_at_the_same_time_each_on_the_machine_asked_for(
         assert [event.message for event in events if isinstance(event, Refused)] == [f"answered by {pid}"]
 
 
-def test_a_machine_is_never_swapped_for_another(cluster: Cluster) -> None:
+def test_a_job_for_one_machine_never_runs_on_another(cluster: Cluster) -> None:
     for name, address in [("right", "127.0.0.2"), ("left", "127.0.0.1")] * 2:
         child = cluster.start_child(name)
         _, pid = begin(child)
@@ -274,14 +274,14 @@ def test_events_that_nobody_reads_any_more_end_the_child(cluster: Cluster) -> No
     until(lambda: gone(pid))
 
 
-def test_a_child_that_dies_is_told_with_the_end_of_its_log(cluster: Cluster) -> None:
+def test_a_dead_child_is_reported_with_the_end_of_its_log(cluster: Cluster) -> None:
     child = cluster.start_child("right")
     with pytest.raises(ChildDied, match=r"exit code 3"):
         answer_of(child, run_of("die"))
     assert child.log_tail() == "out of luck\n"
 
 
-def test_a_server_that_is_killed_takes_its_child_with_it(scheduler: str) -> None:
+def test_a_killed_server_ends_its_child(scheduler: str) -> None:
     code = (
         "import sys, time; from tests.desk.test_cluster import *\n"
         "with connected(sys.argv[1], 'left', 'right') as cluster:\n"
@@ -309,7 +309,7 @@ def test_a_server_that_is_killed_takes_its_child_with_it(scheduler: str) -> None
         ("right", TokenizeRequest(model="any", batch=BATCH), "answered by"),
     ],
 )
-def test_a_machine_gets_only_what_it_can_do(
+def test_a_machine_gets_only_jobs_for_its_devices(
     cluster: Cluster, machine: str, request_: RunRequest, words: str
 ) -> None:
     message = answer_of(cluster.start_child(machine), request_)
@@ -326,7 +326,7 @@ def test_a_worker_that_takes_two_jobs_at_once_is_refused(scheduler: str) -> None
 
 
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
-def test_a_worker_that_does_not_understand_the_request_is_not_called_dead(cluster: Cluster) -> None:
+def test_a_worker_that_cannot_read_the_request_is_not_reported_as_dead(cluster: Cluster) -> None:
     """As where its lab is of another version."""
     of_tomorrow = run_of("any").model_copy(update={"do": "dance"})
     with pytest.raises(ChildDied, match="machine left could not start the work"):
@@ -334,7 +334,7 @@ def test_a_worker_that_does_not_understand_the_request_is_not_called_dead(cluste
     assert "answered by" in answer_of(cluster.start_child("left"), run_of("any"))
 
 
-def test_a_scheduler_that_goes_away_is_told_and_found_again() -> None:
+def test_a_lost_scheduler_is_reported_and_found_again() -> None:
     address = free_address()
     with a_scheduler(address) as process, a_worker(address, "alone", "127.0.0.1"):
         cluster = Cluster(address, child_arguments=OBEDIENT)
@@ -353,7 +353,7 @@ def test_a_scheduler_that_goes_away_is_told_and_found_again() -> None:
         cluster.close()
 
 
-def test_a_scheduler_that_is_not_there_is_waited_for_by_nobody() -> None:
+def test_no_call_waits_for_an_unreachable_scheduler() -> None:
     cluster = Cluster(free_address())
     assert cluster.machines() == ()
     message = answer_of(cluster.start_child("any"), run_of("any"))
@@ -394,7 +394,7 @@ def test_a_worker_with_other_settings_may_not(settings: dict[str, Any], threads:
 
 @pytest.mark.parametrize(
     ("settings", "retries", "words"),
-    [(OUR_SETTINGS, 0, ""), (OUR_SETTINGS, 3, "tries a job again"), (OWN_SETTINGS, 0, "wakes its workers")],
+    [(OUR_SETTINGS, 0, ""), (OUR_SETTINGS, 3, "runs a job again"), (OWN_SETTINGS, 0, "wakes its workers")],
 )
 def test_a_scheduler_is_checked_too(settings: dict[str, Any], retries: int, words: str) -> None:
     with dask.config.set(settings):
@@ -403,7 +403,7 @@ def test_a_scheduler_is_checked_too(settings: dict[str, Any], retries: int, word
     assert bool(words) == bool(problem)
 
 
-def test_runs_and_diagnoses_name_the_machine_as_people_choose_it() -> None:
+def test_runs_and_diagnoses_have_the_machines_name() -> None:
     run = read_run((ROOT / "tests" / "data" / "run_minilm_tutorial_big.json").read_bytes())
     finished = with_machine(Finished(run=run), "gpu box")
     diagnosed = with_machine(Diagnosed(diagnosis=a_diagnosis()), "gpu box")
@@ -416,7 +416,7 @@ def test_runs_and_diagnoses_name_the_machine_as_people_choose_it() -> None:
 @pytest.mark.parametrize(
     ("name", "machine"), [("gpu box", "gpu box"), (7, "7"), ("tcp://10.0.0.5:40001", "10.0.0.5")]
 )
-def test_a_machine_is_called_what_its_worker_was_or_its_host(name: object, machine: str) -> None:
+def test_a_machine_is_named_after_its_worker_or_its_host(name: object, machine: str) -> None:
     assert machine_name(name, "tcp://10.0.0.5:40001") == machine
 
 
@@ -436,7 +436,7 @@ def test_a_scheduler_without_dask_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         backend(Settings(scheduler="tcp://nowhere:8786"))
 
 
-def test_with_a_scheduler_its_machines_are_the_places(scheduler: str) -> None:
+def test_with_a_scheduler_its_workers_are_the_machines(scheduler: str) -> None:
     start_child, machines = backend(Settings(scheduler=scheduler))
     until(lambda: machines() == ("left", "right"))
     child = start_child("left")

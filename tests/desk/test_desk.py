@@ -1,4 +1,4 @@
-"""The desk keeps its promises with real child processes: order, one at a time, cancel, limits, and honest deaths."""
+"""The desk with real child processes: order, one at a time, cancelling, limits, and children that die."""
 
 import os
 import signal
@@ -94,7 +94,7 @@ def test_a_wrong_secret_cannot_cancel(desk: Desk) -> None:
     ("wish", "sentence"),
     [("die", "exit code 3"), ("talk", "no event"), ("torn", "killed by the system")],
 )
-def test_a_child_that_fails_to_answer_is_told_and_the_lane_goes_on(
+def test_a_child_that_fails_to_answer_fails_its_ticket_and_the_worker_goes_on(
     desk: Desk, wish: str, sentence: str
 ) -> None:
     broken, following = desk.submit(run_of(wish)), desk.submit(run_of("refuse"))
@@ -103,7 +103,7 @@ def test_a_child_that_fails_to_answer_is_told_and_the_lane_goes_on(
     assert "answered by" in desk.wait(following.id, LONG_S).message
 
 
-def test_a_killed_child_is_told_as_a_lack_of_memory(desk: Desk) -> None:
+def test_a_killed_child_is_reported_as_a_lack_of_memory(desk: Desk) -> None:
     ticket = desk.submit(run_of("hang"))
     os.kill(int(started(desk, ticket).step.split()[0]), 9)
     view = desk.wait(ticket.id, LONG_S)
@@ -164,7 +164,7 @@ def test_a_child_that_cannot_be_started_fails_its_ticket() -> None:
     assert "could not be started" in view.message
 
 
-def test_a_warm_assistant_that_left_between_two_requests_is_nobodys_failure(desk: Desk) -> None:
+def test_an_assistant_that_exited_between_two_requests_is_replaced(desk: Desk) -> None:
     first = desk.wait(desk.submit(LoadRequest(model="leave")).id, LONG_S).message
     until(lambda: gone(int(first.split()[-1])))
     second = desk.wait(desk.submit(LoadRequest(model="refuse")).id, LONG_S).message
@@ -172,21 +172,21 @@ def test_a_warm_assistant_that_left_between_two_requests_is_nobodys_failure(desk
     assert first != second
 
 
-def test_nor_is_one_that_left_just_when_it_was_asked(desk: Desk) -> None:
+def test_an_assistant_that_exits_while_it_is_asked_is_replaced(desk: Desk) -> None:
     first = desk.wait(desk.submit(LoadRequest(model="faint")).id, LONG_S).message
     second = desk.wait(desk.submit(LoadRequest(model="refuse")).id, LONG_S).message
     assert "answered by" in second
     assert first != second
 
 
-def test_the_assistant_makes_room_for_a_measurement_that_lacks_memory(desk: Desk) -> None:
+def test_the_idle_assistant_is_ended_when_a_measurement_lacks_memory(desk: Desk) -> None:
     assistant = desk.wait(desk.submit(LoadRequest(model="refuse")).id, LONG_S).message.split()[-1]
     view = desk.wait(desk.submit(run_of(f"lack {assistant}")).id, LONG_S)
     assert view.message.startswith("answered by"), "asked again once the assistant had gone"
     assert gone(int(assistant))
 
 
-def test_a_measurement_that_lacks_memory_beside_nobody_is_refused(desk: Desk) -> None:
+def test_a_measurement_that_lacks_memory_without_an_assistant_is_refused(desk: Desk) -> None:
     view = desk.wait(desk.submit(run_of(f"lack {os.getpid()}")).id, LONG_S)
     assert view.state == "failed"
 
@@ -194,11 +194,11 @@ def test_a_measurement_that_lacks_memory_beside_nobody_is_refused(desk: Desk) ->
 def test_silence_ends_a_child_and_the_next_one_runs() -> None:
     desk = Desk(fake_child, limits=Limits(silence_s=0.5))
     silent, following = desk.submit(run_of("silent")), desk.submit(run_of("refuse"))
-    assert "told nothing" in desk.wait(silent.id, LONG_S).message
+    assert "sent nothing" in desk.wait(silent.id, LONG_S).message
     assert "answered by" in desk.wait(following.id, LONG_S).message
 
 
-def test_the_wall_clock_ends_a_child_and_all_it_started() -> None:
+def test_the_time_limit_ends_a_child_and_all_it_started() -> None:
     desk = Desk(fake_child, limits=Limits(longest_s=6.0))
     ticket = desk.submit(run_of("hang"))
     pids = [int(pid) for pid in started(desk, ticket).step.split()]
@@ -206,7 +206,7 @@ def test_the_wall_clock_ends_a_child_and_all_it_started() -> None:
     until(lambda: all(gone(pid) for pid in pids))
 
 
-def test_who_waits_for_another_program_may_wait() -> None:
+def test_waiting_for_another_program_is_not_limited() -> None:
     desk = Desk(fake_child, limits=Limits(longest_s=4.0))
     ticket = desk.submit(run_of("busy"))
     until(lambda: desk.snapshot(ticket.id).step != "")
@@ -214,7 +214,7 @@ def test_who_waits_for_another_program_may_wait() -> None:
     desk.cancel(ticket)
 
 
-def test_queued_work_is_dropped_when_nobody_looks_and_kept_while_somebody_does() -> None:
+def test_queued_jobs_are_cancelled_without_a_viewer_and_kept_with_one() -> None:
     desk = Desk(fake_child, limits=Limits(grace_s=1.0))
     running, left, watched = (desk.submit(run_of("hang"), visitor) for visitor in ("", "ann", "bob"))
 
@@ -259,7 +259,7 @@ def test_two_machines_measure_at_once_and_each_names_itself(tmp_path: Path) -> N
         desk.submit(run_of("any"), machine="middle")
 
 
-def test_machines_that_cannot_be_listed_stop_nothing_else() -> None:
+def test_the_desk_goes_on_while_machines_cannot_be_listed() -> None:
     def fail() -> NoReturn:
         raise OSError("no scheduler")
 
@@ -271,7 +271,7 @@ def test_machines_that_cannot_be_listed_stop_nothing_else() -> None:
     desk.cancel(ticket)
 
 
-def test_a_result_is_kept_before_its_ticket_says_done() -> None:
+def test_a_result_is_stored_before_its_ticket_is_done() -> None:
     kept = []
     desk = Desk(fake_child, on_finished=lambda result: kept.append((result, desk.snapshot(ticket.id).state)))
     ticket = desk.submit(run_of("finish"))
@@ -281,7 +281,7 @@ def test_a_result_is_kept_before_its_ticket_says_done() -> None:
     assert view.run_id == view.run.id
 
 
-def test_a_result_that_cannot_be_kept_still_reaches_its_visitor() -> None:
+def test_a_result_that_cannot_be_stored_still_reaches_its_visitor() -> None:
     def fail(_result: object) -> NoReturn:
         raise OSError("disk full")
 
@@ -289,7 +289,7 @@ def test_a_result_that_cannot_be_kept_still_reaches_its_visitor() -> None:
     assert desk.wait(desk.submit(run_of("finish")).id, LONG_S).run is not None
 
 
-def test_a_server_that_is_killed_takes_its_child_along_and_the_next_one_goes_on(tmp_path: Path) -> None:
+def test_a_killed_server_ends_its_child_and_the_next_server_takes_over_the_queue(tmp_path: Path) -> None:
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.desk.server", str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
@@ -303,12 +303,12 @@ def test_a_server_that_is_killed_takes_its_child_along_and_the_next_one_goes_on(
     assert "answered by" in desk.wait(queued, LONG_S).message
 
 
-def test_an_unknown_ticket_is_refused_in_words(desk: Desk) -> None:
+def test_an_unknown_ticket_is_refused(desk: Desk) -> None:
     with pytest.raises(Refusal, match="start it again"):
         desk.snapshot("nonsense")
 
 
-def test_the_desk_of_the_process_survives_its_modules_being_thrown_out() -> None:
+def test_the_desk_of_the_process_survives_the_removal_of_its_modules() -> None:
     before = the_desk()
     module = sys.modules.pop("engine.desk.desk")
     try:

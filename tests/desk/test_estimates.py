@@ -1,4 +1,4 @@
-"""What is told about waiting: learned from what was seen, and added up along the queue."""
+"""Estimates of waiting: from the jobs before, added up along the queue."""
 
 import pytest
 
@@ -17,22 +17,22 @@ PAST = [
 ]
 
 
-def test_the_same_model_tells_most() -> None:
+def test_the_same_model_comes_first() -> None:
     assert expected_s(RUN, PAST) == 12.0
 
 
-def test_another_model_tells_more_than_nothing() -> None:
+def test_another_model_is_used_if_there_is_no_other() -> None:
     assert expected_s(RUN, PAST[1:2]) == 90.0
 
 
-def test_before_anything_was_seen_the_budget_tells() -> None:
+def test_the_first_estimate_comes_from_the_budget() -> None:
     assert expected_s(RUN, []) == START_S + 20
     assert expected_s(DoctorRequest(model="small", batch=BATCH, budget_s=0), []) == START_S
     assert expected_s(LoadRequest(model="small"), []) == START_S
 
 
 @pytest.mark.parametrize(("running_s", "left"), [(0.0, 50.0), (40.0, 10.0), (49.0, 5.0), (900.0, 5.0)])
-def test_what_takes_longer_than_expected_is_never_said_to_be_over(running_s: float, left: float) -> None:
+def test_a_job_that_takes_longer_than_expected_still_has_time_left(running_s: float, left: float) -> None:
     assert left_s(50.0, running_s) == left
 
 

@@ -1,4 +1,4 @@
-"""The journal tells the truth after a crash: torn lines, forgotten texts, and one writer only."""
+"""The journal after a crash: incomplete lines, dropped texts, and one writer only."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,7 +43,7 @@ def test_what_was_written_is_read_again_in_order(journal: Journal, tmp_path: Pat
     assert (second.queued, second.started) == (lines[1], None)
 
 
-def test_a_torn_last_line_costs_nothing_but_itself(journal: Journal, tmp_path: Path) -> None:
+def test_only_an_incomplete_last_line_is_lost(journal: Journal, tmp_path: Path) -> None:
     journal.write(queued("a"))
     journal.write(queued("b"))
     journal.close()
@@ -54,7 +54,7 @@ def test_a_torn_last_line_costs_nothing_but_itself(journal: Journal, tmp_path: P
     assert [entry.queued.id for entry in again.entries()] == ["a", "c"]
 
 
-def test_the_texts_of_what_has_ended_are_forgotten(journal: Journal, tmp_path: Path) -> None:
+def test_the_texts_of_ended_jobs_are_dropped(journal: Journal, tmp_path: Path) -> None:
     journal.write(queued("a"))
     journal.write(ended("a"))
     (entry,) = reopened(journal, tmp_path).entries()
@@ -62,7 +62,7 @@ def test_the_texts_of_what_has_ended_are_forgotten(journal: Journal, tmp_path: P
     assert PRIVATE not in (tmp_path / "journal-1.jsonl").read_text()
 
 
-def test_old_endings_make_room_and_the_queue_does_not(journal: Journal, tmp_path: Path) -> None:
+def test_old_ended_jobs_are_dropped_and_the_queue_is_kept(journal: Journal, tmp_path: Path) -> None:
     journal.write(queued("waiting"))
     for number in range(ENDED_KEPT + 5):
         journal.write(queued(str(number)))
@@ -71,7 +71,7 @@ def test_old_endings_make_room_and_the_queue_does_not(journal: Journal, tmp_path
     assert kept == ["waiting", *map(str, range(5, ENDED_KEPT + 5))]
 
 
-def test_a_long_life_does_not_let_it_grow_for_ever(
+def test_the_file_is_compacted_before_it_grows_too_large(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journal.close()
@@ -83,7 +83,7 @@ def test_a_long_life_does_not_let_it_grow_for_ever(
     assert len(busy.entries()) < ENDED_KEPT * 2
 
 
-def test_a_second_server_takes_a_journal_of_its_own(journal: Journal, tmp_path: Path) -> None:
+def test_a_second_server_uses_another_journal(journal: Journal, tmp_path: Path) -> None:
     journal.write(queued("a"))
     assert Journal(tmp_path).entries() == ()
     assert len(reopened(journal, tmp_path).entries()) == 1
@@ -94,10 +94,10 @@ def test_only_its_owner_may_read_it(journal: Journal, tmp_path: Path) -> None:
     assert (tmp_path / "journal-1.jsonl").stat().st_mode & 0o077 == 0
 
 
-def test_a_place_that_cannot_be_written_costs_only_the_journal(tmp_path: Path) -> None:
+def test_without_a_writable_folder_there_is_no_journal(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert open_journal(tmp_path / "file") is None
 
 
-def test_an_ending_without_a_beginning_is_nobody() -> None:
+def test_an_end_without_a_start_is_ignored() -> None:
     assert entries_of([ended("a").model_dump_json()]) == ()

@@ -1,4 +1,4 @@
-"""torchtext 0.18 on any torch: its Python half as it is, its compiled half replaced where it cannot load.
+"""torchtext 0.18 on any torch: its Python part unchanged, its compiled part replaced where it cannot load.
 
 The last torchtext was compiled for torch 2.3 and cannot be imported on another. `install()` puts stand-ins
 where it looks for its compiled classes, and lets its bundles read files as data only, on every torch.
@@ -51,9 +51,9 @@ _LOADERS = ("torchtext._download_hooks", "torchtext.models.roberta.bundler", "to
 
 
 def mode(torch_version: str = torch.__version__) -> Bridge:
-    """Whether torchtext's compiled half fits this torch.
+    """Whether torchtext's compiled part fits this torch.
 
-    Decided by version: on macOS and Windows a half compiled for another torch may load and then misbehave.
+    Decided by version: on macOS and Windows a library compiled for another torch may load and then misbehave.
     """
     return "native" if torch_version.startswith("2.3.") else "bridged"
 
@@ -61,7 +61,7 @@ def mode(torch_version: str = torch.__version__) -> Bridge:
 def install() -> Bridge:
     """Make `import torchtext` work and its bundles safe to load; may be called again at no cost.
 
-    Nothing of torch itself is changed: stand-ins live in `torchtext.*`, `torch.ops.torchtext` and
+    Nothing of torch itself is changed: the replacements are in `torchtext.*`, `torch.ops.torchtext` and
     `torch.classes.torchtext`.
 
     Raises:
@@ -79,7 +79,7 @@ def install() -> Bridge:
 def load_vocab(path: str | Path) -> Any:
     """Read a torchtext `*.vocab.pt` into a `torchtext.vocab.Vocab`, running nothing that the file may name.
 
-    Such a file is a pickle, which torchtext's own loader executes whatever it holds.
+    Such a file is a pickle, and torchtext's own loader runs any code in it.
 
     Raises:
         Refusal: the file is missing, is no vocabulary, or names anything but what vocabularies are made of.

@@ -42,7 +42,7 @@ def split_words(text: str) -> list[str]:
         elif is_last:
             words.append(run)
         else:
-            # A space goes with the word behind it; other white space stands alone.
+            # A space goes with the word after it; other white space stands alone.
             lead = " " if run[-1] == " " else ""
             words += [word for word in (run[:-1], "" if lead else run[-1]) if word]
     return words
@@ -109,7 +109,7 @@ class _Chain:
         if first is None or right == len(self._symbols):
             return None
         second = self._symbols[right]
-        assert second is not None, "links lead to living symbols only"  # noqa: S101
+        assert second is not None, "links lead to remaining symbols only"  # noqa: S101
         return rank_of(first, second)
 
     def merge(self, left: int) -> list[int]:

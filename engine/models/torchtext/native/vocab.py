@@ -1,4 +1,4 @@
-"""The table behind `torchtext.vocab.Vocab`: tokens by index and indices by token.
+"""The table of `torchtext.vocab.Vocab`: tokens by index and indices by token.
 
 Errors and pickle state are those of torchtext's `csrc/vocab.cpp`, so files written by either half load in both.
 """
@@ -68,7 +68,7 @@ class Vocab:
         self.insert_token(token, len(self))
 
     def insert_token(self, token: str, index: int) -> None:
-        """Add a token at this index, moving those behind; RuntimeError if it is there already."""
+        """Add a token at this index, moving the later ones; RuntimeError if it is there already."""
         self._check_index(index, end=len(self) + 1)
         if token in self._indices:
             raise RuntimeError(
