@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,5 @@ def test_no_damage_makes_a_command_raise_anything_but_a_refusal(text: str, tmp_p
         lambda: compare(damaged, whole, anyway=True, markdown=True),
         lambda: script(damaged),
     ):
-        try:
+        with suppress(Refusal, typer.Exit):
             command()
-        except (Refusal, typer.Exit):
-            pass
