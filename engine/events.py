@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field, TypeAdapter, model_validator
 
 from engine.budget import examination_budget_s
 from engine.diagnosis import Diagnosis
-from engine.records import Batch, DType, Experiment, Interval, ModelCard, Record, Run
+from engine.records import MOST_SEED, MOST_THREADS, Batch, DType, Experiment, Interval, ModelCard, Record, Run
 
 
 class Step(Record):
@@ -151,8 +151,8 @@ class DoctorRequest(Record):
     """
     device: str = "cpu"
     dtype: DType = "fp32"
-    threads: int | None = Field(None, gt=0)
-    seed: int = Field(0, ge=0)
+    threads: int | None = Field(None, gt=0, le=MOST_THREADS)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     budget_s: float = Field(examination_budget_s(), ge=0)
     """Longest time for the rounds; 0 examines and proves, and times nothing."""
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from engine.errors import Refusal
+
 
 @dataclass(frozen=True)
 class Host:
@@ -89,6 +91,24 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def check_threads(asked: int | None, usable: int) -> None:
+    """Let a number of threads pass that this machine has cores for; a pool of 100,000 ends the process without a word.
+
+    Args:
+        asked: threads of torch's pool; None for torch's own choice.
+        usable: cores that this process may use.
+
+    Raises:
+        Refusal: more threads than cores.
+    """
+    if asked is not None and asked > usable:
+        cores = "1 core" if usable == 1 else f"{usable} cores"
+        raise Refusal(
+            f"{asked:,} threads are more than the {cores} that may be used on this machine, so nothing was measured: "
+            f"ask for {usable} or fewer."
+        )
 
 
 def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:

@@ -4,8 +4,9 @@ Raw samples are stored in a run, and everything concluded from them can be recom
 Names carry their unit (`_ms`, `_mb`, `_s`). The JSON's names are a contract (docs/architecture.md).
 """
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -21,14 +22,28 @@ VerdictWord = Literal["faster", "slower", "same", "not sure"]
 SourceKind = Literal["embedded", "torchtext", "random", "folder", "hub"]
 Interval = tuple[float, float]
 
+MOST_ROUNDS = 10_000
+"""Most rounds of a run; ten times what may be asked for, so that a run can be continued."""
+MOST_PATHS = 100
+MOST_BYTES = 64_000_000
+"""Longest JSON that is read as a run; one of 60 rounds on ten paths takes about 0.3 MB."""
+MOST_THREADS = 8192
+"""More than any machine has cores; where a run is measured, the limit is the cores that may be used there."""
+MOST_SEED = 2**63 - 1
+
+Milliseconds = Annotated[float, Field(ge=0, le=1e12)]
+SampleMs = Annotated[float, Field(ge=1e-6, le=1e9)]
+"""A time of one forward: from a nanosecond to twelve days, so that every ratio of two is a number."""
+Samples = Annotated[tuple[SampleMs, ...], Field(max_length=MOST_ROUNDS)]
+
 BYTES_PER_VALUE: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 MEGABYTE = 1_000_000
 
 
 class Record(BaseModel):
-    """A frozen value with strict names: an unknown field is an error, not a silent loss."""
+    """A frozen value with strict names: an unknown field is an error, not a silent loss; so is NaN or an infinity."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class EncoderShape(Record):
@@ -134,11 +149,11 @@ class Experiment(Record):
     batch: Batch
     device: str = "cpu"
     dtype: DType = "fp32"
-    threads: int | None = Field(None, gt=0)
+    threads: int | None = Field(None, gt=0, le=MOST_THREADS)
     """Threads of torch's intra-op pool; None leaves torch's own choice, which the run records."""
-    paths: tuple[str, ...] = Field(min_length=1)
+    paths: tuple[str, ...] = Field(min_length=1, max_length=MOST_PATHS)
     baseline: str = "slow"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MOST_SEED)
     budget_s: float = Field(60.0, gt=0)
     iterations: int | None = Field(None, ge=1, le=1000)
     """A fixed number of rounds, as in the tutorial (10); None measures until the answer is precise enough."""
@@ -185,8 +200,14 @@ class Agreement(Record):
 
     max_abs_error: float | None
     """None where an output is not a number."""
-    tolerance: float
+    tolerance: float = Field(gt=0)
     ok: bool
+
+    @model_validator(mode="after")
+    def _agrees_by_a_number(self) -> Self:
+        if self.ok and self.max_abs_error is None:
+            raise ValueError("outputs that are not numbers cannot agree")
+        return self
 
 
 class Evidence(Record):
@@ -215,7 +236,7 @@ class Profile(Record):
     overhead: float
     """Profiled time of a forward / its measured median."""
     ops: tuple[OperatorTime, ...]
-    groups: dict[str, float] = {}
+    groups: dict[str, Milliseconds] = {}
     """Self time in ms per forward by operator group (engine/analysis/groups.py)."""
 
 
@@ -243,19 +264,19 @@ class PathResult(Record):
     dtype: Precision
     status: Status
     reason: str = ""
-    prepare_ms: float | None = None
+    prepare_ms: Milliseconds | None = None
     """Time to make the path ready from the loaded model: packing, converting, exporting; once."""
     prepare_note: str = ""
     """What `prepare_ms` leaves out or found done already, in words; empty where there is nothing to say."""
     weights_mb: float | None = None
     """Weights in MB that the path holds beside the model's own; 0 where it runs on the model itself."""
-    first_call_ms: float | None = None
-    samples_ms: tuple[float, ...] = ()
+    first_call_ms: Milliseconds | None = None
+    samples_ms: Samples = ()
     """Milliseconds per forward, one sample a round."""
-    calls_per_sample: int = 1
+    calls_per_sample: int = Field(1, ge=1, le=1_000_000_000)
     """Forwards that one sample averages over; more than 1 where a forward is too short to time alone."""
     warm_up_calls: int = 0
-    median_ms: float | None = None
+    median_ms: SampleMs | None = None
     ci95_ms: Interval | None = None
     speedup: float | None = None
     """Baseline time / this path's time, median over rounds; above 1 is faster than the baseline."""
@@ -275,7 +296,7 @@ class PathResult(Record):
 class NoiseFloor(Record):
     """The baseline against itself, run a second time in every round: what this machine cannot resolve."""
 
-    samples_ms: tuple[float, ...] = ()
+    samples_ms: Samples = ()
     ci95: Interval | None = None
 
 
@@ -298,12 +319,12 @@ class Run(Record):
     experiment: Experiment
     model_card: ModelCard | None = None
     environment: Environment
-    paths: tuple[PathResult, ...]
+    paths: tuple[PathResult, ...] = Field(max_length=MOST_PATHS)
     noise_floor: NoiseFloor = NoiseFloor()
-    rounds: int
+    rounds: int = Field(ge=1, le=MOST_ROUNDS)
     stop_reason: str
-    order: tuple[tuple[str, ...], ...] = ()
-    conditions: tuple[Conditions, ...] = ()
+    order: tuple[tuple[str, ...], ...] = Field((), max_length=MOST_ROUNDS)
+    conditions: tuple[Conditions, ...] = Field((), max_length=MOST_ROUNDS)
     """The machine's state in each round."""
     roofline: Roofline | None = None
     """The machine's own peaks; None in runs of before they were measured, and where memory was too short for it."""
@@ -316,6 +337,13 @@ class Run(Record):
     def looks(self) -> int:
         """How often the rounds have been judged: once, and once more for every time the run was continued."""
         return max(1, len(self.sessions))
+
+    @model_validator(mode="after")
+    def _can_be_concluded(self) -> Self:
+        wrong = _missing_or_double(self) or _uneven(self)
+        if wrong:
+            raise ValueError(wrong)
+        return self
 
     def path(self, name: str) -> PathResult:
         """The result of the path of this name.
@@ -334,21 +362,55 @@ class Run(Record):
         return self.path(self.experiment.baseline)
 
 
+def _missing_or_double(run: Run) -> str:
+    """Which path is missing among a run's results, or there twice; empty where none is."""
+    names = [path.name for path in run.paths]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        return f"the path {double!r} has two results"
+    missing = next((name for name in run.experiment.paths if name not in names), None)
+    return "" if missing is None else f"the path {missing!r} of the experiment has no result"
+
+
+def _uneven(run: Run) -> str:
+    """Which samples are missing, or are not one a round; empty where none are."""
+    baseline = run.experiment.baseline
+    for path in run.paths:
+        if not path.samples_ms and (path.status == "ok" or path.name == baseline):
+            return f"the path {path.name!r} has no samples"
+    counted: list[tuple[str, Sequence[object]]] = [
+        *((f"samples of the path {path.name!r}", path.samples_ms) for path in run.paths),
+        ("samples of the noise floor", run.noise_floor.samples_ms),
+        ("rounds in the order", run.order),
+        ("rounds in the conditions", run.conditions),
+    ]
+    uneven = next(((what, seen) for what, seen in counted if seen and len(seen) != run.rounds), None)
+    return "" if uneven is None else f"there are {len(uneven[1])} {uneven[0]}, but {run.rounds} rounds"
+
+
 def read_run(text: str | bytes) -> Run:
     """Read a run from its JSON.
 
     Raises:
-        Refusal: not JSON, of another schema version, or with a field that does not fit.
+        Refusal: too long, not JSON, of another schema version, with a field that does not fit, or without all that its
+            conclusions need.
     """
+    if len(text) > MOST_BYTES:
+        raise Refusal(
+            f"This run cannot be used: it is longer than {MOST_BYTES // MEGABYTE} MB, the most that is read. {_KEPT}"
+        )
     try:
         return Run.model_validate_json(text)
     except ValidationError as error:
-        raise refusal_of(error, "run") from None
+        raise Refusal(f"{refusal_of(error, 'run')} {_KEPT}") from None
+
+
+_KEPT = "It was left as it is: take a whole copy of it, or measure again."
 
 
 def refusal_of(error: ValidationError, what: str) -> Refusal:
     """One sentence for the first thing that is wrong in a record."""
-    first: Any = error.errors()[0]
+    first: Any = error.errors(include_input=False, include_url=False)[0]
     place = ".".join(map(str, first["loc"]))
     message = str(first["msg"]).removeprefix("Value error, ")
     return Refusal(f"This {what} cannot be used: {f'{place}: ' if place else ''}{message}.")

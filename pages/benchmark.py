@@ -1,6 +1,5 @@
 """Measure the chosen model and batch on the chosen paths, watch it live, and read what follows."""
 
-import os
 from pathlib import Path
 
 import streamlit as st
@@ -9,6 +8,7 @@ from pages.kit import nav
 
 nav.guard()
 
+from engine.host import usable_cores
 from pages.kit.choosing import choose_paths
 from pages.kit.all_machines import choose_machine, runs_of_all_machines, show_all_machines, slot_of
 from pages.kit.continuing import offer_more, run_to_show
@@ -42,7 +42,7 @@ with st.container(horizontal=True, vertical_alignment="top"):
     choose_precision_and_device("bench")
     st.selectbox(
         "Threads",
-        range((os.cpu_count() or 1) + 1),
+        range(usable_cores() + 1),
         format_func=lambda threads: str(threads) if threads else "as torch chooses",
         key="bench_threads",
         persist_state="session",

@@ -224,3 +224,24 @@ def test_the_command_line_waits_for_its_turn_on_the_machine(tmp_path: Path) -> N
     output, _ = child.communicate(timeout=60)
     assert child.returncode == 0
     assert "slow path" in output.lower()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "clue"),
+    [
+        (("run", "--threads", "100000"), "Input should be less than or equal to 8192"),
+        (("run", "--threads", "8000"), "ask for"),
+        (("doctor", "--threads", "8000"), "ask for"),
+        (("run", "--threads", "9" * 30), "threads"),
+        (("run", "--seed", "9" * 30), "seed"),
+        (("doctor", "--seed", "9" * 30), "seed"),
+        (("doctor", "--python", "x.py:make", "--seed", "9" * 30), "seed"),
+    ],
+)
+def test_threads_and_seeds_that_no_machine_can_use_are_refused_in_one_sentence(
+    arguments: tuple[str, ...], clue: str
+) -> None:
+    done = _engine(*arguments)
+    assert done.returncode == 2
+    assert clue in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -19,13 +19,15 @@ _WHOLE, _HONEST = "the tutorial's headline", "Better Transformer's share"
 
 
 class Rung(Record):
-    """One step: how many times faster the second path is than the first."""
+    """One step: how many times as fast the second path is as the first."""
 
     start: str
     end: str
     meaning: str
     speedup: float
     ci95: Interval | None
+    spans_steps: bool = False
+    """Whether it sums up several steps: the headline, and the honest share."""
 
 
 def ladder(run: Run) -> tuple[Rung, ...]:
@@ -35,14 +37,19 @@ def ladder(run: Run) -> tuple[Rung, ...]:
     """
     measured = [name for name in LADDER if any(p.name == name and p.samples_ms for p in run.paths)]
     pairs = list(pairwise(measured))
-    wanted = [(a, b, _MEANING.get((a, b), f"{a} to {b}")) for a, b in pairs]
-    if measured == list(LADDER):
-        wanted += [("slow-train", "fast-nested", _WHOLE), ("slow", "fast-nested", _HONEST)]
-    confidence = shared_confidence(len(wanted), run.looks)
-    return tuple(_rung(run, *entry, confidence) for entry in wanted)
+    steps = [(a, b, _MEANING.get((a, b), f"{a} to {b}")) for a, b in pairs]
+    sums = [("slow-train", "fast-nested", _WHOLE), ("slow", "fast-nested", _HONEST)]
+    sums = sums if measured == list(LADDER) else []
+    confidence = shared_confidence(len(steps) + len(sums), run.looks)
+    return (
+        *(_rung(run, *step, confidence) for step in steps),
+        *(_rung(run, *whole, confidence, spans_steps=True) for whole in sums),
+    )
 
 
-def _rung(run: Run, start: str, end: str, meaning: str, confidence: float) -> Rung:
+def _rung(
+    run: Run, start: str, end: str, meaning: str, confidence: float, *, spans_steps: bool = False
+) -> Rung:
     ratios = paired_ratios(run.path(start).samples_ms, run.path(end).samples_ms)
     return Rung(
         start=start,
@@ -50,4 +57,5 @@ def _rung(run: Run, start: str, end: str, meaning: str, confidence: float) -> Ru
         meaning=meaning,
         speedup=speedup(ratios),
         ci95=median_interval(ratios, confidence),
+        spans_steps=spans_steps,
     )

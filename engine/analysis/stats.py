@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import count as counting
-from math import ceil, comb, log, sqrt
+from math import ceil, log, sqrt
 
 from engine.records import Interval, Record
 
@@ -25,12 +25,13 @@ def interval_rank(count: int, confidence: float = CONFIDENCE) -> int | None:
 
     The number of samples below the median is binomial(count, 1/2). None where even the full range is too narrow.
     """
-    tail, rank = 0.0, 0
+    tail, rank, ways, all_ways = 0.0, 0, 1, 2**count
     for below in range(count // 2):
-        tail += comb(count, below) / 2**count
+        tail += ways / all_ways
         if 2 * tail > 1 - confidence:
             break
         rank = below + 1
+        ways = ways * (count - below) // (below + 1)
     return rank or None
 
 

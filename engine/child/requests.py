@@ -28,7 +28,7 @@ from engine.events import (
     Tokenized,
     TokenizeRequest,
 )
-from engine.host import threads_here
+from engine.host import check_threads, threads_here, usable_cores
 from engine.measure.experiment import run_experiment
 from engine.measure.instruments import Instruments
 from engine.models.inputs import tokenize
@@ -74,6 +74,7 @@ class RequestHandler:
             return Finished(run=self._run(request))
 
     def _run(self, request: RunRequest) -> Run:
+        check_threads(request.experiment.threads, usable_cores())
         threads = request.experiment.threads or threads_here()
         experiment = request.experiment.model_copy(update={"threads": threads})
         loaded = self._model(experiment.model, experiment.dtype, experiment.device)
@@ -82,6 +83,7 @@ class RequestHandler:
         return run_experiment(experiment, loaded, self._settings, instruments, request.continues)
 
     def _examine(self, request: DoctorRequest) -> Diagnosis:
+        check_threads(request.threads, usable_cores())
         request = request.model_copy(update={"threads": request.threads or threads_here()})
         loaded = self._model(request.model, request.dtype, request.device)
         return examine_request(request, loaded, self._settings, Instruments(self._tell, time.perf_counter))

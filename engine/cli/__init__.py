@@ -6,6 +6,7 @@ imported only by the commands that measure or examine.
 """
 
 import sys
+import traceback
 
 import typer
 from rich.console import Console
@@ -16,6 +17,9 @@ from engine.cli.exporting import script
 from engine.cli.listing import models, modifications, paths
 from engine.cli.measuring import run, tutorial
 from engine.errors import Refusal
+
+DEFECT = 70
+"""Exit code of a defect of ours (EX_SOFTWARE of sysexits.h): Python's own, 1, would read as "regressed"."""
 
 app = typer.Typer(
     help="Is the fastpath of nn.TransformerEncoder taken, is it faster here, and why?",
@@ -44,6 +48,9 @@ def main() -> None:
     except KeyboardInterrupt:
         Console(stderr=True).print("Stopped; nothing was written.")
         sys.exit(130)
+    except Exception:  # the command line's last line of defence
+        traceback.print_exc()
+        sys.exit(DEFECT)
 
 
 def _refused(refusal: Refusal) -> int:

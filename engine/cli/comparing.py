@@ -34,7 +34,7 @@ def compare(
     if markdown:
         typer.echo(terminal.comparison_markdown(changes, newer.title), nl=False)
     else:
-        Console(width=terminal.width()).print(terminal.comparison_table(changes))
+        _console().print(terminal.comparison_table(changes))
         typer.echo("A change above 1x means that the second run is faster.")
     raise typer.Exit(gate(changes))
 
@@ -46,10 +46,15 @@ def conclude(
     """Conclude a stored run again from its raw samples by today's rule, and say whether anything changes."""
     stored = read_run(read_bytes(file))
     again = concluded(stored)
-    Console(width=terminal.width()).print(terminal.paths_table(again))
+    _console().print(terminal.paths_table(again))
     typer.echo(
         "Identical to the stored conclusions."
         if again == stored
         else "Different from the stored conclusions."
     )
     write_record(again, "run", json_file)
+
+
+def _console() -> Console:
+    """For files that may be anybody's: what looks like Rich's markup in them is shown as it is."""
+    return Console(width=terminal.width(), markup=False, emoji=False)

@@ -30,9 +30,10 @@ from engine.cli.progress import progress, stop_on_interrupt
 from engine.diagnosis import Diagnosis
 from engine.errors import Refusal
 from engine.events import DoctorRequest, Step
+from engine.host import check_threads, usable_cores
 from engine.present.terminal import runs as terminal
 from engine.present.terminal.doctor import doctor_report
-from engine.records import refusal_of
+from engine.records import MOST_SEED, refusal_of
 from engine.settings import Settings, load_settings
 
 WITH_HELP = f"What to do to the model first, separated by commas: {', '.join(MODIFICATIONS)}."
@@ -91,6 +92,7 @@ def doctor(  # noqa: PLR0913  (one argument an option)
             {"model": model, "batch": batch, "text": text, "texts": texts, "with": modifications}
             | {"device": device, "dtype": dtype, "threads": threads}
         )
+        _check_seed(seed)
         diagnosis = _own_model_examined(python, budget_s, seed)
     # Lines of code are never cut: they are there to be copied.
     Console(width=terminal.width()).print(doctor_report(diagnosis, every_condition=every), crop=False)
@@ -102,6 +104,13 @@ def _checked_budget(budget_s: float) -> float:
     if not 0 <= budget_s < inf:
         raise Refusal(f"--budget takes seconds, as in 20, or 0 to time nothing; {budget_s:g} is not that.")
     return budget_s
+
+
+def _check_seed(seed: int) -> None:
+    if seed > MOST_SEED:
+        raise Refusal(
+            f"--seed takes a number up to {MOST_SEED}, so nothing was examined: name a smaller one."
+        )
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -120,9 +129,11 @@ def _refuse_beside_python(given: dict[str, object]) -> None:
 
 def _request(**fields: object) -> DoctorRequest:
     try:
-        return DoctorRequest.model_validate(fields)
+        request = DoctorRequest.model_validate(fields)
     except ValidationError as error:
         raise refusal_of(error, "examination") from None
+    check_threads(request.threads, usable_cores())
+    return request
 
 
 def _examined(request: DoctorRequest, settings: Settings) -> Diagnosis:

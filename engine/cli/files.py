@@ -6,19 +6,26 @@ from pathlib import Path
 from rich.console import Console
 
 from engine.errors import Refusal
-from engine.records import Record
+from engine.records import MEGABYTE, MOST_BYTES, Record
 
 
 def read_bytes(file: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-        Refusal: it cannot be read.
+        Refusal: it cannot be read, or is longer than anything the lab writes.
     """
     try:
-        return file.read_bytes()
+        with file.open("rb") as source:
+            data = source.read(MOST_BYTES + 1)
     except OSError as error:
         raise Refusal(f"The file {file} cannot be read: {error.strerror}.") from None
+    if len(data) > MOST_BYTES:
+        raise Refusal(
+            f"The file {file} is longer than {MOST_BYTES // MEGABYTE} MB, the most that is read; it was left as it is: "
+            "name a shorter one."
+        )
+    return data
 
 
 def check_writable(file: Path | None) -> None:

@@ -32,6 +32,7 @@ from engine.cli.options import (
 from engine.cli.progress import progress, stop_on_interrupt
 from engine.errors import Refusal
 from engine.events import Step
+from engine.host import check_threads, usable_cores
 from engine.present.terminal import runs as terminal
 from engine.present.terminal.tutorial import TUTORIAL_ITERATIONS, tutorial_report
 from engine.records import Experiment, Run, read_run, refusal_of
@@ -195,9 +196,11 @@ def _exit_by(limits: list[tuple[str, float]], run: Run) -> None:
 
 def _experiment(**fields: object) -> Experiment:
     try:
-        return Experiment.model_validate(fields)
+        experiment = Experiment.model_validate(fields)
     except ValidationError as error:
         raise refusal_of(error, "experiment") from None
+    check_threads(experiment.threads, usable_cores())
+    return experiment
 
 
 def _with_baseline(names: str) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Whether two paths give the same answer: compared on real tokens, before anything is timed."""
 
-from math import isnan
+from math import isfinite
 
 from torch import Tensor
 
@@ -33,9 +33,10 @@ def compare(reference: Tensor, other: Tensor, dtype: Precision) -> Agreement:
         other: the same shape.
         dtype: the precision both were computed in.
     """
-    tolerance = RELATIVE_TOLERANCE[dtype] * max(1.0, float(reference.abs().max()))
+    largest = float(reference.abs().max())
+    tolerance = RELATIVE_TOLERANCE[dtype] * (max(1.0, largest) if isfinite(largest) else 1.0)
     error = float((reference - other).abs().max())
-    if isnan(error):
+    if not isfinite(error):
         return Agreement(max_abs_error=None, tolerance=tolerance, ok=False)
     return Agreement(max_abs_error=error, tolerance=tolerance, ok=error <= tolerance)
 
@@ -45,7 +46,7 @@ def disagreement(agreement: Agreement) -> str:
     if agreement.ok:
         return ""
     if agreement.max_abs_error is None:
-        return "its outputs are not numbers (NaN) on real tokens, so its speed means nothing"
+        return "its outputs are not numbers (NaN or infinite) on real tokens, so its speed means nothing"
     return (
         f"its outputs differ from the slow path's by {agreement.max_abs_error:.2g} on real tokens, "
         f"more than {agreement.tolerance:.2g}, so its speed means nothing"

@@ -192,7 +192,7 @@ def checked(bench: Bench) -> tuple[Candidate, ...]:
     """Every path of an experiment, called once unless that is dangerous, and compared with the slow path.
 
     Raises:
-        Refusal: the batch is nothing but padding, or the baseline itself cannot run.
+        Refusal: the batch is nothing but padding, the baseline itself cannot run, or its outputs are not numbers.
     """
     if not bool(bench.batch.real().any()):
         raise Refusal("The batch holds nothing but padding, so there is nothing to encode or to compare.")
@@ -204,6 +204,11 @@ def checked(bench: Bench) -> tuple[Candidate, ...]:
             f"{baseline.result.reason}"
         )
     reference = hidden_states(_reference(bench, baseline), bench.batch)
+    if not bool(reference.isfinite().all()):
+        raise Refusal(
+            f"The slow path's outputs on this batch are not numbers (NaN or infinite) in {bench.experiment.dtype}, so "
+            "nothing can be compared and nothing was measured: check the model's weights, or choose fp32."
+        )
     others = (_first_call(bench, name) for name in bench.experiment.paths if name != baseline.path.name)
     checked = {c.path.name: _compared(bench, c, reference) for c in (baseline, *others)}
     return tuple(checked[name] for name in bench.experiment.paths)

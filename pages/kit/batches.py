@@ -105,7 +105,9 @@ def start_tokenizing(batch: Batch) -> None:
     lab = the_lab()
     lab.tokenized_for = (lab.model, batch.texts)
     submit(TOKENIZE_SLOT, lambda: TokenizeRequest(model=lab.model, batch=batch))
-    the_desk().wait(lab.tickets[TOKENIZE_SLOT].id, PATIENCE_S)
+    # No ticket where it was refused; the slot's panel says why.
+    if ticket := lab.tickets.get(TOKENIZE_SLOT):
+        the_desk().wait(ticket.id, PATIENCE_S)
 
 
 def show_tokenized(batch: Batch) -> Batch | None:

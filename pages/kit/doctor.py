@@ -32,6 +32,7 @@ from engine.present.words.doctor import (
     sorted_dangers,
     sparsity_sentence,
     speedup_cell,
+    states_caption,
     tone,
     torch_knew,
     verdict_cell,
@@ -175,10 +176,7 @@ def _show_states(diagnosis: Diagnosis) -> None:
     if any(state.timing for state in diagnosis.states):
         st.markdown(as_text(gain_sentence(diagnosis)))
         st.altair_chart(states_chart(diagnosis), key="doctor_states", alt=states_alt(diagnosis))
-        st.caption(
-            "Each cure is applied to a copy, on top of the ones before. Bars: median speedup with its 95 % interval. "
-            "Grey band: the baseline measured against itself, which is what this machine cannot tell apart."
-        )
+        st.caption(states_caption(diagnosis))
     st.dataframe(
         states_table(diagnosis),
         hide_index=True,
@@ -203,7 +201,7 @@ def states_table(diagnosis: Diagnosis) -> pd.DataFrame:
                 "Nested": state.proof.counts.nested_conversions,
                 "Right answers?": answer_words(state),
                 "ms": f"{state.timing.median_ms:.1f}" if state.timing else "",
-                "Speedup (95 %)": speedup_cell(state),
+                "Speedup": speedup_cell(state),
                 "Verdict": verdict_cell(diagnosis, state),
                 "Cure": state.cure,
             }

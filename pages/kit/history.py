@@ -8,7 +8,7 @@ import streamlit as st
 
 from engine.errors import Refusal
 from engine.present.words.ages import age_words
-from engine.present.words.runs import path_noun, speedup_text
+from engine.present.words.runs import path_noun, sentence_case, speedup_text
 from engine.records import Run
 from engine.store import RunRow, the_store
 from pages.kit.doctor import as_text
@@ -89,7 +89,7 @@ def show_card(row: RunRow, now: datetime) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         with st.container(gap="xxsmall"):
             st.markdown(f"{_ICONS.get(row.verdict or '', ':material/help:')} **{as_text(title)}**")
-            st.markdown(as_text(f"{words[0].upper()}{words[1:]}."))
+            st.markdown(as_text(f"{sentence_case(words)}."))
             st.caption(as_text(when_and_where(row.created_at, row.machine, now, reader_zone())))
         st.button(
             "Open",

@@ -19,7 +19,13 @@ from engine.present.charts.runs import (
     speedup_alt,
     speedup_chart,
 )
-from engine.present.charts.explanations import ladder_chart, ladder_words, waterfall_chart, waterfall_words
+from engine.present.charts.explanations import (
+    ladder_caption,
+    ladder_chart,
+    ladder_words,
+    waterfall_chart,
+    waterfall_words,
+)
 from engine.present.reports.summary import operators_csv, report_markdown
 from engine.present.charts.roofline import has_roofline, roofline_chart
 from engine.present.words.roofline import memory_words, peaks_words, roofline_words, useful_words
@@ -36,6 +42,7 @@ from engine.present.words.runs import (
     percentile_words,
     preparation_sentence,
     recommendation_sentences,
+    speedups_caption,
     verdict_label,
     verdict_sentence,
 )
@@ -71,10 +78,7 @@ def show_recommendation(run: Run) -> None:
 def show_speedups(run: Run, key: str) -> None:
     """Bars with intervals, and what they mean."""
     st.altair_chart(speedup_chart(run), key=f"{key}_speedups", alt=speedup_alt(run))
-    st.caption(
-        "Bars: median speedup over the slow path, with the 95 % interval. Grey band: the slow path measured "
-        "against itself, which is what this machine cannot tell apart."
-    )
+    st.caption(speedups_caption(run))
     for sentence in centre_sentences(run):
         st.caption(f":material/info: {sentence}")
 
@@ -196,10 +200,7 @@ def show_explanations(run: Run, key: str) -> None:
 def show_ladder(run: Run, key: str) -> None:
     """Every step from the tutorial's slow path to the fastpath by itself."""
     st.altair_chart(ladder_chart(run), key=f"{key}_ladder", alt=ladder_words(run))
-    st.caption(
-        f"{ladder_words(run)} Each bar is one step against the one before, with its 95 % interval. The tutorial's "
-        "headline is the whole ladder; Better Transformer's share is native kernels and sparsity."
-    )
+    st.caption(ladder_caption(run))
 
 
 def show_roofline(run: Run, key: str) -> None:

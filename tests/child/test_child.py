@@ -33,6 +33,7 @@ from engine.events import (
 from engine.host import threads_here
 from engine.records import Experiment
 
+SMALL = PRESETS["tutorial-small"]
 ROOT = Path(__file__).parents[2]
 
 
@@ -106,6 +107,11 @@ def test_an_experiment_becomes_a_run(child: Child) -> None:
         ("not json", "cannot be read"),
         (json.dumps({"do": "dance"}), "cannot be read"),
         (LoadRequest(model="minilm", device="tpu"), "tpu"),
+        (
+            RunRequest(experiment=Experiment(model="minilm", batch=SMALL, paths=("slow",), threads=8000)),
+            "ask for",
+        ),
+        (DoctorRequest(model="minilm", batch=SMALL, threads=8000), "ask for"),
     ],
 )
 def test_a_bad_request_is_refused_and_the_child_goes_on(

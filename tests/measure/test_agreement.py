@@ -30,3 +30,9 @@ def test_disagreement_is_said_in_words(value: float, words: str) -> None:
 
 def test_agreement_needs_no_words() -> None:
     assert disagreement(compare(torch.zeros(1, 1), torch.zeros(1, 1), "fp32")) == ""
+
+
+def test_an_infinite_output_is_no_number_either() -> None:
+    found = compare(torch.ones(2, 3), torch.full((2, 3), float("inf")), "fp32")
+    assert (found.ok, found.max_abs_error) == (False, None)
+    assert compare(torch.full((2, 3), float("inf")), torch.ones(2, 3), "fp32").ok is False

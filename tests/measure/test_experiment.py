@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -195,3 +196,11 @@ def test_groups_sum_to_the_profile(run: Run) -> None:
 
 def test_fewer_forwards_are_profiled_where_one_is_long() -> None:
     assert [profiled_forwards(ms) for ms in (1, 100, 500, 60_000)] == [10, 10, 6, 2]
+
+
+def test_a_model_whose_outputs_are_not_numbers_is_refused_in_a_sentence(minilm: LoadedModel) -> None:
+    broken = replace(minilm, model=deepcopy(minilm.model))
+    with torch.no_grad():
+        next(iter(broken.model.encoder.transformer.layers.parameters())).fill_(float("nan"))
+    with pytest.raises(Refusal, match="outputs on this batch are not numbers"):
+        _run(broken)

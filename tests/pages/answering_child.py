@@ -23,7 +23,7 @@ from engine.events import (
     TokenizeRequest,
     read_request,
 )
-from engine.records import Batch, Record, read_run
+from engine.records import Batch, PathResult, Record, read_run
 from tests.samples import a_broken_diagnosis, a_diagnosis, a_silently_wrong_diagnosis, checked_by_every_part
 
 SAMPLE = read_run((Path(__file__).parents[1] / "data" / "run_minilm_tutorial_big.json").read_bytes())
@@ -73,7 +73,14 @@ def answer_run(request: RunRequest) -> Record:
     if request.trace_dir:
         for name in request.experiment.paths:
             (Path(request.trace_dir) / f"{name}.json.gz").write_bytes(b"a trace")
-    return Finished(run=SAMPLE.model_copy(update={"experiment": request.experiment}))
+    paths = tuple(result_of(name) for name in request.experiment.paths)
+    return Finished(run=SAMPLE.model_copy(update={"experiment": request.experiment, "paths": paths}))
+
+
+def result_of(name: str) -> PathResult:
+    """The sample's result of a path; of one that it has not, the fastpath's under that name."""
+    names = [path.name for path in SAMPLE.paths]
+    return SAMPLE.path(name if name in names else "fast-nested").model_copy(update={"name": name})
 
 
 models: set[str] = set()

@@ -9,7 +9,8 @@ from streamlit.testing.v1 import AppTest
 
 from engine.analysis.ladder import LADDER
 from engine.catalog.batches import PRESETS
-from engine.present.words.runs import recommendation_sentences, verdict_sentence
+from engine.host import usable_cores
+from engine.present.words.runs import path_title, recommendation_sentences, verdict_sentence
 from engine.records import read_run
 from pages.kit import nav
 from pages.kit.state import Lab
@@ -54,7 +55,8 @@ def test_load_preset_and_run_on_the_overview_lead_to_a_verdict(app: AppTest) -> 
     assert app.title[0].value == "Benchmark"
     assert app.success[0].value == verdict_sentence(SAMPLE)
     assert lab(app).ended["run"].run.experiment.batch == PRESETS["tutorial-small"]
-    assert [app.get_by_key(f"bench_download_{kind}").label for kind in ("json", "csv", "md", "py")]
+    labels = [app.get_by_key(f"bench_download_{kind}").label for kind in ("json", "csv", "md", "py")]
+    assert labels == ["Run (.json)", "Operators (.csv)", "Report (.md)", "Script (.py)"]
 
 
 def test_a_model_loaded_a_second_time_is_told_to_be_in_memory(app: AppTest) -> None:
@@ -98,7 +100,8 @@ def test_texts_edited_in_the_grid_become_the_batch_and_keep_their_line_breaks(ap
     assert lab(app).batch.texts == ("Good morning", war_and_peace, "One\nmore")
     assert app.pills(key="batch_preset").value is None
     assert "1 blank text left out" in words(app.caption)
-    run_until(app, lambda app: lab(app).ended["tokenize"].batch.texts == lab(app).batch.texts)
+    run_until(app, lambda app: "tokenize" in lab(app).ended)
+    assert lab(app).ended["tokenize"].batch.texts == lab(app).batch.texts
     assert app.metric[1].value == str(sum(lab(app).ended["tokenize"].batch.lengths))
 
 
@@ -238,7 +241,9 @@ def test_traces_are_offered_only_when_asked_for(app: AppTest) -> None:
     app.toggle(key="bench_traces").set_value(True).run()
     app.button(key="bench_run").click().run()
     run_until(app, lambda app: app.success)
-    assert [app.get_by_key(f"bench_trace_{name}").label for name in ("slow", "fast-mha", "fast-nested")]
+    names = ("slow", "fast-mha", "fast-nested")
+    labels = [app.get_by_key(f"bench_trace_{name}").label for name in names]
+    assert labels == [f"Trace: {path_title(name)}" for name in names]
 
 
 def test_a_result_explains_where_the_difference_comes_from(app: AppTest) -> None:
@@ -278,3 +283,23 @@ def test_a_result_says_when_the_settings_have_changed_since(app: AppTest) -> Non
     assert "have changed since" not in words(app.info)
     app.segmented_control(key="bench_dtype").set_value("fp16").run()
     assert "have changed since" in words(app.info)
+
+
+def test_a_batch_too_large_for_a_shared_server_is_refused_where_its_lengths_would_stand(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTPATH_HOSTED", "1")
+    app.switch_page(nav.BATCH).run()
+    app.segmented_control(key="batch_door").set_value("Lines").run()
+    app.text_area(key="batch_lines_0").set_value("\n".join([" ".join(["word"] * 60)] * 256)).run()
+    assert not app.exception
+    assert "tokens in the batch" in words(app.error)
+    assert len(lab(app).batch.texts) == 256
+
+
+def test_threads_are_offered_up_to_the_cores_that_may_be_used(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 192)
+    app.switch_page(nav.BENCHMARK).run()
+    assert len(app.selectbox(key="bench_threads").options) == usable_cores() + 1

@@ -81,7 +81,8 @@ def test_a_run_opens_as_on_the_benchmark_page_and_closes_again(app: AppTest, sto
         "Where the difference comes from",
         "Take it away",
     ]
-    assert [app.get_by_key(f"history_download_{kind}").label for kind in ("json", "csv", "md")]
+    labels = [app.get_by_key(f"history_download_{kind}").label for kind in ("json", "csv", "md")]
+    assert labels == ["Run (.json)", "Operators (.csv)", "Report (.md)"]
     app.button(key="history_close").click().run()
     assert "run" not in app.query_params
     assert open_buttons(app) == ["history_open_it"]

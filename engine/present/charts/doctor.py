@@ -4,7 +4,7 @@ import altair as alt
 import pandas as pd
 
 from engine.diagnosis import SLOW, Crossover, Diagnosis, State, Timing
-from engine.present.charts.runs import GUIDE_COLOUR, Drawing, path_colour
+from engine.present.charts.runs import GUIDE_COLOUR, Drawing, interval_columns, interval_rules, path_colour
 from engine.present.words.doctor import baseline_title, crossover_sentence, gain_sentence
 from engine.present.words.runs import speedup_text
 
@@ -38,37 +38,34 @@ def states_chart(diagnosis: Diagnosis) -> Drawing:
     )
     base = alt.Chart(data)
     bars = base.mark_bar(height=20).encode(y=y, x=x, color=colour, tooltip=_STATE_TOOLTIP)
-    intervals = base.mark_rule(strokeWidth=3, color=GUIDE_COLOUR).encode(y=y, x="low:Q", x2="high:Q")
     labels = base.mark_text(align="left", dx=8, fontSize=12, fontWeight="bold", color=GUIDE_COLOUR).encode(
-        y=y, x="high:Q", text="label:N"
+        y=y, x="edge:Q", text="label:N"
     )
-    layers = (*_noise_band(diagnosis), bars, intervals, labels, _dashed("x", 1.0))
+    layers = (*_noise_band(diagnosis), bars, interval_rules(base, y), labels, _dashed("x", 1.0))
     return alt.layer(*layers).properties(height=40 * len(data) + 120)
 
 
 _STATE_TOOLTIP = [
     alt.Tooltip("state:N", title="State"),
     alt.Tooltip("speedup:Q", title="Speedup", format=".3f"),
-    alt.Tooltip("low:Q", title="95 % from", format=".3f"),
-    alt.Tooltip("high:Q", title="to", format=".3f"),
+    alt.Tooltip("interval:N", title="95 % interval"),
     alt.Tooltip("median_ms:Q", title="Median ms", format=".1f"),
 ]
 
 
 def states_data(diagnosis: Diagnosis) -> pd.DataFrame:
-    """One row a timed state: state, speedup, low, high, median_ms, kind, label."""
+    """One row a timed state: state, speedup, low, high, edge, interval, median_ms, kind, label."""
     rows = [_state_row(state, state.timing) for state in diagnosis.states if state.timing]
-    return pd.DataFrame(rows, columns=["state", "speedup", "low", "high", "median_ms", "kind", "label"])
+    columns = ["state", "speedup", "low", "high", "edge", "interval", "median_ms", "kind", "label"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def _state_row(state: State, timing: Timing) -> dict[str, object]:
-    low, high = timing.speedup_ci95 or (timing.speedup, timing.speedup)
     right = "slow path" if state.name == SLOW else "right answers"
     return {
         "state": state.title,
         "speedup": timing.speedup,
-        "low": low,
-        "high": high,
+        **interval_columns(timing.speedup, timing.speedup_ci95, "none" if timing.verdict else "the baseline"),
         "median_ms": timing.median_ms,
         "kind": right if state.offered else "wrong answers",
         "label": speedup_text(timing.speedup) + ("" if state.offered else " ✕ wrong"),

@@ -7,8 +7,15 @@ import pandas as pd
 
 from engine.analysis.ladder import Rung, ladder
 from engine.analysis.waterfall import Bar, waterfall
-from engine.present.charts.runs import GUIDE_COLOUR, Drawing, chart_label, path_colour
-from engine.present.words.runs import interval_words, path_noun, speedup_text
+from engine.present.charts.runs import (
+    GUIDE_COLOUR,
+    Drawing,
+    chart_label,
+    interval_columns,
+    interval_rules,
+    path_colour,
+)
+from engine.present.words.runs import interval_words, path_noun, sentence_case, speedup_text
 from engine.records import PathResult, Run
 
 SAVED_COLOUR, ADDED_COLOUR = "#2B8CC9", "#D1663A"
@@ -96,32 +103,28 @@ def ladder_chart(run: Run) -> Drawing:
     base = alt.Chart(data)
     colours = alt.Scale(domain=["step", "sum"], range=[path_colour("fast-nested"), path_colour("slow")])
     bars = base.mark_bar(height=20).encode(y=y, x=x, color=alt.Color("kind:N", legend=None, scale=colours))
-    intervals = base.mark_rule(strokeWidth=3, color=GUIDE_COLOUR).encode(y=y, x="low:Q", x2="high:Q")
     labels = base.mark_text(align="left", dx=8, fontSize=12, color=GUIDE_COLOUR).encode(
-        y=y, x="high:Q", text="label:N"
+        y=y, x="edge:Q", text="label:N"
     )
     one = (
         alt.Chart(pd.DataFrame({"at": [1.0]}))
         .mark_rule(strokeDash=[4, 3], color=GUIDE_COLOUR)
         .encode(x="at:Q")
     )
-    return alt.layer(bars, intervals, labels, one).properties(height=34 * len(data) + 60)
+    return alt.layer(bars, interval_rules(base, y), labels, one).properties(height=34 * len(data) + 60)
 
 
 def ladder_data(run: Run) -> pd.DataFrame:
-    """One row a rung: step, speedup, low, high, kind, label."""
+    """One row a rung: step, speedup, low, high, edge, interval, kind, label."""
     return pd.DataFrame([_rung_row(rung) for rung in ladder(run)])
 
 
 def _rung_row(rung: Rung) -> dict[str, object]:
-    low, high = rung.ci95 or (rung.speedup, rung.speedup)
-    whole = rung.meaning.startswith(("the tutorial", "Better"))
     return {
-        "step": f"{rung.meaning[0].upper()}{rung.meaning[1:]}",
+        "step": sentence_case(rung.meaning),
         "speedup": rung.speedup,
-        "low": low,
-        "high": high,
-        "kind": "sum" if whole else "step",
+        **interval_columns(rung.speedup, rung.ci95),
+        "kind": "sum" if rung.spans_steps else "step",
         "label": f"{speedup_text(rung.speedup)}",
     }
 
@@ -133,3 +136,13 @@ def ladder_words(run: Run) -> str:
         for rung in ladder(run)
     )
     return f"Step by step: {'; '.join(parts)}."
+
+
+def ladder_caption(run: Run) -> str:
+    """What the ladder's chart shows; nothing of intervals where there are too few rounds for one."""
+    known = any(rung.ci95 for rung in ladder(run))
+    interval = ", with its 95 % interval" if known else f"; {run.rounds} rounds are too few for intervals"
+    return (
+        f"{ladder_words(run)} Each bar is one step against the one before{interval}. The tutorial's headline is the "
+        "whole ladder; Better Transformer's share is native kernels and sparsity."
+    )

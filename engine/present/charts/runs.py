@@ -50,51 +50,66 @@ def speedup_chart(run: Run) -> Drawing:
     order = list(data["path"])
     height = 48 * len(order) + 80
     y = alt.Y("path:N", sort=order, title=None, axis=alt.Axis(labelLimit=160))
-    top = max([*data["speedup"], *data["high"]]) * 1.15
+    top = max(data["edge"]) * 1.15
     x = alt.X("speedup:Q", title="Speedup over the slow path", scale=alt.Scale(domain=[0, max(top, 1.2)]))
     base = alt.Chart(data)
     bars = base.mark_bar(height=22).encode(
         y=y, x=x, color=_path_colour(tuple(data["name"]), legend=False), tooltip=_TOOLTIP
     )
-    intervals = base.mark_rule(strokeWidth=3, color=GUIDE_COLOUR).encode(y=y, x="low:Q", x2="high:Q")
     labels = base.mark_text(align="left", dx=8, fontSize=13, fontWeight="bold", color=GUIDE_COLOUR).encode(
-        y=y, x="high:Q", text="label:N"
+        y=y, x="edge:Q", text="label:N"
     )
     one = (
         alt.Chart(pd.DataFrame({"at": [1.0]}))
         .mark_rule(strokeDash=[4, 3], color=GUIDE_COLOUR)
         .encode(x="at:Q")
     )
-    return alt.layer(*_noise_band(run), bars, intervals, labels, one).properties(height=height)
+    layers = (*_noise_band(run), bars, interval_rules(base, y), labels, one)
+    return alt.layer(*layers).properties(height=height)
+
+
+def interval_rules(base: alt.Chart, y: alt.Y) -> alt.Chart:
+    """A rule for each row with an interval; rows whose `low` is missing have none."""
+    known = base.transform_filter("isValid(datum.low)")
+    rules: alt.Chart = known.mark_rule(strokeWidth=3, color=GUIDE_COLOUR).encode(y=y, x="low:Q", x2="high:Q")
+    return rules
 
 
 _TOOLTIP = [
     alt.Tooltip("path:N", title="Path"),
     alt.Tooltip("speedup:Q", title="Speedup", format=".3f"),
-    alt.Tooltip("low:Q", title="95 % from", format=".3f"),
-    alt.Tooltip("high:Q", title="to", format=".3f"),
+    alt.Tooltip("interval:N", title="95 % interval"),
     alt.Tooltip("median_ms:Q", title="Median ms", format=".1f"),
 ]
 
 
 def speedup_data(run: Run) -> pd.DataFrame:
-    """One row a measured path, fastest first: path, name, speedup, low, high, median_ms, label."""
+    """One row a measured path, fastest first: path, name, speedup, low, high, edge, interval, median_ms, label."""
     measured = sorted((*compared_paths(run), run.baseline), key=lambda path: -(path.speedup or 1.0))
     return pd.DataFrame([_speedup_row(path) for path in measured])
 
 
 def _speedup_row(path: PathResult) -> dict[str, object]:
     value = path.speedup or 1.0
-    low, high = path.speedup_ci95 or (value, value)
     return {
         "path": chart_label(path.name),
         "name": path.name,
         "speedup": value,
-        "low": low,
-        "high": high,
+        **interval_columns(value, path.speedup_ci95, "none" if path.verdict else "the baseline"),
         "median_ms": path.median_ms,
         "label": speedup_text(value),
     }
+
+
+def interval_columns(value: float, interval: Interval | None, without: str = "none") -> dict[str, object]:
+    """Columns low, high, edge (where a bar with its interval ends) and interval in words.
+
+    Args:
+        without: the words where there is no interval.
+    """
+    low, high = interval or (None, None)
+    words = f"{low:.3f} to {high:.3f}" if interval else without
+    return {"low": low, "high": high, "edge": high or value, "interval": words}
 
 
 def _noise_band(run: Run) -> list[alt.Chart]:

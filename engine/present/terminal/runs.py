@@ -256,7 +256,8 @@ def conditions_words(run: Run) -> str:
     environment = run.environment
     quiet = "quiet" if environment.quiet else "; ".join(environment.notes)
     return (
-        f"{run.rounds} paired rounds ({run.stop_reason}); noise floor {interval_words(run.noise_floor.ci95)}; "
+        f"{run.rounds} paired rounds ({run.stop_reason}); "
+        f"noise floor {interval_words(run.noise_floor.ci95) or 'unknown, too few rounds'}; "
         f"torch {environment.torch}, torchtext {environment.torchtext} {environment.bridge}, "
         f"{environment.device_name} ({environment.cpu_capability}), {environment.threads} threads, {quiet}"
     )

@@ -14,7 +14,7 @@ from engine.present.terminal.runs import (
     operators_table,
     paths_table,
 )
-from engine.present.words.runs import evidence_words, verdict_sentence
+from engine.present.words.runs import evidence_words, times_as_fast, verdict_sentence
 from engine.records import Run
 
 TUTORIAL_ITERATIONS = 10
@@ -75,8 +75,8 @@ def tutorial_traps(run: Run) -> Iterator[str]:
         yield (
             "The first slow run is in train mode: gradients are recorded and dropout is drawn (bernoulli_ alone is "
             f"{drawn:.0%} of it). It takes {train.median_ms:.1f} ms where the fair slow path takes "
-            f"{slow.median_ms:.1f} ms, so a fastpath that is {slow.median_ms / nested.median_ms:.2f}x faster looks "
-            f"{train.median_ms / nested.median_ms:.2f}x faster."
+            f"{slow.median_ms:.1f} ms, so a fastpath that is {times_as_fast(slow.median_ms / nested.median_ms)} looks "
+            f"{times_as_fast(train.median_ms / nested.median_ms)}."
         )
     yield (
         "print(prof) lists the first 100 events in the order of time, not the operators that cost most; the tables "

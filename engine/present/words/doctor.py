@@ -298,6 +298,16 @@ def speedup_cell(state: State) -> str:
     return f"{speedup_text(state.timing.speedup)}{interval}"
 
 
+def states_caption(diagnosis: Diagnosis) -> str:
+    """What the chart of states shows; nothing of an interval or a band where there are too few rounds for them."""
+    known = any(state.timing and state.timing.speedup_ci95 for state in diagnosis.states)
+    interval = (
+        " with its 95 % interval" if known else f"; {diagnosis.rounds} rounds are too few for an interval"
+    )
+    band = " Grey band: noise, the baseline measured against itself." if diagnosis.noise_floor.ci95 else ""
+    return f"Each cure is applied to a copy, on top of the ones before. Bars: median speedup{interval}.{band}"
+
+
 def baseline_title(diagnosis: Diagnosis) -> str:
     """The name of the state that speedups are against; empty where nothing was timed."""
     titles = {state.name: state.title for state in diagnosis.states}

@@ -47,9 +47,28 @@ def speedup_text(value: float) -> str:
     return f"{value:.1f}x" if value >= 1.995 else f"{value:.2f}x"
 
 
+def times_as_fast(value: float) -> str:
+    """A speedup inside a sentence: 2.1x as fast, 0.48x as fast. "2.1x faster" would be read as 3.1x as fast."""
+    return f"{speedup_text(value)} as fast"
+
+
+def sentence_case(words: str) -> str:
+    """Words with a capital first letter; a name with a dot in it, as torch.compile, keeps its own spelling."""
+    first = words.split(maxsplit=1)[0] if words.strip() else ""
+    return words if "." in first[:-1] else f"{words[:1].upper()}{words[1:]}"
+
+
 def interval_words(interval: Interval | None) -> str:
     """A 95 % interval of a speedup: 2.0x to 2.2x; empty where there is none."""
     return f"{speedup_text(interval[0])} to {speedup_text(interval[1])}" if interval else ""
+
+
+def speedups_caption(run: Run) -> str:
+    """What the chart of speedups shows; where there are too few rounds for an interval or a band, that it has none."""
+    known = any(path.speedup_ci95 for path in run.paths)
+    interval = ", with the 95 % interval" if known else f"; {run.rounds} rounds are too few for an interval"
+    band = " Grey band: noise, the slow path measured against itself." if run.noise_floor.ci95 else ""
+    return f"Bars: the median over the rounds of the slow path's time / this path's time{interval}.{band}"
 
 
 def verdict_sentence(run: Run) -> str:
@@ -69,18 +88,17 @@ def verdict_sentence(run: Run) -> str:
         else []
     )
     sentences = ["; ".join(part) for part in (clauses, lost, memory) if part]
-    return " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
+    return " ".join(f"{sentence_case(sentence)}." for sentence in sentences)
 
 
 def _clause(path: PathResult, baseline: str, *, first: bool) -> str:
     noun, value = path_noun(path.name), speedup_text(path.speedup or 0)
-    against = f" than {baseline} here" if first else ""
     interval = f" (95 % interval {interval_words(path.speedup_ci95)})" if path.speedup_ci95 and first else ""
     match path.verdict:
         case "faster":
-            return f"{noun} is {value} faster{against}{interval}"
+            return f"{noun} is {value} as fast{f' as {baseline} here' if first else ''}{interval}"
         case "slower":
-            return f"{noun} is slower{against}: {value}{interval}"
+            return f"{noun} is slower{f' than {baseline} here' if first else ''}: {value} as fast{interval}"
         case "same":
             return f"{noun} is as fast as {baseline}{interval or f' ({value})'}"
         case _:
@@ -102,9 +120,9 @@ def unfairness_sentence(run: Run, unfair: str, fast: str) -> str:
     if seeming is None or fair is None:
         return ""
     return (
-        f"Against {path_noun(unfair)}, as the tutorial compares, {path_noun(fast)} looks {speedup_text(seeming)} "
-        f"faster; against {path_noun(run.experiment.baseline)} in eval mode and without gradients it is "
-        f"{speedup_text(fair)}."
+        f"Against {path_noun(unfair)}, as the tutorial compares, {path_noun(fast)} looks {times_as_fast(seeming)}; "
+        f"against {path_noun(run.experiment.baseline)} in eval mode and without gradients it is "
+        f"{times_as_fast(fair)}."
     )
 
 
@@ -125,7 +143,7 @@ def evidence_sentence(path: PathResult, layers: int | None) -> str:
         return "No profile was taken, so nothing proves how it ran."
     seen = _seen(path, layers)
     if path.evidence.ok:
-        return f"{seen[0].upper()}{seen[1:]}."
+        return f"{sentence_case(seen)}."
     if path.evidence.ops.get(FUSED_LAYER) == 0 and path_spec(path.name).kind == "fastpath":
         return f"Claims the fastpath but did not take it: {seen}."
     return f"Claims {path.evidence.claim}, but its profile shows otherwise: {seen}."
@@ -237,7 +255,7 @@ def preparation_sentence(path: PathResult) -> str:
     if path.prepare_note:
         parts.append(path.prepare_note.rstrip("."))
     words = ", ".join(parts)
-    return f"{words[0].upper()}{words[1:]}." if words else ""
+    return f"{sentence_case(words)}." if words else ""
 
 
 def recommendation_sentences(run: Run) -> tuple[str, ...]:
@@ -256,7 +274,7 @@ def _exact_words(run: Run, found: Recommendation) -> str:
     equal = " and ".join(path_noun(name) for name in pick.as_fast)
     simpler = f" It is as fast as {equal}, and simpler." if equal else ""
     return (
-        f"Choose {path_noun(pick.name)} for the same answer: {speedup_text(pick.speedup)} faster than {baseline}"
+        f"Choose {path_noun(pick.name)} for the same answer: {times_as_fast(pick.speedup)} as {baseline}"
         f"{_within(pick)}, differing by at most {pick.max_abs_error:.1e}; {_price(pick)}.{simpler}"
     )
 
@@ -265,10 +283,10 @@ def _approximate_words(found: Recommendation) -> str:
     if found.approximate is None or found.gain is None:
         return ""
     pick = found.approximate
-    further = f", {speedup_text(found.gain)} faster than {path_noun(found.exact.name)}" if found.exact else ""
+    further = f", {times_as_fast(found.gain)} as {path_noun(found.exact.name)}" if found.exact else ""
     return (
         f"If an error of {pick.max_abs_error:.1g} in the hidden states is acceptable, choose {path_noun(pick.name)}: "
-        f"{speedup_text(pick.speedup)} faster{_within(pick)}{further}; {_price(pick)}."
+        f"{times_as_fast(pick.speedup)}{_within(pick)}{further}; {_price(pick)}."
     )
 
 

@@ -13,6 +13,9 @@ from engine.catalog.batches import find_preset
 from engine.catalog.paths import OTHER_COLOUR
 from engine.catalog.paths import PATHS as CATALOGUED_PATHS
 from engine.present.charts import runs as charts
+from engine.present.reports.summary import report_markdown
+from engine.present.terminal.runs import conditions_words
+from engine.present.words.runs import speedups_caption
 from engine.records import PathResult, Run, read_run
 from tests.samples import sample_run
 
@@ -39,7 +42,7 @@ def test_every_measured_path_has_a_bar_with_its_interval_and_the_noise_has_a_ban
     bars = {row["name"]: row for row in rows if "name" in row}
     assert set(bars) == set(PATHS)
     for path in run.paths:
-        expected = path.speedup_ci95 or (1.0, 1.0)
+        expected = path.speedup_ci95 or (None, None)
         assert (bars[path.name]["low"], bars[path.name]["high"]) == pytest.approx(expected)
     assert run.noise_floor.ci95 is not None
     assert dict(zip(("low", "high"), run.noise_floor.ci95, strict=True)) in rows
@@ -49,7 +52,16 @@ def test_every_measured_path_has_a_bar_with_its_interval_and_the_noise_has_a_ban
 def test_a_run_of_too_few_rounds_is_drawn_without_intervals() -> None:
     few = concluded(sample_run(slow_ms=(10.0,) * 2, fast_ms=(5.0,) * 2))
     bars = [row for row in rows_of(spec_of(charts.speedup_chart(few))) if "name" in row]
-    assert [(bar["low"], bar["speedup"], bar["high"]) for bar in bars] == [(2.0, 2.0, 2.0), (1.0, 1.0, 1.0)]
+    assert [(bar["low"], bar["speedup"], bar["high"]) for bar in bars] == [
+        (None, 2.0, None),
+        (None, 1.0, None),
+    ]
+    assert [bar["interval"] for bar in bars] == ["none", "the baseline"]
+    shown = f"{speedups_caption(few)} {report_markdown(few)} {conditions_words(few)}"
+    assert "2 rounds are too few for an interval" in shown
+    assert "Grey band" not in shown
+    assert "2.0x to 2.0x" not in shown
+    assert "noise floor unknown" in shown
 
 
 def test_a_path_that_failed_leaves_the_charts_of_the_others_whole(run: Run) -> None:
@@ -60,7 +72,12 @@ def test_a_path_that_failed_leaves_the_charts_of_the_others_whole(run: Run) -> N
         "Slow path",
         "Native MHA + sparsity",
     }
-    assert spec_of(charts.samples_chart(partial))
+    drawn = rows_of(spec_of(charts.samples_chart(partial)))
+    assert {row["path"] for row in drawn} == {"Slow path", "Native MHA + sparsity"}
+
+
+def test_a_name_with_a_dot_keeps_its_own_spelling() -> None:
+    assert charts.chart_label("compile") == "torch.compile"
 
 
 def test_self_times_of_a_path_add_up_to_its_measured_median(run: Run) -> None:

@@ -44,14 +44,16 @@ def changed(path: PathResult, **facts: Any) -> PathResult:
 def test_the_fastest_path_comes_first_with_its_interval() -> None:
     run = run_with(sample_path("fast-mha", (12.5,) * 8, 6), sample_path("fast-nested", (5.0,) * 8, 6))
     assert verdict_sentence(run) == (
-        "Native MHA + sparsity is 2.0x faster than the slow path here (95 % interval 2.0x to 2.0x); "
-        "native MHA alone is slower: 0.80x."
+        "Native MHA + sparsity is 2.0x as fast as the slow path here (95 % interval 2.0x to 2.0x); "
+        "native MHA alone is slower: 0.80x as fast."
     )
 
 
 def test_a_path_that_is_slower_alone_is_not_called_faster() -> None:
     run = run_with(sample_path("fast-mha", (20.0,) * 8, 6))
-    assert verdict_sentence(run).startswith("Native MHA alone is slower than the slow path here: 0.50x")
+    assert verdict_sentence(run).startswith(
+        "Native MHA alone is slower than the slow path here: 0.50x as fast"
+    )
 
 
 def test_same_and_not_sure_are_said_as_such() -> None:
@@ -185,13 +187,13 @@ def test_what_a_path_costs_once_is_said_beside_what_it_saves() -> None:
 def test_the_pick_is_said_with_its_facts_and_the_faster_one_with_its_error() -> None:
     exact, approximate = recommendation_sentences(a_run_with_costs())
     assert exact == (
-        "Choose packed execution for the same answer: 2.5x faster than the slow path (2.5x to 2.5x), differing by at "
+        "Choose packed execution for the same answer: 2.5x as fast as the slow path (2.5x to 2.5x), differing by at "
         "most 1.0e-06; 10% of the error that is tolerated, paid back after 11 batches like this one, 42 MB of weights "
         "beside the model's own."
     )
     assert approximate.startswith(
-        "If an error of 0.02 in the hidden states is acceptable, choose packed execution in bf16: 5.0x faster "
-        "(5.0x to 5.0x), 2.0x faster than packed execution; 10% of the error that is tolerated, "
+        "If an error of 0.02 in the hidden states is acceptable, choose packed execution in bf16: 5.0x as fast "
+        "(5.0x to 5.0x), 2.0x as fast as packed execution; 10% of the error that is tolerated, "
     )
 
 
@@ -229,8 +231,8 @@ def test_a_different_answer_is_never_passed_over(
 def test_an_unfair_comparison_is_set_beside_the_fair_one() -> None:
     run = run_with(sample_path("slow-train", (30.0,) * 8, 0), sample_path("fast-nested", (5.0,) * 8, 6))
     sentence = unfairness_sentence(run, "slow-train", "fast-nested")
-    assert "looks 6.0x faster" in sentence
-    assert sentence.endswith("without gradients it is 2.0x.")
+    assert "looks 6.0x as fast" in sentence
+    assert sentence.endswith("without gradients it is 2.0x as fast.")
 
 
 def test_numbers_keep_the_digits_that_matter() -> None:
