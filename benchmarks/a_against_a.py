@@ -21,6 +21,8 @@ from engine.measure.rounds import Block, Rounds, StopRule, Timed, block_size, wa
 
 BUDGET_S = default_budget_s(2)
 MOST_FALSE, LEAST_SAME = 0.05, 0.60
+ENDS = ("precise", "budget", "most rounds")
+"""Why rounds end, by words of the reason."""
 
 
 class Seen:
@@ -33,7 +35,7 @@ class Seen:
     def add(self, rounds: Rounds) -> None:
         """Count one more experiment."""
         self.words.update(verdict.word for _, verdict in verdicts(rounds, 0.1))
-        self.ends[rounds.stop_reason.partition(" ")[0]] += 1
+        self.ends[next(end for end in ENDS if end in rounds.stop_reason)] += 1
         self.rounds.append(len(rounds.order))
         self.seconds.append(rounds.elapsed_s)
 
@@ -42,7 +44,7 @@ class Seen:
         return sum(self.words[word] for word in words) / max(1, self.words.total())
 
     def figures(self) -> dict[str, object]:
-        """As they are kept; `ends` by the first word of the reason: precise, the (budget, most rounds)."""
+        """As they are kept."""
         return {
             "false verdicts": round(self.share("faster", "slower"), 4),
             "same": round(self.share("same"), 4),
