@@ -50,6 +50,27 @@ def test_run_measures_real_weights_and_writes_the_run(tmp_path: Path) -> None:
     assert "Warning" not in done.stderr
 
 
+def test_a_run_in_a_file_is_measured_further(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    asked = ("--batch", "tutorial-small", "--paths", "fast-nested", "--threads", "1", "--rounds", "6")
+    assert _engine("run", *asked, "--json", str(first)).returncode == 0
+    done = _engine("run", "--continue", str(first), "--rounds", "4", "--json", str(second))
+    assert done.returncode == 0, done.stderr
+    before, after = (read_run(file.read_bytes()) for file in (first, second))
+    assert (after.continues, after.sessions) == (before.id, (6, 4))
+    assert "Continued once after a look at the answer" in " ".join(done.stdout.split())
+    other = _engine("run", "--continue", str(first), "--model", "minilm")
+    assert (other.returncode, other.stdout) == (2, "")
+    assert "--model does not go with --continue" in other.stderr
+
+
+def test_a_run_of_another_machine_is_not_measured_further(tmp_path: Path) -> None:
+    done = _engine("run", "--continue", _stored(tmp_path, "elsewhere", 10.0, 5.0), "--rounds", "2")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "This run cannot be continued, because the machine was not recorded" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_own_texts_come_from_options_and_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("one line\n\nanother line\n")
     done = _engine(

@@ -11,6 +11,7 @@ from queue import SimpleQueue
 
 import pytest
 
+from engine.analysis.continuing import More, continuation
 from engine.catalog.batches import PRESETS
 from engine.child.lock import machine_lock
 from engine.child.process import raise_oom_score, until_memory_is_short
@@ -98,6 +99,9 @@ def test_an_experiment_becomes_a_run(child: Child) -> None:
     ending = child.ask(RunRequest(experiment=experiment))[-1]
     assert isinstance(ending, Finished)
     assert ending.run.path("fast-nested").status == "ok"
+    longer = child.ask(continuation(ending.run, More(rounds=3, seconds=1), most_s=60))[-1]
+    assert isinstance(longer, Finished)
+    assert (longer.run.continues, longer.run.sessions) == (ending.run.id, (6, 3))
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from engine.analysis.continuing import More, continuation
 from engine.catalog.batches import PRESETS
 from engine.errors import Refusal
 from engine.events import Event, Round, Step
@@ -162,6 +163,50 @@ def test_what_was_measured_before_a_stop_is_kept(minilm: LoadedModel) -> None:
     assert run.stop_reason == "cancelled after 3 rounds"
     assert run.rounds == len(run.conditions) == 3
     assert run.path("fast-nested").profile is not None
+
+
+def test_a_run_is_continued_with_the_same_blocks_in_new_orders(minilm: LoadedModel, run: Run) -> None:
+    told = list[Event]()
+    request = continuation(run, More(rounds=4, seconds=1), most_s=60)
+    longer = run_experiment(
+        request.experiment, minilm, Settings(), Instruments(told.append, time.perf_counter), request.continues
+    )
+    assert (longer.rounds, longer.sessions, longer.continues) == (10, (6, 4), run.id)
+    assert len(longer.conditions) == len(longer.order) == 10
+    assert longer.order[:6] == run.order
+    assert longer.order[6:] != run.order[:4]
+    for before, after in zip(run.paths, longer.paths, strict=True):
+        assert after.samples_ms[:6] == before.samples_ms
+        assert len(after.samples_ms) == 10
+        assert after.calls_per_sample == before.calls_per_sample
+        assert after.profile == before.profile
+    assert longer.stop_reason == "the 6 rounds asked for; continued: the 4 rounds asked for"
+    assert not any(isinstance(event, Step) and event.name == "profile" for event in told)
+    # What is told live is judged together with the six rounds before; two paths at 97.5 % together need eight.
+    assert [bool(event.speedups) for event in told if isinstance(event, Round)] == [False, True, True, True]
+    assert read_run(longer.model_dump_json()) == longer
+
+
+def test_a_run_is_continued_for_so_many_seconds_however_precise_it_is(minilm: LoadedModel, run: Run) -> None:
+    request = continuation(run, More(rounds=None, seconds=1), most_s=60)
+    longer = run_experiment(
+        request.experiment, minilm, Settings(), Instruments(lambda _event: None, time.perf_counter), run
+    )
+    assert longer.rounds > run.rounds
+    assert "continued: the budget of 1 s is used up" in longer.stop_reason
+
+
+def test_a_run_of_other_conditions_is_not_continued(minilm: LoadedModel, run: Run) -> None:
+    elsewhere = run.model_copy(update={"environment": run.environment.model_copy(update={"torch": "2.3.1"})})
+    request = continuation(elsewhere, More(rounds=4, seconds=1), most_s=60)
+    with pytest.raises(Refusal, match=r"torch was 2\.3\.1 and is"):
+        run_experiment(
+            request.experiment,
+            minilm,
+            Settings(),
+            Instruments(lambda _event: None, time.perf_counter),
+            request.continues,
+        )
 
 
 def test_the_conditions_of_every_round_are_kept(run: Run) -> None:

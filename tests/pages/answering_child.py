@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from engine.analysis.continuing import continued
 from engine.diagnosis import Diagnosis
 from engine.events import (
     Diagnosed,
@@ -73,6 +74,8 @@ def answer_run(request: RunRequest) -> Record:
     if request.trace_dir:
         for name in request.experiment.paths:
             (Path(request.trace_dir) / f"{name}.json.gz").write_bytes(b"a trace")
+    if request.continues:
+        return Finished(run=continued(request.continues, SAMPLE.model_copy(update={"id": "longer"})))
     paths = tuple(result_of(name) for name in request.experiment.paths)
     return Finished(run=SAMPLE.model_copy(update={"experiment": request.experiment, "paths": paths}))
 

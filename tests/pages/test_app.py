@@ -204,6 +204,19 @@ def test_a_result_says_which_path_to_choose_and_leads_to_its_script(app: AppTest
     assert app.get_by_key("bench_download_py").label == "Script (.py)"
 
 
+def test_a_run_is_measured_further_by_the_button_beside_its_answer(app: AppTest) -> None:
+    app.switch_page(nav.BENCHMARK).run()
+    app.button(key="bench_run").click().run()
+    run_until(app, lambda app: app.success)
+    first = lab(app).ended["run"].run
+    assert app.button(key="bench_more").label == "20 s more"
+    app.button(key="bench_more").click().run()
+    run_until(app, lambda app: "run" in lab(app).ended and app.success)
+    longer = lab(app).ended["run"].run
+    assert (longer.continues, longer.rounds) == (first.id, 2 * first.rounds)
+    assert "Continued once after a look at the answer" in words(app.caption)
+
+
 def test_operators_are_shown_by_self_and_by_total_time(app: AppTest) -> None:
     app.button(key="overview_run").click().run()
     run_until(app, lambda app: app.success)
