@@ -2,18 +2,14 @@
 
 from pathlib import Path
 
-import torch
-
+from engine.catalog.operators import FUSED_LAYER, NESTED_CONVERSION, SDPA
 from engine.errors import Refusal
+from engine.models.encoder import RobertaModel
 from engine.packing import PackedRoberta, PackedStack, pack
 from engine.packing.build import are_compiled
 from engine.packing.kernels import ADD_AND_NORM, ATTENTION, ENCODER
 from engine.packing.linear import PACKED_LINEAR
 from engine.paths.execution import (
-    FUSED_LAYER,
-    NESTED_CONVERSION,
-    SDPA,
-    EncoderModel,
     ExecutionPath,
     Expectation,
     Preparation,
@@ -37,8 +33,7 @@ def kernels_folder(settings: Settings) -> Path:
 
 
 def _preparation(dtype: DType | None) -> Preparation:
-    def prepare(model: EncoderModel, _exports: Path | None) -> PreparedPath:
-        assert isinstance(model, torch.nn.Module)  # noqa: S101  (every model is one)
+    def prepare(model: RobertaModel, _exports: Path | None) -> PreparedPath:
         try:
             folder = kernels_folder(load_settings())
             compiled_before = are_compiled(folder)
@@ -85,11 +80,5 @@ def promise(stack: PackedStack) -> Promise:
     return Promise(f"{CLAIM}: torch's own linear layers", _NOT_TORCHS_PATHS)
 
 
-PATH = ExecutionPath(
-    name="packed",
-    claim=lambda _layers: CLAIM,
-    expectations=lambda _layers: _NOT_TORCHS_PATHS,
-    preparation=_preparation(None),
-    copies=1.0,
-)
+PATH = ExecutionPath("packed", _preparation(None), copies=1.0)
 IN_BF16 = computing_in(PATH, "bf16", _preparation("bf16"))
