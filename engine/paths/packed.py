@@ -1,12 +1,16 @@
 """`packed`: padding-free execution on weights laid out once for the device (engine/packing)."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.catalog.operators import FUSED_LAYER, NESTED_CONVERSION, SDPA
+from engine.catalog.paths import path_spec
 from engine.errors import Refusal
 from engine.models.encoder import RobertaModel
 from engine.packing import PackedRoberta, PackedStack, pack
-from engine.packing.build import are_compiled
+from engine.packing.build import NotCompiled, are_compiled, build
 from engine.packing.kernels import ADD_AND_NORM, ATTENTION, ENCODER
 from engine.packing.linear import PACKED_LINEAR
 from engine.paths.execution import (
@@ -18,7 +22,7 @@ from engine.paths.execution import (
     Unavailable,
     computing_in,
 )
-from engine.records import DType
+from engine.records import DType, Experiment
 from engine.settings import Settings, load_settings
 
 LINEARS_A_LAYER, NORMS_A_LAYER = 4, 2
@@ -30,6 +34,36 @@ _NOT_TORCHS_PATHS = (Expectation(FUSED_LAYER, 0), Expectation(NESTED_CONVERSION,
 def kernels_folder(settings: Settings) -> Path:
     """Where the lab keeps compiled kernels; the same folder that `pack` takes by default."""
     return settings.data_folder / "kernels"
+
+
+@contextmanager
+def kernels_compiled_meanwhile(
+    experiment: Experiment, folder: Path, on_wait: Callable[[], None]
+) -> Iterator[None]:
+    """Compile the kernels while the block loads the model, where the experiment needs them and they are not there.
+
+    The block is left when the compiler has ended, so that it never runs beside a measurement. Where the kernels cannot
+    be compiled, packed execution says why when it is prepared.
+
+    Args:
+        folder: where compiled kernels are kept.
+        on_wait: called where the compiler takes longer than the block.
+    """
+    if not _needs_kernels(experiment) or are_compiled(folder):
+        yield
+        return
+    with ThreadPoolExecutor(1) as compiler:  # a thread is enough: the compiler is a process of its own
+        compiled: Future[Path] = compiler.submit(build, folder)
+        yield
+        if not compiled.done():
+            on_wait()
+        with suppress(NotCompiled):
+            compiled.result()
+
+
+def _needs_kernels(experiment: Experiment) -> bool:
+    packed = any(path_spec(name).kind == "packed" for name in experiment.paths)
+    return packed and experiment.device == "cpu"
 
 
 def _preparation(dtype: DType | None) -> Preparation:
