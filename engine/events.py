@@ -17,7 +17,17 @@ class Step(Record):
 
     kind: Literal["step"] = "step"
     name: Literal[
-        "wait", "load", "tokenize", "prepare", "check", "warm-up", "measure", "profile", "examine", "treat"
+        "wait",
+        "load",
+        "compile",
+        "tokenize",
+        "prepare",
+        "check",
+        "warm-up",
+        "measure",
+        "profile",
+        "examine",
+        "treat",
     ]
     text: str
 

@@ -1,6 +1,7 @@
 """Small records that several tests start from."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 from engine.analysis.conclude import concluded
 from engine.catalog.models import CATALOG
@@ -320,3 +321,18 @@ def a_silently_wrong_diagnosis() -> Diagnosis:
             "baseline": SLOW,
         }
     )
+
+
+def standing_compiler(folder: Path) -> Path:
+    """A script in place of the C++ compiler: it makes the file `started`, waits for `go`, makes `ended`, and fails."""
+    script = folder / "compiler"
+    script.write_text(
+        "#!/bin/sh\n"
+        'test "$1" = --version && exit 0\n'
+        f"touch '{folder}/started'\n"
+        f"until test -e '{folder}/go'; do sleep 0.05; done\n"
+        f"touch '{folder}/ended'\n"
+        "exit 1\n"
+    )
+    script.chmod(0o755)
+    return script

@@ -34,6 +34,7 @@ from engine.measure.instruments import Instruments
 from engine.models.inputs import tokenize
 from engine.models.loading import LoadedModel, ModelCache, load_model
 from engine.models.memory import NotEnoughMemory
+from engine.paths.packed import kernels_compiled_meanwhile, kernels_folder
 from engine.records import DType, Run
 from engine.settings import Settings
 
@@ -77,10 +78,14 @@ class RequestHandler:
         check_threads(request.experiment.threads, usable_cores())
         threads = request.experiment.threads or threads_here()
         experiment = request.experiment.model_copy(update={"threads": threads})
-        loaded = self._model(experiment.model, experiment.dtype, experiment.device)
+        with kernels_compiled_meanwhile(experiment, kernels_folder(self._settings), self._tell_compiling):
+            loaded = self._model(experiment.model, experiment.dtype, experiment.device)
         trace_dir = Path(request.trace_dir) if request.trace_dir else None
         instruments = Instruments(self._tell, time.perf_counter, trace_dir=trace_dir)
         return run_experiment(experiment, loaded, self._settings, instruments, request.continues)
+
+    def _tell_compiling(self) -> None:
+        self._tell(Step(name="compile", text="Compiling the kernels of packed execution"))
 
     def _examine(self, request: DoctorRequest) -> Diagnosis:
         check_threads(request.threads, usable_cores())

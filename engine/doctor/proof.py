@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity
 
+from engine.catalog.operators import FUSED_LAYER, NESTED_CONVERSION
 from engine.diagnosis import Counts, Proof, TorchReason
 from engine.eligibility.facts import bound_call, first_line
 from engine.eligibility.subject import Setting, Subject
-from engine.paths.execution import FUSED_LAYER, NESTED_CONVERSION
 
 NATIVE_ATTENTION = "aten::_native_multi_head_attention"
 

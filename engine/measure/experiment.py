@@ -15,7 +15,7 @@ import torch
 
 from engine.analysis.conclude import concluded
 from engine.analysis.continuing import check_all_run, check_same_conditions, continued
-from engine.catalog.paths import PATHS, find_paths
+from engine.catalog.paths import BASELINE, PATHS, find_paths
 from engine.eligibility.dangers import dangers
 from engine.eligibility.facts import presumed_facts
 from engine.eligibility.plan import plan_of
@@ -48,7 +48,7 @@ from engine.measure.rounds import (
 from engine.models.inputs import TokenBatch, tokenize
 from engine.models.loading import LoadedModel
 from engine.models.memory import check_memory, memory_available_mb
-from engine.paths import EXECUTION_PATHS, ExecutionPath, PreparedPath, slow
+from engine.paths import EXECUTION_PATHS, ExecutionPath, PreparedPath
 from engine.records import (
     BYTES_PER_VALUE,
     MEGABYTE,
@@ -216,7 +216,9 @@ def checked(bench: Bench) -> tuple[Candidate, ...]:
 
 def _reference(bench: Bench, baseline: Candidate) -> PreparedPath:
     """What outputs are compared with: the baseline, or the fair slow path where the baseline draws dropout."""
-    return slow.PATH.prepare(bench.loaded.model) if baseline.path.stochastic else baseline.ready
+    return (
+        EXECUTION_PATHS[BASELINE].prepare(bench.loaded.model) if baseline.path.stochastic else baseline.ready
+    )
 
 
 def _first_call(bench: Bench, name: str) -> Candidate:
@@ -267,7 +269,6 @@ def _danger(bench: Bench, prepared: PreparedPath) -> str:
     """Why this path would be silently wrong or raise on this batch, known before it runs; empty where it is safe."""
     if prepared.encoder is None:
         return ""
-    assert isinstance(prepared.encoder, torch.nn.Module)  # noqa: S101  (every model is one)
     with prepared.switches():
         facts = presumed_facts(prepared.encoder, bench.batch.tokens, bench.batch.padding_id)
     found = [danger for danger in dangers(plan_of(facts), {}) if danger.effect != "ignored"]
@@ -364,9 +365,9 @@ def _profiled(bench: Bench, candidate: Candidate) -> Candidate:
     trace = bench.instruments.trace_dir / f"{name}.json.gz" if bench.instruments.trace_dir else None
     forwards = profiled_forwards(median_ms)
     profiled = profile(candidate.ready, bench.batch.tokens, bench.instruments.clock, forwards, trace)
-    inside_torch = candidate.ready.inside_torch
+    inside_torch = not PATHS[name].outside_torch
     return candidate.with_(
-        evidence=candidate.path.promise(candidate.ready, bench.layers).evidence(profiled.calls),
+        evidence=candidate.ready.promise.evidence(profiled.calls),
         # Of a path outside torch only the head is seen: proof enough of where the encoder was not, but no table of it.
         profile=profiled.table(median_ms) if inside_torch else None,
         peak_memory_mb=peak_memory_mb(candidate.ready, bench.batch.tokens) if inside_torch else None,

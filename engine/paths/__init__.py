@@ -1,42 +1,25 @@
-"""One file for each way to execute the encoder; the registry below is their only list.
+"""The ways to execute the encoder; the registry below lists what can be executed.
 
-A name with `@` is the same path in a precision of its own, whatever the model was loaded in.
+Their words, colours and order are in engine/catalog/paths.py, under the same names.
 """
 
 from engine.packing import pack
-from engine.paths import (
-    bucketed,
-    compiled,
-    fast_mha,
-    fast_nested,
-    hf_sdpa,
-    onnxruntime_path,
-    openvino_path,
-    packed,
-    slow,
-    slow_grad,
-    slow_train,
-    tutorial_mha,
-)
-from engine.paths.execution import EncoderModel, ExecutionPath, Expectation, PreparedPath
+from engine.paths import bucketed, compiled, hf_sdpa, onnxruntime_path, openvino_path, packed
+from engine.paths.execution import ExecutionPath, Expectation, PreparedPath
+from engine.paths.switches import FAST_NESTED_IN_BF16, SLOW_IN_BF16, SWITCHED
 
 EXECUTION_PATHS: dict[str, ExecutionPath] = {
     path.name: path
     for path in (
-        slow_train.PATH,
-        slow_grad.PATH,
-        slow.PATH,
-        fast_mha.PATH,
-        fast_nested.PATH,
-        tutorial_mha.PATH,
+        *SWITCHED.values(),
         bucketed.PATH,
         packed.PATH,
         compiled.PATH,
         hf_sdpa.PATH,
         onnxruntime_path.PATH,
         openvino_path.PATH,
-        slow.IN_BF16,
-        fast_nested.IN_BF16,
+        SLOW_IN_BF16,
+        FAST_NESTED_IN_BF16,
         bucketed.IN_BF16,
         packed.IN_BF16,
         compiled.IN_BF16,
@@ -46,4 +29,4 @@ EXECUTION_PATHS: dict[str, ExecutionPath] = {
     )
 }
 
-__all__ = ["EXECUTION_PATHS", "EncoderModel", "ExecutionPath", "Expectation", "PreparedPath", "pack"]
+__all__ = ["EXECUTION_PATHS", "ExecutionPath", "Expectation", "PreparedPath", "pack"]

@@ -1,4 +1,4 @@
-"""`bucketed`: what people do today: sort by length, cut into groups, pad inside each group, run the slow path on each.
+"""`bucketed`: the usual remedy for padding: sort by length, cut into groups, pad inside each, run the slow path.
 
 Groups are cut where the padding saved is worth another forward: at most a quarter of a group may be padding, as
 with the length-grouped batching of common training loops.
@@ -10,17 +10,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from engine.paths import slow
+from engine.catalog.operators import FUSED_LAYER, NESTED_CONVERSION, SDPA
+from engine.models.encoder import RobertaModel
 from engine.paths.execution import (
-    FUSED_LAYER,
-    NESTED_CONVERSION,
-    SDPA,
-    EncoderModel,
     ExecutionPath,
     Expectation,
     PreparedPath,
+    Promise,
+    layers_of,
     on_a_copy,
 )
+from engine.paths.switches import SLOW
 
 MOST_PADDING = 0.25
 """Largest share of a group that may be padding."""
@@ -42,14 +42,26 @@ def buckets(lengths: Sequence[int], most_padding: float = MOST_PADDING) -> list[
     return [tuple(group) for group in groups]
 
 
-def _prepare(model: EncoderModel, exports: Path | None) -> PreparedPath:
-    inner = slow.PATH.prepare(model, exports)
+def _prepare(model: RobertaModel, exports: Path | None) -> PreparedPath:
+    inner = SLOW.prepare(model, exports)
     padding_id: int = model.encoder.transformer.padding_idx
     return PreparedPath(
         forward=lambda tokens: _by_buckets(inner.forward, tokens, padding_id),
         hidden=lambda tokens: _by_buckets(inner.hidden, tokens, padding_id, keep_length=True),
+        promise=_promise(layers_of(model)),
         switches=inner.switches,
         encoder=model,
+    )
+
+
+def _promise(layers: int) -> Promise:
+    return Promise(
+        f"no fused layer, {layers} attentions by SDPA for each group",
+        (
+            Expectation(FUSED_LAYER, 0),
+            Expectation(NESTED_CONVERSION, 0),
+            Expectation(SDPA, layers, at_least=True),
+        ),
     )
 
 
@@ -75,20 +87,11 @@ def _by_buckets(
 
 
 def _extents(tokens: Tensor, padding_id: int) -> list[int]:
-    """Places of each row up to its last real token, at least one: what must not be cut off."""
+    """The length of each row up to its last real token, at least one."""
     places = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
     extents: list[int] = (tokens.ne(padding_id) * places).amax(1).clamp_(min=1).tolist()
     return extents
 
 
-PATH = ExecutionPath(
-    name="bucketed",
-    claim=lambda layers: f"no fused layer, {layers} attentions by SDPA for each group",
-    expectations=lambda layers: (
-        Expectation(FUSED_LAYER, 0),
-        Expectation(NESTED_CONVERSION, 0),
-        Expectation(SDPA, layers, at_least=True),
-    ),
-    preparation=_prepare,
-)
+PATH = ExecutionPath("bucketed", _prepare)
 IN_BF16 = on_a_copy(PATH, "bf16")

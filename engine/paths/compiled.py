@@ -1,8 +1,8 @@
 """`compile`: torch.compile of the slow path, with dynamic shapes and the whole model in one graph.
 
-torchtext's encoder asks `torch.jit.isinstance` of its output, which breaks the graph in two places; what is compiled
-goes around it. Compiling is part of preparing, on a small batch, and counts for every later batch of two texts
-and more: inductor makes a graph of its own for a size of one.
+torchtext's encoder calls `torch.jit.isinstance` on its output, which breaks the graph in two places; the compiled
+function leaves that call out. Preparing compiles, on a small batch. The result serves every batch of two texts or more;
+for a single text inductor compiles a separate graph.
 """
 
 import os
@@ -17,47 +17,57 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.paths import slow
+from engine.catalog.operators import FUSED_LAYER, LINEAR, NESTED_CONVERSION, SDPA
+from engine.models.encoder import RobertaModel
 from engine.paths.execution import (
-    FUSED_LAYER,
-    NESTED_CONVERSION,
-    SDPA,
-    EncoderModel,
     ExecutionPath,
     Expectation,
     PreparedPath,
+    Promise,
     Unavailable,
     on_a_copy,
 )
 from engine.paths.huggingface import example_tokens
-from engine.paths.peers import LINEAR, head_of
+from engine.paths.switches import SLOW
 
 CACHE_LOOKUP = "TorchDynamo Cache Lookup"
 """Seen once for each compiled graph that is called; a break in the graph makes them two."""
 NOTE = "compiled for batches of two texts and more; one text alone is compiled in its first call"
 
+PROMISE = Promise(
+    "one compiled graph, none of its layers called by Python",
+    (
+        Expectation(FUSED_LAYER, 0),
+        Expectation(NESTED_CONVERSION, 0),
+        Expectation(CACHE_LOOKUP, 1),
+        Expectation(SDPA, 0),
+        Expectation(LINEAR, 0),
+    ),
+)
+
 LogitsAndStates = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
-def _prepare(model: EncoderModel, exports: Path | None) -> PreparedPath:
+def _prepare(model: RobertaModel, exports: Path | None) -> PreparedPath:
     tokens = example_tokens(model)
     _require_compiler(tokens.device)
-    inner = slow.PATH.prepare(model, exports)
+    inner = SLOW.prepare(model, exports)
     compiled: LogitsAndStates = torch.compile(logits_and_states(model), dynamic=True, fullgraph=True)
     with inner.switches():
         compiled(tokens)
     return PreparedPath(
         forward=lambda tokens: compiled(tokens)[0],
         hidden=lambda tokens: compiled(tokens)[1],
+        promise=PROMISE,
         switches=inner.switches,
         encoder=model,
         note=NOTE,
     )
 
 
-def logits_and_states(model: EncoderModel) -> LogitsAndStates:
+def logits_and_states(model: RobertaModel) -> LogitsAndStates:
     """What is compiled: one graph for what is timed and what is compared."""
-    transformer, head = model.encoder.transformer, head_of(model)
+    transformer, head = model.encoder.transformer, model.head
 
     def call(tokens: Tensor) -> tuple[Tensor, Tensor]:
         states = transformer(tokens).transpose(0, 1)
@@ -97,16 +107,5 @@ def _require_compiler(device: torch.device) -> None:
         raise Unavailable(f"torch.compile needs a C++ compiler, and {compiler} is not found on this machine.")
 
 
-PATH = ExecutionPath(
-    name="compile",
-    claim=lambda _layers: "one compiled graph, none of its layers called by Python",
-    expectations=lambda _layers: (
-        Expectation(FUSED_LAYER, 0),
-        Expectation(NESTED_CONVERSION, 0),
-        Expectation(CACHE_LOOKUP, 1),
-        Expectation(SDPA, 0),
-        Expectation(LINEAR, 0),
-    ),
-    preparation=_prepare,
-)
+PATH = ExecutionPath("compile", _prepare)
 IN_BF16 = on_a_copy(PATH, "bf16")

@@ -9,34 +9,17 @@ from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from engine.catalog.paths import variant_name
 from engine.errors import Refusal
+from engine.models.encoder import RobertaModel
 from engine.packing.precisions import TORCH_DTYPES
-from engine.records import MEGABYTE, DType, Evidence, Precision
-
-FUSED_LAYER = "aten::_transformer_encoder_layer_fwd"
-NESTED_CONVERSION = "aten::_nested_tensor_from_mask"
-SDPA = "aten::scaled_dot_product_attention"
-DROPOUT_DRAW = "aten::bernoulli_"
-
-
-class EncoderModel(Protocol):
-    """torchtext's RobertaModel as the paths see it."""
-
-    training: bool
-    encoder: Any
-    """RobertaEncoder; its `transformer.layers` is the `nn.TransformerEncoder`."""
-
-    def __call__(self, tokens: Tensor) -> Tensor:
-        """Tokens (batch, length) int64 -> logits (batch, classes)."""
-
-    def train(self, mode: bool) -> Any:
-        """Switch between train mode and eval mode."""
+from engine.records import DType, Evidence, Precision
 
 
 @dataclass(frozen=True)
@@ -57,7 +40,7 @@ class Promise:
     """What a path claims, in words, and the operator counts that prove it.
 
     Attributes:
-        alternative: counts that prove it as well, where the path goes two ways; none where it goes one.
+        alternative: counts that prove it as well, for a path that runs in one of two ways; none for the others.
     """
 
     claim: str
@@ -78,6 +61,9 @@ class Promise:
         return Evidence(claim=self.claim, ops=counts, ok=kept)
 
 
+NOTHING_PROMISED = Promise("no claim", ())
+
+
 class Unavailable(Refusal):
     """A path cannot run this model here: a library, a device or a precision is missing; one sentence for people."""
 
@@ -89,27 +75,25 @@ class PreparedPath:
     Attributes:
         forward: tokens (batch, length) int64 -> logits (batch, classes); this is what is timed.
         hidden: tokens -> hidden states (batch, length, width); this is what is compared.
+        promise: what its profile must show.
         switches: holds the path's settings while a call runs; never part of the timed region.
         weights_mb: weights in MB that the path holds beside the model's own.
-        encoder: the model whose `nn.TransformerEncoder` the path goes through; None where it goes another way, so
-            that torch's own traps are none of its concern.
-        inside_torch: whether torch's allocator sees the path's memory.
+        encoder: the model whose `nn.TransformerEncoder` the path calls; None where it calls other code, which torch's
+            own dangers do not concern.
         note: what people should know of its preparation; most often nothing.
-        promise: what it promises where that depends on what it was made of; None for what the path always does.
     """
 
     forward: Callable[[Tensor], Tensor]
     hidden: Callable[[Tensor], Tensor]
+    promise: Promise = NOTHING_PROMISED
     switches: Callable[[], AbstractContextManager[Any]] = torch.no_grad
     weights_mb: float = 0.0
-    encoder: EncoderModel | None = None
-    inside_torch: bool = True
+    encoder: RobertaModel | None = None
     note: str = ""
-    promise: Promise | None = None
 
 
-Preparation = Callable[[EncoderModel, Path | None], PreparedPath]
-"""Makes a path ready for a model; exported files go into the folder, or into none that outlives the process."""
+Preparation = Callable[[RobertaModel, Path | None], PreparedPath]
+"""Makes a path ready for torchtext's RobertaModel; exported files go into the folder, and are not kept without one."""
 
 
 @dataclass(frozen=True)
@@ -117,104 +101,112 @@ class ExecutionPath:
     """A way to execute the encoder.
 
     Attributes:
-        claim: the promise in words, for an encoder of this many layers.
-        expectations: the operator counts that prove the promise.
+        name: as in the catalogue of paths, which has its words.
         preparation: makes it ready.
         stochastic: True where outputs are drawn anew each time and cannot be compared.
-        precision: what it computes in whatever the model's dtype; None for the model's own.
-        copies: how often the weights, in the path's precision, come to lie in memory beside the model's own.
+        precision: what it computes in, whatever the model's dtype; None for the model's own.
+        copies: how many copies of the weights, in the path's precision, it needs memory for beside the model's own.
     """
 
     name: str
-    claim: Callable[[int], str]
-    expectations: Callable[[int], tuple[Expectation, ...]]
     preparation: Preparation
     stochastic: bool = False
     precision: Precision | None = None
     copies: float = 0.0
 
-    def prepare(self, model: EncoderModel, exports: Path | None = None) -> PreparedPath:
-        """Make the path ready for a torchtext RobertaModel.
+    def prepare(self, model: RobertaModel, exports: Path | None = None) -> PreparedPath:
+        """Make the path ready for a model.
 
         Args:
-            exports: folder for files that are worth keeping, of this very model; None keeps none.
+            exports: folder for exported files of this very model, which are kept; None keeps none.
 
         Raises:
             Unavailable: the path cannot run this model here.
         """
         return self.preparation(model, exports)
 
-    def promise(self, prepared: PreparedPath, layers: int) -> Promise:
-        """What the path promises, made ready like this, for an encoder of so many layers."""
-        return prepared.promise or Promise(self.claim(layers), self.expectations(layers))
-
-
-def around(switches: Callable[[EncoderModel], AbstractContextManager[None]]) -> Preparation:
-    """A path that calls the model itself while some switches are held."""
-
-    def prepare(model: EncoderModel, _exports: Path | None) -> PreparedPath:
-        return PreparedPath(
-            forward=model, hidden=model.encoder, switches=lambda: switches(model), encoder=model
-        )
-
-    return prepare
-
 
 def computing_in(
     path: ExecutionPath, precision: Precision, preparation: Preparation, copies: float = 1.0
 ) -> ExecutionPath:
     """The same path in a precision of its own, whatever the model was loaded in."""
-    name = f"{path.name}@{precision}"
+    name = variant_name(path.name, precision)
     return replace(path, name=name, preparation=preparation, precision=precision, copies=copies)
 
 
 def on_a_copy(path: ExecutionPath, dtype: DType) -> ExecutionPath:
     """The same path on a copy of the model in another precision; paths of one model share the copy."""
 
-    def prepare(model: EncoderModel, exports: Path | None) -> PreparedPath:
+    def prepare(model: RobertaModel, exports: Path | None) -> PreparedPath:
         return path.preparation(converted(model, dtype), exports)
 
     return computing_in(path, dtype, prepare)
 
 
-_COPIES: WeakKeyDictionary[Any, dict[DType, Any]] = WeakKeyDictionary()
+_COPIES: WeakKeyDictionary[RobertaModel, dict[DType, RobertaModel]] = WeakKeyDictionary()
 
 
-def converted(model: EncoderModel, dtype: DType) -> EncoderModel:
+def converted(model: RobertaModel, dtype: DType) -> RobertaModel:
     """The model in this precision: itself, or a copy that lives as long as it does."""
-    assert isinstance(model, nn.Module)  # noqa: S101  (every model is one; the protocol cannot say so)
     if next(model.parameters()).dtype == TORCH_DTYPES[dtype]:
         return model
-    copies: dict[DType, Any] = _COPIES.setdefault(model, {})
+    copies = _COPIES.setdefault(model, {})
     if dtype not in copies:
         copies[dtype] = deepcopy(model).to(TORCH_DTYPES[dtype])
-    return copies[dtype]  # type: ignore[no-any-return]
+    return copies[dtype]
 
 
-def megabytes(*tensors: Tensor) -> float:
-    """Memory in MB of some tensors."""
-    return sum(tensor.nbytes for tensor in tensors) / MEGABYTE
+def layers_of(model: RobertaModel) -> int:
+    """How many layers the encoder has."""
+    return len(model.encoder.transformer.layers.layers)
 
 
-@contextmanager
-def switched(
-    model: EncoderModel, *, train: bool, gradients: bool, fastpath: bool, sparsity: bool
-) -> Iterator[None]:
-    """Hold torch's switches for a path and put every one of them back.
+@dataclass(frozen=True)
+class Switches:
+    """torch's switches as a path needs them.
 
-    `enable_nested_tensor` is what the tutorial sets, but `forward()` reads `use_nested_tensor`
-    (torch/nn/modules/transformer.py, `TransformerEncoder.__init__`), so both are set.
+    Attributes:
+        sparsity: `use_nested_tensor`, which `forward()` reads.
+        constructor_flag: `enable_nested_tensor`, which only the constructor reads; None sets it as `sparsity`.
     """
-    layers = model.encoder.transformer.layers
-    before = (model.training, torch.backends.mha.get_fastpath_enabled())
-    sparsity_before = (layers.use_nested_tensor, layers.enable_nested_tensor)
-    model.train(train)
-    torch.backends.mha.set_fastpath_enabled(fastpath)
-    layers.use_nested_tensor = layers.enable_nested_tensor = sparsity
-    try:
-        with torch.set_grad_enabled(gradients):
-            yield
-    finally:
-        model.train(before[0])
-        torch.backends.mha.set_fastpath_enabled(before[1])
-        layers.use_nested_tensor, layers.enable_nested_tensor = sparsity_before
+
+    train: bool
+    gradients: bool
+    fastpath: bool
+    sparsity: bool
+    constructor_flag: bool | None = None
+
+    @contextmanager
+    def held(self, model: RobertaModel) -> Iterator[None]:
+        """Hold the switches, and put every one of them back."""
+        layers = model.encoder.transformer.layers
+        before = (model.training, torch.backends.mha.get_fastpath_enabled())
+        sparsity_before = (layers.use_nested_tensor, layers.enable_nested_tensor)
+        model.train(self.train)
+        torch.backends.mha.set_fastpath_enabled(self.fastpath)
+        layers.use_nested_tensor = self.sparsity
+        layers.enable_nested_tensor = (
+            self.sparsity if self.constructor_flag is None else self.constructor_flag
+        )
+        try:
+            with torch.set_grad_enabled(self.gradients):
+                yield
+        finally:
+            model.train(before[0])
+            torch.backends.mha.set_fastpath_enabled(before[1])
+            layers.use_nested_tensor, layers.enable_nested_tensor = sparsity_before
+
+
+def under_switches(switches: Switches, promise: Callable[[RobertaModel], Promise]) -> Preparation:
+    """A path that calls the model itself while some switches are held."""
+
+    def prepare(model: RobertaModel, _exports: Path | None) -> PreparedPath:
+        return PreparedPath(
+            forward=model,
+            hidden=model.encoder,
+            promise=promise(model),
+            switches=lambda: switches.held(model),
+            encoder=model,
+        )
+
+    return prepare

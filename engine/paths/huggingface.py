@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engine.paths.execution import EncoderModel, Unavailable
+from engine.models.encoder import RobertaModel
+from engine.paths.execution import Unavailable
 from engine.paths.peers import library
 
 LAYER_PARTS = {
@@ -38,7 +39,7 @@ class HuggingFaceEncoder(nn.Module):
         return states
 
 
-def huggingface_encoder(model: EncoderModel) -> HuggingFaceEncoder:
+def huggingface_encoder(model: RobertaModel) -> HuggingFaceEncoder:
     """The encoder of a torchtext model in Hugging Face's code, in eval mode, sharing its weights.
 
     Raises:
@@ -59,7 +60,7 @@ def huggingface_encoder(model: EncoderModel) -> HuggingFaceEncoder:
     return HuggingFaceEncoder(peer, body.padding_idx).eval()
 
 
-def example_tokens(model: EncoderModel) -> Tensor:
+def example_tokens(model: RobertaModel) -> Tensor:
     """A batch (3, 7) of tokens with some padding, on the model's device, for tracing.
 
     Its sizes differ from each other and from one, so that a tracer takes neither for a constant nor both for the same.

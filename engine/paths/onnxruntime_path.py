@@ -11,24 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from engine.models.encoder import RobertaModel
 from engine.models.memory import memory_available_mb
-from engine.paths.execution import (
-    EncoderModel,
-    ExecutionPath,
-    Preparation,
-    PreparedPath,
-    Unavailable,
-    computing_in,
-)
+from engine.paths.execution import ExecutionPath, Preparation, Unavailable, computing_in
 from engine.paths.huggingface import example_tokens, huggingface_encoder
 from engine.paths.peers import (
     Export,
+    Opened,
     export_of,
     exporting,
-    head_of,
     library,
     outside_torch,
-    require_fp32_on_cpu,
     weights_mb,
 )
 from engine.records import MEGABYTE
@@ -41,31 +34,23 @@ QUANTISING_COPIES = 6.0
 
 
 def _preparation(*, int8: bool) -> Preparation:
-    def prepare(model: EncoderModel, exports: Path | None) -> PreparedPath:
-        require_fp32_on_cpu(model, TITLE)
+    def opened(model: RobertaModel, exports: Path | None) -> Opened:
         onnxruntime = library("onnxruntime", TITLE)
         library("onnx", "ONNX")
         with (_quantised if int8 else _plain)(model, exports) as export:
             session = _session(onnxruntime, export.folder / FILE)
             size = sum(file.stat().st_size for file in export.folder.iterdir())
-        head = head_of(model)
 
-        def hidden(tokens: Tensor) -> Tensor:
-            (states,) = session.run(None, {"tokens": tokens.numpy()})
-            return torch.from_numpy(states)
+        def states(tokens: Tensor) -> Tensor:
+            (computed,) = session.run(None, {"tokens": tokens.numpy()})
+            return torch.from_numpy(computed)
 
-        return PreparedPath(
-            forward=lambda tokens: head(hidden(tokens)),
-            hidden=hidden,
-            weights_mb=size / MEGABYTE,
-            inside_torch=False,
-            note=export.note,
-        )
+        return Opened(states, borrowed_states=states, weights_mb=size / MEGABYTE, note=export.note)
 
-    return prepare
+    return outside_torch(TITLE, opened)
 
 
-def _plain(model: EncoderModel, exports: Path | None) -> AbstractContextManager[Export]:
+def _plain(model: RobertaModel, exports: Path | None) -> AbstractContextManager[Export]:
     transformers = library("transformers", "Hugging Face transformers")
 
     def write(folder: Path) -> None:
@@ -85,7 +70,7 @@ def _plain(model: EncoderModel, exports: Path | None) -> AbstractContextManager[
     return export_of(exports, f"onnx-transformers-{transformers.__version__}", write)
 
 
-def _quantised(model: EncoderModel, exports: Path | None) -> AbstractContextManager[Export]:
+def _quantised(model: RobertaModel, exports: Path | None) -> AbstractContextManager[Export]:
     onnxruntime = library("onnxruntime", TITLE)
 
     def write(folder: Path) -> None:
@@ -120,10 +105,8 @@ def _session(onnxruntime: Any, file: Path) -> Any:
 
 
 PATH = ExecutionPath(
-    name="onnxruntime",
-    claim=lambda _layers: "torch computes the head and nothing else",
-    expectations=outside_torch,
-    preparation=_preparation(int8=False),
+    "onnxruntime",
+    _preparation(int8=False),
     copies=2.0,  # the export, and the layout that ONNX Runtime makes of it
 )
 IN_INT8 = computing_in(PATH, "int8", _preparation(int8=True))

@@ -12,23 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engine.paths.execution import (
-    EncoderModel,
-    ExecutionPath,
-    Preparation,
-    PreparedPath,
-    Unavailable,
-    computing_in,
-)
+from engine.models.encoder import RobertaModel
+from engine.paths.execution import ExecutionPath, Preparation, Unavailable, computing_in
 from engine.paths.huggingface import example_tokens, huggingface_encoder
 from engine.paths.peers import (
     Export,
+    Opened,
     export_of,
     exporting,
-    head_of,
     library,
     outside_torch,
-    require_fp32_on_cpu,
     weights_mb,
 )
 from engine.records import DType
@@ -40,30 +33,26 @@ CAPABILITIES: dict[DType, str] = {"fp32": "FP32", "bf16": "BF16"}
 
 
 def _preparation(precision: DType) -> Preparation:
-    def prepare(model: EncoderModel, exports: Path | None) -> PreparedPath:
-        require_fp32_on_cpu(model, TITLE)
+    def opened(model: RobertaModel, exports: Path | None) -> Opened:
         openvino = _openvino()
         core = _core()
         if CAPABILITIES[precision] not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise Unavailable(f"OpenVINO does not compute in {precision} on this processor.")
         with _converted(openvino, model, exports) as export:
             compiled = core.compile_model(str(export.folder / FILE), "CPU", _options(precision))
-        head = head_of(model)
 
         def states(tokens: Tensor, *, borrowed: bool) -> Tensor:
             outputs = compiled(tokens.numpy(), share_inputs=True, share_outputs=borrowed)
             return torch.from_numpy(outputs[0])
 
-        return PreparedPath(
-            # The head reads the states where OpenVINO keeps them, before the next call overwrites them.
-            forward=lambda tokens: head(states(tokens, borrowed=True)),
-            hidden=lambda tokens: states(tokens, borrowed=False),
+        return Opened(
+            states=lambda tokens: states(tokens, borrowed=False),
+            borrowed_states=lambda tokens: states(tokens, borrowed=True),
             weights_mb=weights_mb(model, precision),
-            inside_torch=False,
             note=export.note,
         )
 
-    return prepare
+    return outside_torch(TITLE, opened)
 
 
 def _openvino() -> Any:
@@ -80,7 +69,7 @@ def _core() -> Any:
     return _openvino().Core()
 
 
-def _converted(openvino: Any, model: EncoderModel, exports: Path | None) -> AbstractContextManager[Export]:
+def _converted(openvino: Any, model: RobertaModel, exports: Path | None) -> AbstractContextManager[Export]:
     transformers = library("transformers", "Hugging Face transformers")
 
     def write(folder: Path) -> None:
@@ -106,10 +95,8 @@ def _options(precision: DType) -> dict[str, Any]:
 
 
 PATH = ExecutionPath(
-    name="openvino",
-    claim=lambda _layers: "torch computes the head and nothing else",
-    expectations=outside_torch,
-    preparation=_preparation("fp32"),
+    "openvino",
+    _preparation("fp32"),
     copies=1.5,
 )
 IN_BF16 = computing_in(

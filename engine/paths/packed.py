@@ -1,19 +1,19 @@
 """`packed`: padding-free execution on weights laid out once for the device (engine/packing)."""
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import torch
-
+from engine.catalog.operators import FUSED_LAYER, NESTED_CONVERSION, SDPA
+from engine.catalog.paths import path_spec
 from engine.errors import Refusal
+from engine.models.encoder import RobertaModel
 from engine.packing import PackedRoberta, PackedStack, pack
-from engine.packing.build import are_compiled
+from engine.packing.build import NotCompiled, are_compiled, build
 from engine.packing.kernels import ADD_AND_NORM, ATTENTION, ENCODER
 from engine.packing.linear import PACKED_LINEAR
 from engine.paths.execution import (
-    FUSED_LAYER,
-    NESTED_CONVERSION,
-    SDPA,
-    EncoderModel,
     ExecutionPath,
     Expectation,
     Preparation,
@@ -22,7 +22,7 @@ from engine.paths.execution import (
     Unavailable,
     computing_in,
 )
-from engine.records import DType
+from engine.records import DType, Experiment
 from engine.settings import Settings, load_settings
 
 LINEARS_A_LAYER, NORMS_A_LAYER = 4, 2
@@ -36,9 +36,38 @@ def kernels_folder(settings: Settings) -> Path:
     return settings.data_folder / "kernels"
 
 
+@contextmanager
+def kernels_compiled_meanwhile(
+    experiment: Experiment, folder: Path, on_wait: Callable[[], None]
+) -> Iterator[None]:
+    """Compile the kernels while the block loads the model, where the experiment needs them and they are not there.
+
+    The block is left when the compiler has ended, so that it never runs beside a measurement. Where the kernels cannot
+    be compiled, packed execution says why when it is prepared.
+
+    Args:
+        folder: where compiled kernels are kept.
+        on_wait: called where the compiler takes longer than the block.
+    """
+    if not _needs_kernels(experiment) or are_compiled(folder):
+        yield
+        return
+    with ThreadPoolExecutor(1) as compiler:  # a thread is enough: the compiler is a process of its own
+        compiled: Future[Path] = compiler.submit(build, folder)
+        yield
+        if not compiled.done():
+            on_wait()
+        with suppress(NotCompiled):
+            compiled.result()
+
+
+def _needs_kernels(experiment: Experiment) -> bool:
+    packed = any(path_spec(name).kind == "packed" for name in experiment.paths)
+    return packed and experiment.device == "cpu"
+
+
 def _preparation(dtype: DType | None) -> Preparation:
-    def prepare(model: EncoderModel, _exports: Path | None) -> PreparedPath:
-        assert isinstance(model, torch.nn.Module)  # noqa: S101  (every model is one)
+    def prepare(model: RobertaModel, _exports: Path | None) -> PreparedPath:
         try:
             folder = kernels_folder(load_settings())
             compiled_before = are_compiled(folder)
@@ -85,11 +114,5 @@ def promise(stack: PackedStack) -> Promise:
     return Promise(f"{CLAIM}: torch's own linear layers", _NOT_TORCHS_PATHS)
 
 
-PATH = ExecutionPath(
-    name="packed",
-    claim=lambda _layers: CLAIM,
-    expectations=lambda _layers: _NOT_TORCHS_PATHS,
-    preparation=_preparation(None),
-    copies=1.0,
-)
+PATH = ExecutionPath("packed", _preparation(None), copies=1.0)
 IN_BF16 = computing_in(PATH, "bf16", _preparation("bf16"))

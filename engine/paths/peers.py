@@ -17,19 +17,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from engine.paths.execution import (
-    FUSED_LAYER,
-    NESTED_CONVERSION,
-    SDPA,
-    EncoderModel,
-    Expectation,
-    Unavailable,
-)
+from engine.catalog.operators import FUSED_LAYER, LINEAR, NESTED_CONVERSION, SDPA
+from engine.models.encoder import RobertaModel
+from engine.paths.execution import Expectation, Preparation, PreparedPath, Promise, Unavailable
 from engine.records import BYTES_PER_VALUE, MEGABYTE, Precision
 
-LINEAR = "aten::linear"
 HEAD_LINEARS = 2
 """Linear layers of torchtext's classification head, which stays in torch on every path."""
 FOUND = "export found from before"
@@ -58,19 +52,12 @@ def library(module: str, title: str) -> Any:
         raise Unavailable(f"{title} is not installed: pip install -r requirements-peers.txt") from None
 
 
-def head_of(model: EncoderModel) -> Callable[[Tensor], Tensor]:
-    """The model's own head: hidden states (batch, length, width) -> logits (batch, classes)."""
-    whole: Any = model
-    return whole.head  # type: ignore[no-any-return]
-
-
-def require_fp32_on_cpu(model: EncoderModel, title: str) -> None:
+def require_fp32_on_cpu(model: RobertaModel, title: str) -> None:
     """Refuse a model that cannot be exported for a library that runs on processors only.
 
     Raises:
         Unavailable: the model is on another device, or in another precision.
     """
-    assert isinstance(model, nn.Module)  # noqa: S101  (every model is one)
     weight = next(model.parameters())
     if weight.device.type != "cpu":
         raise Unavailable(f"{title} runs on the CPU only in this lab; choose the device cpu.")
@@ -78,20 +65,60 @@ def require_fp32_on_cpu(model: EncoderModel, title: str) -> None:
         raise Unavailable(f"{title} is given fp32 weights in this lab; load the model in fp32.")
 
 
-def weights_mb(model: EncoderModel, precision: Precision) -> float:
+def weights_mb(model: RobertaModel, precision: Precision) -> float:
     """Size in MB of the encoder's weights in a precision."""
-    encoder: nn.Module = model.encoder
-    return sum(weight.numel() for weight in encoder.parameters()) * BYTES_PER_VALUE[precision] / MEGABYTE
+    values: int = sum(weight.numel() for weight in model.encoder.parameters())
+    return values * BYTES_PER_VALUE[precision] / MEGABYTE
 
 
-def outside_torch(_layers: int) -> tuple[Expectation, ...]:
-    """What a profile shows of an encoder that torch does not compute: the head's linear layers and nothing else."""
-    return (
+@dataclass(frozen=True)
+class Opened:
+    """An exported encoder, opened by a library that is not torch.
+
+    Attributes:
+        states: tokens (batch, length) int64 -> hidden states (batch, length, width), which stay as they are.
+        borrowed_states: the same, but the next call may overwrite them; enough for the head, which reads them at once.
+        weights_mb: weights in MB that the library holds.
+        note: what people should know of the export; most often nothing.
+    """
+
+    states: Callable[[Tensor], Tensor]
+    borrowed_states: Callable[[Tensor], Tensor]
+    weights_mb: float
+    note: str
+
+
+OUTSIDE_TORCH = Promise(
+    "torch computes the head and nothing else",
+    (
         Expectation(FUSED_LAYER, 0),
         Expectation(NESTED_CONVERSION, 0),
         Expectation(SDPA, 0),
         Expectation(LINEAR, HEAD_LINEARS),
-    )
+    ),
+)
+
+
+def outside_torch(title: str, open_export: Callable[[RobertaModel, Path | None], Opened]) -> Preparation:
+    """A path whose encoder another library runs on the CPU; torchtext's head stays in torch.
+
+    Args:
+        title: the library's name for people.
+        open_export: exports the model's encoder, into the folder where there is one, and opens it.
+    """
+
+    def prepare(model: RobertaModel, exports: Path | None) -> PreparedPath:
+        require_fp32_on_cpu(model, title)
+        opened, head = open_export(model, exports), model.head
+        return PreparedPath(
+            forward=lambda tokens: head(opened.borrowed_states(tokens)),
+            hidden=opened.states,
+            promise=OUTSIDE_TORCH,
+            weights_mb=opened.weights_mb,
+            note=opened.note,
+        )
+
+    return prepare
 
 
 @contextmanager

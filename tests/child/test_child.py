@@ -33,6 +33,7 @@ from engine.events import (
 )
 from engine.host import threads_here
 from engine.records import Experiment
+from tests.samples import standing_compiler
 
 SMALL = PRESETS["tutorial-small"]
 ROOT = Path(__file__).parents[2]
@@ -54,14 +55,14 @@ class Child:
         line = request if isinstance(request, str) else request.model_dump_json()
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
-        return list(self._events())
+        return list(self.events())
 
     def write(self, request: Request) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(request.model_dump_json() + "\n")
         self.process.stdin.flush()
 
-    def _events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[Event]:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             event = read_event(line)
@@ -102,6 +103,31 @@ def test_an_experiment_becomes_a_run(child: Child) -> None:
     longer = child.ask(continuation(ending.run, More(rounds=3, seconds=1), most_s=60))[-1]
     assert isinstance(longer, Finished)
     assert (longer.run.continues, longer.run.sessions) == (ending.run.id, (6, 3))
+
+
+def test_the_kernels_are_compiled_before_anything_is_measured_and_the_step_is_told(tmp_path: Path) -> None:
+    """The compiler waits for this test, so the step must have been told while it was at work."""
+    child = Child(FASTPATH_DATA_FOLDER=str(tmp_path), CXX=str(standing_compiler(tmp_path)))
+    child.write(
+        RunRequest(
+            experiment=Experiment(
+                model="minilm", batch=PRESETS["tutorial-small"], paths=("slow", "packed"), iterations=1
+            )
+        )
+    )
+    steps, ending = list[str](), None
+    for ending in child.events():
+        if isinstance(ending, Step):
+            steps.append(ending.name)
+            if ending.name == "compile":
+                (tmp_path / "go").touch()
+    child.process.kill()
+    child.process.wait()
+    assert steps[:3] == ["load", "compile", "tokenize"]
+    assert isinstance(ending, Finished)
+    packed = ending.run.path("packed")
+    assert packed.status == "ok"
+    assert "compiler" in packed.prepare_note, "without kernels it runs on torch's operators, and says why"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +199,7 @@ def test_a_child_waits_until_another_program_has_measured_and_loads_meanwhile(
         step = read_event(waiting.process.stdout.readline())
         assert isinstance(step, Step)
         assert step.name == "wait"
-    assert isinstance(list(waiting._events())[-1], Finished)
+    assert isinstance(list(waiting.events())[-1], Finished)
     waiting.process.kill()
     waiting.process.wait()
 

@@ -13,14 +13,15 @@ import torch
 
 from engine.analysis.continuing import More, continuation
 from engine.catalog.batches import PRESETS
+from engine.catalog.paths import PATHS as PATHS_ON_OFFER
 from engine.errors import Refusal
 from engine.events import Event, Round, Step
 from engine.measure import experiment as door
 from engine.measure.experiment import Instruments, profiled_forwards, run_experiment
 from engine.measure.rounds import BASELINE_AGAIN
+from engine.models.encoder import RobertaModel
 from engine.models.loading import LoadedModel
-from engine.paths import EXECUTION_PATHS, EncoderModel, PreparedPath
-from engine.paths.execution import around
+from engine.paths import EXECUTION_PATHS, PreparedPath
 from engine.records import Experiment, Run, read_run
 from engine.settings import Settings
 
@@ -95,7 +96,7 @@ def test_a_path_whose_answer_differs_is_not_timed(
 ) -> None:
     right = EXECUTION_PATHS["fast-mha"]
 
-    def wrong(model: EncoderModel, exports: Path | None) -> PreparedPath:
+    def wrong(model: RobertaModel, exports: Path | None) -> PreparedPath:
         prepared = right.preparation(model, exports)
         return replace(prepared, hidden=lambda tokens: prepared.hidden(tokens) + 0.01)
 
@@ -110,12 +111,15 @@ def test_a_path_whose_answer_differs_is_not_timed(
 def test_a_path_that_raises_is_kept_with_its_reason_and_the_others_go_on(
     minilm: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_model: object) -> AbstractContextManager[None]:
+    right = EXECUTION_PATHS["fast-mha"]
+
+    def broken(model: RobertaModel, exports: Path | None) -> PreparedPath:
+        return replace(right.preparation(model, exports), switches=no_kernel)
+
+    def no_kernel() -> AbstractContextManager[None]:
         raise RuntimeError("no kernel for this\nand a second line")
 
-    monkeypatch.setitem(
-        door.EXECUTION_PATHS, "fast-mha", replace(EXECUTION_PATHS["fast-mha"], preparation=around(broken))
-    )
+    monkeypatch.setitem(door.EXECUTION_PATHS, "fast-mha", replace(right, preparation=broken))
     run = _run(minilm)
     assert run.path("fast-mha").reason == "RuntimeError: no kernel for this"
     assert run.path("fast-nested").status == "ok"
@@ -124,12 +128,8 @@ def test_a_path_that_raises_is_kept_with_its_reason_and_the_others_go_on(
 def test_a_path_outside_torch_has_its_proof_and_no_table_of_what_torch_cannot_see(
     minilm: LoadedModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside = EXECUTION_PATHS["fast-mha"]
-
-    def outside(model: EncoderModel, exports: Path | None) -> PreparedPath:
-        return replace(inside.preparation(model, exports), inside_torch=False)
-
-    monkeypatch.setitem(door.EXECUTION_PATHS, "fast-mha", replace(inside, preparation=outside))
+    outside = PATHS_ON_OFFER["fast-mha"].model_copy(update={"outside_torch": True})
+    monkeypatch.setitem(PATHS_ON_OFFER, "fast-mha", outside)
     path = _run(minilm).path("fast-mha")
     assert path.evidence is not None
     assert path.evidence.ok

@@ -38,7 +38,7 @@ def test_a_path_runs_as_it_claims(name: str, prepared: Prepared, minilm: LoadedM
     for preset in ("tutorial-small", "tutorial-big"):
         batch = tokenize(PRESETS[preset], minilm.tokenizer, minilm.card.shape, Settings())
         profiled = profile(prepared(name), batch.tokens, time.perf_counter, forwards=2)
-        assert EXECUTION_PATHS[name].promise(prepared(name), 6).evidence(profiled.calls).ok
+        assert prepared(name).promise.evidence(profiled.calls).ok
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_operator_counts_per_forward(
 
 def test_the_tutorials_switch_is_refuted_by_its_profile(prepared: Prepared, batch: TokenBatch) -> None:
     profiled = profile(prepared("tutorial-mha"), batch.tokens, time.perf_counter, forwards=1)
-    found = EXECUTION_PATHS["tutorial-mha"].promise(prepared("tutorial-mha"), 6).evidence(profiled.calls)
+    found = prepared("tutorial-mha").promise.evidence(profiled.calls)
     assert not found.ok
     assert found.ops == {FUSED: 6, NESTED: 1}
 
@@ -137,12 +137,12 @@ def test_packed_execution_promises_what_it_was_made_of(
     monkeypatch.setattr(linear, "onednn_serves", lambda _dtype, _device: onednn)
     path = EXECUTION_PATHS["packed"]
     prepared = path.prepare(minilm.model)
-    assert words in path.promise(prepared, 6).claim
+    assert words in prepared.promise.claim
     # Few rows and many take different ways through the last layer.
     many = tokenize(PRESETS["dense"], minilm.tokenizer, minilm.card.shape, Settings())
     for tokens in (batch.tokens, many.tokens):
         profiled = profile(prepared, tokens, time.perf_counter, 1)
-        assert path.promise(prepared, 6).evidence(profiled.calls).ok
+        assert prepared.promise.evidence(profiled.calls).ok
     assert ("no C++ compiler" in prepared.note) is not kernels_there
 
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from engine.catalog.batches import PRESETS
+from engine.catalog.paths import PATHS
 from engine.measure.agreement import compare, hidden_states
 from engine.measure.profiling import profile
 from engine.models.encoder import RobertaModel, draw_weights, empty_model
@@ -30,8 +31,7 @@ pytestmark = pytest.mark.xdist_group("paths")
 
 ROOT = Path(__file__).parents[2]
 Prepared = Callable[[str], PreparedPath]
-LIBRARIES = ("compile", "hf-sdpa", "onnxruntime", "openvino")
-RIVALS = tuple(name for name in EXECUTION_PATHS if name.partition("@")[0] in LIBRARIES)
+RIVALS = tuple(name for name in EXECUTION_PATHS if PATHS[name].kind == "library")
 EXPORTED = tuple(name for name in RIVALS if name.startswith(("onnxruntime", "openvino")))
 
 
@@ -86,11 +86,11 @@ def test_a_rival_gives_the_slow_paths_answer_on_batches_of_any_shape(
         assert compare(hidden_states(slow, batch), hidden_states(rival, batch), precision).ok
         assert compare(_logits(slow, batch), _logits(rival, batch), precision).ok
         profiled = profile(rival, batch.tokens, time.perf_counter, forwards=2)
-        assert path.promise(rival, 6).evidence(profiled.calls).ok
+        assert rival.promise.evidence(profiled.calls).ok
 
 
 def test_the_peers_leave_torch_and_say_so(prepared: Prepared) -> None:
-    assert {name for name in RIVALS if not prepared(name).inside_torch} == set(EXPORTED)
+    assert {name for name in RIVALS if PATHS[name].outside_torch} == set(EXPORTED)
     assert {name for name in RIVALS if prepared(name).weights_mb > 0} == set(EXPORTED)
 
 

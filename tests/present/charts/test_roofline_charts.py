@@ -42,10 +42,10 @@ def test_peaks_of_a_busy_machine_are_called_so() -> None:
 
 def test_a_precision_without_a_peak_is_named_and_not_drawn() -> None:
     run = a_run_with_costs()
-    integers = run.path("packed@bf16").model_copy(update={"dtype": "int8", "name": "openvino@int8"})
+    integers = run.path("packed@bf16").model_copy(update={"dtype": "int8", "name": "onnxruntime@int8"})
     run = run.model_copy(update={"paths": (*run.paths[:3], integers)})
-    assert "openvino@int8" not in set(roofline_data(run)["name"])
-    assert useful_words(run).endswith("OpenVINO in int8 computes in a precision without a peak.")
+    assert "onnxruntime@int8" not in set(roofline_data(run)["name"])
+    assert useful_words(run).endswith("ONNX Runtime in int8 computes in a precision without a peak.")
 
 
 def test_an_older_run_has_no_roofline() -> None:

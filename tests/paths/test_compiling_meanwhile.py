@@ -1,0 +1,83 @@
+"""The kernels of packed execution are compiled while the model loads, and never beside a measurement.
+
+A shell script stands in for the compiler: it says when it starts and ends, and fails when it is told to go on.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.catalog.batches import PRESETS
+from engine.paths.packed import kernels_compiled_meanwhile
+from engine.records import Experiment
+from tests.samples import standing_compiler
+
+LONG_S = 60.0
+
+
+def _experiment(*paths: str, device: str = "cpu") -> Experiment:
+    return Experiment(model="minilm", batch=PRESETS["tutorial-small"], paths=paths, device=device)
+
+
+def _until(reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LONG_S
+    while not reached():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a compiler that waits for the file `go`."""
+    monkeypatch.setenv("CXX", str(standing_compiler(tmp_path)))
+    return tmp_path
+
+
+def test_the_compiler_runs_beside_the_loading_and_has_ended_when_it_is_over(compiler: Path) -> None:
+    waited: list[bool] = []
+
+    def on_wait() -> None:
+        waited.append((compiler / "ended").exists())
+        (compiler / "go").touch()
+
+    with kernels_compiled_meanwhile(_experiment("slow", "packed"), compiler / "kernels", on_wait):
+        _until((compiler / "started").exists)
+    assert waited == [False], "told once, while the compiler was still at work"
+    assert (compiler / "ended").exists()
+
+
+def test_the_compiler_has_ended_before_a_failed_loading_is_told(compiler: Path) -> None:
+    def fail_to_load() -> None:
+        experiment = _experiment("slow", "packed@bf16")
+        with kernels_compiled_meanwhile(experiment, compiler / "kernels", lambda: None):
+            _until((compiler / "started").exists)
+            (compiler / "go").touch()
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        fail_to_load()
+    assert (compiler / "ended").exists()
+
+
+@pytest.mark.parametrize(
+    "experiment", [_experiment("slow", "fast-nested"), _experiment("slow", "packed", device="cuda")]
+)
+def test_nothing_is_compiled_that_the_experiment_does_not_need(
+    experiment: Experiment, compiler: Path
+) -> None:
+    (compiler / "go").touch()
+    with kernels_compiled_meanwhile(experiment, compiler / "kernels", lambda: None):
+        pass
+    assert not (compiler / "started").exists()
+
+
+def test_without_a_compiler_the_model_is_loaded_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    loaded = False
+    with kernels_compiled_meanwhile(_experiment("slow", "packed"), tmp_path, lambda: None):
+        loaded = True
+    assert loaded
