@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity
 
 from engine.diagnosis import Counts, Proof, TorchReason
-from engine.eligibility.facts import bound_call, first_line
+from engine.eligibility.facts import bound_call
 from engine.eligibility.subject import Setting, Subject
+from engine.errors import first_line
 from engine.paths.execution import FUSED_LAYER, NESTED_CONVERSION
 
 NATIVE_ATTENTION = "aten::_native_multi_head_attention"

@@ -6,11 +6,11 @@ on the machine, the libraries and the encoder's sizes only.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import torch
@@ -24,21 +24,13 @@ from engine.eligibility.facts import LayerFacts, PaddingFacts
 from engine.eligibility.subject import Setting
 from engine.measure.environment import Watch, machine_pulse
 from engine.measure.instruments import Instruments
-from engine.measure.rounds import (
-    Block,
-    Clock,
-    StopRule,
-    Timed,
-    block_size,
-    random_orders,
-    run_rounds,
-    timed_ms,
-)
+from engine.measure.race import Entry, Race, race
+from engine.measure.rounds import Clock, StopRule, Timed
 from engine.records import Environment
 
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)
 """Padding ratios of the sweep."""
-SWEEP_ROUNDS, WARM_UP_CALLS = 5, 2
+SWEEP_ROUNDS, WARM_UP_CAP_S = 5, 0.5
 MOST_TOKENS = 4096
 
 
@@ -170,19 +162,14 @@ def _speedup_at(
     def call() -> None:
         encoder(states, src_key_padding_mask=padding)
 
-    arms = {
-        name: Timed(call, lambda sparse=sparse: _sparsity(encoder, sparse))  # type: ignore[misc]
+    entries = {
+        name: Entry(name, Timed(call, partial(_sparsity, encoder, sparse)))
         for name, sparse in (("dense", False), ("sparse", True))
     }
-    blocks = dict[str, Block]()
-    for name, timed in arms.items():
-        timed_ms(timed, WARM_UP_CALLS, instruments.clock)
-        blocks[name] = Block(timed, block_size(timed, instruments.clock))
-    rule = StopRule(budget_s, SWEEP_ROUNDS)
-    rounds = run_rounds(
-        blocks, "dense", rule, instruments.clock, random_orders(("dense", "sparse"), Random(seed))
-    )
-    return speedup(paired_ratios(rounds.samples_ms["dense"], rounds.samples_ms["sparse"]))
+    entered = Race(entries, "dense", StopRule(budget_s, SWEEP_ROUNDS), seed, WARM_UP_CAP_S)
+    # The whole sweep is one step of an examination: its rounds are not told.
+    samples = race(entered, replace(instruments, tell=lambda _event: None)).rounds.samples_ms
+    return speedup(paired_ratios(samples["dense"], samples["sparse"]))
 
 
 def padded_batch(plan: SweepPlan, ratio: float, seed: int) -> tuple[Tensor, Tensor]:

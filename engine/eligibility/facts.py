@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from engine.eligibility.subject import Subject
+from engine.errors import first_line
 
 TENSORS = (
     "self_attn.in_proj_weight",
@@ -383,12 +384,6 @@ def _watch(subject: Subject) -> tuple[_Seen, str]:
     except Exception as error:  # the user's own code may raise anything; it is part of the finding
         return seen, first_line(error)
     return seen, ""
-
-
-def first_line(error: BaseException) -> str:
-    """An exception's type and the first line of its message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
 
 
 def _outermost(
