@@ -467,4 +467,4 @@ def _crossover(
         examination.seed,
         examination.budget_s * SWEEP_SHARE,
     )
-    return crossover(sweep, plan, environment, examination.keep, examination.instruments.clock)
+    return crossover(sweep, plan, environment, examination.keep)
