@@ -42,7 +42,8 @@ from engine.doctor.sparsity import sweep as run_sweep
 from engine.doctor.treatment import Treated, by_the_slow_path, treat
 from engine.doctor.words import findings, summary
 from engine.eligibility.dangers import first_error
-from engine.eligibility.facts import PaddingFacts, draws_dropout
+from engine.eligibility.facts import PaddingFacts
+from engine.eligibility.module_reading import draws_dropout
 from engine.eligibility.plan import predicted
 from engine.eligibility.subject import Setting, Subject, admit, shared_copy
 from engine.errors import Refusal

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity
 
 from engine.diagnosis import Counts, Proof, TorchReason
-from engine.eligibility.facts import bound_call
+from engine.eligibility.reading import bound_call
 from engine.eligibility.subject import Setting, Subject
 from engine.errors import first_line
 from engine.paths.execution import FUSED_LAYER, NESTED_CONVERSION

@@ -16,8 +16,8 @@ from engine.analysis.conclude import concluded
 from engine.analysis.continuing import check_all_run, check_same_conditions, continued
 from engine.catalog.paths import PATHS, find_paths
 from engine.eligibility.dangers import dangers
-from engine.eligibility.facts import presumed_facts
 from engine.eligibility.plan import plan_of
+from engine.eligibility.reading import presumed_facts
 from engine.errors import Refusal, first_line
 from engine.events import Step
 from engine.measure.agreement import compare, disagreement, hidden_states

@@ -20,7 +20,8 @@ from engine.doctor.sparsity import (
     sweep,
     swept_shape,
 )
-from engine.eligibility.facts import LayerFacts, MaskFacts, PaddingFacts, read_facts
+from engine.eligibility.facts import LayerFacts, MaskFacts, PaddingFacts
+from engine.eligibility.reading import read_facts
 from engine.eligibility.subject import admit
 from engine.measure.environment import read_environment
 from engine.measure.instruments import Instruments
