@@ -6,15 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from engine.doctor.cures import cure_codes
-from engine.eligibility.conditions import (
-    ATTENTION_CONDITIONS,
-    CONSTRUCTION_CONDITIONS,
-    ENCODER_CONDITIONS,
-    LAYER_CONDITIONS,
-    OLDEST,
-    Condition,
-)
+from engine.eligibility.attention_conditions import ATTENTION_CONDITIONS
 from engine.eligibility.dangers import RISKS
+from engine.eligibility.encoder_conditions import CONSTRUCTION_CONDITIONS, ENCODER_CONDITIONS
+from engine.eligibility.judging import OLDEST, Condition
+from engine.eligibility.layer_conditions import LAYER_CONDITIONS
 from engine.present.words.doctor import EFFECT_TITLES
 
 DOCS = Path(__file__).parent / "doctor.md"

@@ -124,18 +124,45 @@ class State(Record):
     """False where the result would be silently wrong: it is shown, and never recommended."""
 
 
+class SweepPoint(Record):
+    """One padding ratio of a sweep: fused layers without sparsity against the same with it."""
+
+    padding_ratio: float
+    speedup: float
+    """Time without sparsity / with it, median of the rounds' ratios."""
+    ci95: Interval | None = None
+    """Interval of the speedup; the intervals of all points hold together with 95 % confidence."""
+    verdict: VerdictWord | None = None
+    """Of sparsity: None in records of older versions, which had no interval."""
+    dense_ms: tuple[float, ...] = ()
+    """Milliseconds per forward without sparsity, one sample a round."""
+    dense_again_ms: tuple[float, ...] = ()
+    """The same a second time in each round: the noise floor."""
+    sparse_ms: tuple[float, ...] = ()
+
+
 class Crossover(Record):
     """How the gain from sparsity grows with the padding ratio, on this machine, for this encoder and batch shape."""
 
     padding_ratios: tuple[float, ...]
     speedups: tuple[float, ...]
     """Fused layers without sparsity / with it, median of paired ratios at each padding ratio."""
-    crossover: float | None
-    """Padding ratio from which sparsity pays; None where it never does in the sweep."""
+    crossover: float | None = None
+    """Not read: older versions interpolated a ratio here, from speedups without intervals."""
+    points: tuple[SweepPoint, ...] = ()
+    """The swept ratios with intervals and verdicts; empty in records of older versions."""
     shape: tuple[int, int]
     """(texts, longest length) of the swept batches."""
     measured_at: datetime
     cached: bool = False
+    disturbance: str = ""
+    """Why the machine was not quiet during the sweep; empty where it was."""
+
+    @property
+    def all_points(self) -> tuple[SweepPoint, ...]:
+        """The points; those of a record of an older version have no interval and no verdict."""
+        pairs = zip(self.padding_ratios, self.speedups, strict=True)
+        return self.points or tuple(SweepPoint(padding_ratio=ratio, speedup=seen) for ratio, seen in pairs)
 
 
 class Sparsity(Record):

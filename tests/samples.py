@@ -18,6 +18,7 @@ from engine.diagnosis import (
     Proof,
     Sparsity,
     State,
+    SweepPoint,
     Timing,
     TorchReason,
 )
@@ -185,6 +186,11 @@ def a_check(key: str, part: Part, needs: str, has: str) -> Check:
     return Check(key=key, part=part, module="encoder", needs=needs, has=has, ok=True, why="It costs speed.")
 
 
+def a_sweep_point(padding_ratio: float, speedup: float, verdict: VerdictWord) -> SweepPoint:
+    interval = (speedup * 0.97, speedup * 1.03)
+    return SweepPoint(padding_ratio=padding_ratio, speedup=speedup, ci95=interval, verdict=verdict)
+
+
 def some_sparsity() -> Sparsity:
     return Sparsity(
         real_tokens=200,
@@ -195,7 +201,13 @@ def some_sparsity() -> Sparsity:
         crossover=Crossover(
             padding_ratios=(0.0, 0.2, 0.4, 0.6, 0.8),
             speedups=(0.93, 0.97, 1.2, 1.6, 2.7),
-            crossover=0.24,
+            points=(
+                a_sweep_point(0.0, 0.93, "slower"),
+                a_sweep_point(0.2, 0.97, "not sure"),
+                a_sweep_point(0.4, 1.2, "faster"),
+                a_sweep_point(0.6, 1.6, "faster"),
+                a_sweep_point(0.8, 2.7, "faster"),
+            ),
             shape=(3, 190),
             measured_at=datetime(2026, 11, 20, tzinfo=UTC),
             cached=True,

@@ -1,13 +1,10 @@
 """docs/doctor.md lists every condition and danger of the engine, word for word."""
 
 from docs.write_doctor_tables import DOCS, tables, with_tables
-from engine.eligibility.conditions import (
-    ATTENTION_CONDITIONS,
-    CONSTRUCTION_CONDITIONS,
-    ENCODER_CONDITIONS,
-    LAYER_CONDITIONS,
-)
+from engine.eligibility.attention_conditions import ATTENTION_CONDITIONS
 from engine.eligibility.dangers import RISKS
+from engine.eligibility.encoder_conditions import CONSTRUCTION_CONDITIONS, ENCODER_CONDITIONS
+from engine.eligibility.layer_conditions import LAYER_CONDITIONS
 
 
 def test_the_tables_are_as_the_engine_has_them() -> None:

@@ -13,7 +13,8 @@ from torch.nn import functional
 from torch.nn.utils import prune
 from torch.nn.utils.weight_norm import WeightNorm
 
-from engine.eligibility.facts import ModelFacts, position_rows
+from engine.eligibility.facts import ModelFacts
+from engine.eligibility.module_reading import position_rows
 from engine.eligibility.subject import Subject
 
 Apply = Callable[[Subject, ModelFacts], Subject | str]

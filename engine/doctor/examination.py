@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 from pathlib import Path
-from random import Random
 from statistics import median
 from typing import Any
 
@@ -43,29 +42,21 @@ from engine.doctor.sparsity import sweep as run_sweep
 from engine.doctor.treatment import Treated, by_the_slow_path, treat
 from engine.doctor.words import findings, summary
 from engine.eligibility.dangers import first_error
-from engine.eligibility.facts import PaddingFacts, draws_dropout
+from engine.eligibility.facts import PaddingFacts
+from engine.eligibility.module_reading import draws_dropout
 from engine.eligibility.plan import predicted
 from engine.eligibility.subject import Setting, Subject, admit, shared_copy
 from engine.errors import Refusal
-from engine.events import DoctorRequest, Event, Round, Step
+from engine.events import DoctorRequest, Event, Step
 from engine.measure.agreement import compare
-from engine.measure.environment import Watch, load_average, machine_pulse, read_environment
+from engine.measure.environment import load_average, read_environment
 from engine.measure.instruments import Instruments
 from engine.measure.profiling import synchronize
-from engine.measure.rounds import (
-    BASELINE_AGAIN,
-    Block,
-    Rounds,
-    StopRule,
-    Timed,
-    block_size,
-    random_orders,
-    run_rounds,
-    warm_up,
-)
+from engine.measure.race import Entry, Race, race
+from engine.measure.rounds import BASELINE_AGAIN, Rounds, StopRule, Timed
 from engine.models.inputs import tokenize
 from engine.models.loading import LoadedModel
-from engine.records import Agreement, Batch, Conditions, DType, Environment, NoiseFloor
+from engine.records import Agreement, Batch, DType, Environment, NoiseFloor
 from engine.settings import Settings, load_settings
 
 DEFAULT_BUDGET_S = examination_budget_s()
@@ -358,37 +349,26 @@ def _measure(examination: Examination, seen: Sequence[Seen]) -> Measured | None:
     baseline = next((name for name in (AS_IT_IS, SLOW) if name in subjects), None)
     if baseline is None:
         return None
-    tell, clock = examination.instruments.tell, examination.instruments.clock
+    titles = {state.treated.name: state.treated.title for state in seen}
     device = torch.device(_device(seen[0].treated))
-    tell(Step(name="warm-up", text="Warming up"))
+    entries = {
+        name: Entry(titles.get(name, "Without sparsity"), _timed(subject, device))
+        for name, subject in subjects.items()
+    }
+    entered = Race(entries, baseline, StopRule(examination.budget_s), examination.seed)
     with torch.random.fork_rng(devices=[]):
-        blocks = {name: _block(subject, device, clock) for name, subject in subjects.items()}
-        tell(Step(name="measure", text="Measuring rounds"))
-        rule = StopRule(examination.budget_s)
-        watch, conditions = Watch(clock, machine_pulse()), list[Conditions]()
-
-        def on_round(rounds: Rounds) -> None:
-            conditions.append(watch.round_over())
-            done = len(rounds.order)
-            at_most = rule.expected_at_most(done, rounds.elapsed_s)
-            tell(Round(done=done, at_most=at_most, speedups=rounds.speedups()))
-
-        orders = random_orders(tuple(blocks), Random(examination.seed))
-        stop = examination.instruments.stop_asked
-        rounds = run_rounds(blocks, baseline, rule, clock, orders, on_round, stop)
-    return _concluded(baseline, rounds, "; ".join(disturbances(conditions)))
+        found = race(entered, examination.instruments)
+    return _concluded(baseline, found.rounds, "; ".join(disturbances(found.conditions)))
 
 
-def _block(subject: Subject, device: torch.device, clock: Callable[[], float]) -> Block:
+def _timed(subject: Subject, device: torch.device) -> Timed:
     forward = subject.forward()
 
     def call() -> None:
         forward()
         synchronize(device)
 
-    timed = Timed(call, subject.setting.held)
-    warm_up(timed, clock)
-    return Block(timed, block_size(timed, clock))
+    return Timed(call, subject.setting.held)
 
 
 def _concluded(baseline: str, rounds: Rounds, disturbance: str) -> Measured:
@@ -488,4 +468,4 @@ def _crossover(
         examination.seed,
         examination.budget_s * SWEEP_SHARE,
     )
-    return crossover(sweep, plan, environment, examination.keep, examination.instruments.clock)
+    return crossover(sweep, plan, environment, examination.keep)

@@ -18,8 +18,9 @@ from torch.profiler import ProfilerActivity
 
 from engine.catalog.operators import FUSED_LAYER, NESTED_CONVERSION
 from engine.diagnosis import Counts, Proof, TorchReason
-from engine.eligibility.facts import bound_call, first_line
+from engine.eligibility.reading import bound_call
 from engine.eligibility.subject import Setting, Subject
+from engine.errors import first_line
 
 NATIVE_ATTENTION = "aten::_native_multi_head_attention"
 

@@ -6,40 +6,33 @@ on the machine, the libraries and the encoder's sizes only.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
-from itertools import pairwise
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from engine.analysis.crossover import judged_point
 from engine.analysis.quiet import disturbances
-from engine.analysis.stats import paired_ratios, speedup
-from engine.diagnosis import Crossover, Sparsity
+from engine.analysis.verdict import Situation
+from engine.diagnosis import Crossover, Sparsity, SweepPoint
 from engine.eligibility.facts import LayerFacts, PaddingFacts
 from engine.eligibility.subject import Setting
-from engine.measure.environment import Watch, machine_pulse
 from engine.measure.instruments import Instruments
-from engine.measure.rounds import (
-    Block,
-    Clock,
-    StopRule,
-    Timed,
-    block_size,
-    random_orders,
-    run_rounds,
-    timed_ms,
-)
-from engine.records import Environment
+from engine.measure.profiling import synchronize
+from engine.measure.race import Entry, Race, RaceResult, race
+from engine.measure.rounds import BASELINE_AGAIN, StopRule, Timed
+from engine.records import Conditions, Environment
 
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)
 """Padding ratios of the sweep."""
-SWEEP_ROUNDS, WARM_UP_CALLS = 5, 2
-MOST_TOKENS = 4096
+MIN_ROUNDS, MAX_ROUNDS, WARM_UP_CAP_S = 8, 30, 0.5
+"""With fewer than 8 rounds, 6 ratios have no intervals that hold together with 95 % confidence."""
+MOST_TOKENS = 2048
 
 
 def free_padding(padding: PaddingFacts, layers: Sequence[LayerFacts]) -> Sparsity:
@@ -102,22 +95,17 @@ def swept_shape(rows: int, length: int) -> tuple[int, int]:
 
 
 def crossover(
-    run_sweep: Callable[[], Crossover],
-    plan: SweepPlan,
-    environment: Environment,
-    folder: Path | None,
-    clock: Clock,
+    run_sweep: Callable[[], Crossover], plan: SweepPlan, environment: Environment, folder: Path | None
 ) -> Crossover:
-    """The kept answer of a sweep, or a new one, which is kept if the machine was quiet."""
+    """The kept answer of a sweep, or a new one; a new one is kept if it is complete and the machine was quiet."""
     if folder is None:
         return run_sweep()
-    file = folder / f"crossover-{plan.key(environment)}.json"
+    file = folder / f"sparsity-sweep-{plan.key(environment)}.json"
     try:
         return Crossover.model_validate_json(file.read_bytes()).model_copy(update={"cached": True})
     except (OSError, ValidationError):
-        watch = Watch(clock, machine_pulse())
         found = run_sweep()
-    if not disturbances((watch.round_over(),)):
+    if not found.disturbance and all(point.ci95 for point in found.points):
         _keep(file, found)
     return found
 
@@ -136,53 +124,55 @@ def sweep(encoder: Any, plan: SweepPlan, instruments: Instruments, seed: int, bu
     """Measure fused layers with and without sparsity at several padding ratios, in paired rounds.
 
     Args:
-        budget_s: longest time for all rounds together.
+        budget_s: longest time for all rounds together; what a ratio leaves over goes to the ones after it.
         encoder: an `nn.TransformerEncoder` in eval mode that takes both; its `use_nested_tensor` is put back.
     """
-    share_s = budget_s / len(RATIOS)
-    speedups = tuple(
-        _speedup_at(encoder, plan, ratio, instruments, seed + i, share_s) for i, ratio in enumerate(RATIOS)
-    )
+    points, conditions, start = list[SweepPoint](), list[Conditions](), instruments.clock()
+    for i, ratio in enumerate(RATIOS):
+        left_s = budget_s - (instruments.clock() - start)
+        entered = _race_at(encoder, plan, ratio, seed + i, left_s / (len(RATIOS) - i))
+        # The whole sweep is one step of an examination: its rounds are not told.
+        found = race(entered, replace(instruments, tell=lambda _event: None))
+        points.append(_point(ratio, found))
+        conditions.extend(found.conditions)
     return Crossover(
         padding_ratios=RATIOS,
-        speedups=speedups,
-        crossover=first_crossing(RATIOS, speedups),
+        speedups=tuple(point.speedup for point in points),
+        points=tuple(points),
         shape=plan.shape,
         measured_at=instruments.now(),
+        disturbance="; ".join(disturbances(conditions)),
     )
 
 
-def first_crossing(ratios: Sequence[float], speedups: Sequence[float]) -> float | None:
-    """The padding ratio from which the speedup stays above 1, between its neighbours on a straight line."""
-    if speedups[-1] <= 1:
-        return None
-    for (left, low), (right, high) in reversed(tuple(pairwise(zip(ratios, speedups, strict=True)))):
-        if low <= 1:
-            return left + (right - left) * (1 - low) / (high - low)
-    return ratios[0]
-
-
-def _speedup_at(
-    encoder: Any, plan: SweepPlan, ratio: float, instruments: Instruments, seed: int, budget_s: float
-) -> float:
+def _race_at(encoder: Any, plan: SweepPlan, ratio: float, seed: int, budget_s: float) -> Race:
     states, padding = padded_batch(plan, ratio, seed)
+    device = torch.device(plan.device)
 
     def call() -> None:
         encoder(states, src_key_padding_mask=padding)
+        synchronize(device)
 
-    arms = {
-        name: Timed(call, lambda sparse=sparse: _sparsity(encoder, sparse))  # type: ignore[misc]
+    entries = {
+        name: Entry(name, Timed(call, partial(_sparsity, encoder, sparse)))
         for name, sparse in (("dense", False), ("sparse", True))
     }
-    blocks = dict[str, Block]()
-    for name, timed in arms.items():
-        timed_ms(timed, WARM_UP_CALLS, instruments.clock)
-        blocks[name] = Block(timed, block_size(timed, instruments.clock))
-    rule = StopRule(budget_s, SWEEP_ROUNDS)
-    rounds = run_rounds(
-        blocks, "dense", rule, instruments.clock, random_orders(("dense", "sparse"), Random(seed))
+    rule = StopRule(budget_s, min_rounds=MIN_ROUNDS, max_rounds=MAX_ROUNDS)
+    return Race(entries, "dense", rule, seed, WARM_UP_CAP_S)
+
+
+def _point(ratio: float, found: RaceResult) -> SweepPoint:
+    samples = {name: tuple(times_ms) for name, times_ms in found.rounds.samples_ms.items()}
+    rounds = len(found.rounds.order)
+    situation = Situation(rounds=rounds, round_s=found.rounds.elapsed_s / rounds)
+    point = SweepPoint(
+        padding_ratio=ratio,
+        speedup=1.0,
+        dense_ms=samples["dense"],
+        dense_again_ms=samples[BASELINE_AGAIN],
+        sparse_ms=samples["sparse"],
     )
-    return speedup(paired_ratios(rounds.samples_ms["dense"], rounds.samples_ms["sparse"]))
+    return judged_point(point, len(RATIOS), situation)
 
 
 def padded_batch(plan: SweepPlan, ratio: float, seed: int) -> tuple[Tensor, Tensor]:

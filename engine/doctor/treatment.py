@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from engine.diagnosis import AS_IT_IS, SLOW, Check, Danger
 from engine.doctor.cures import Cure, cure_codes, cure_for
 from engine.eligibility.dangers import WRONG, dangers
-from engine.eligibility.facts import ModelFacts, read_facts
+from engine.eligibility.facts import ModelFacts
 from engine.eligibility.plan import Plan, checks, plan_of
+from engine.eligibility.reading import read_facts
 from engine.eligibility.subject import Subject
 
 MOST_CURES = 12

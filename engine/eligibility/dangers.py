@@ -16,11 +16,11 @@ WRONG: tuple[Effect, ...] = ("wrong", "not a number")
 
 @dataclass(frozen=True)
 class Risk:
-    """One danger: how to see it in a plan, and what it does.
+    """One danger: how it is found in a plan, and what it does.
 
     Attributes:
         key: names the danger, and its cure (engine/doctor/cures.py).
-        seen: gives (module, what it has) for every place where it lurks.
+        seen: gives (module, what it has) for every place where it is.
     """
 
     key: str
@@ -205,15 +205,14 @@ def _takes_more_than_the_slow_path(plan: Plan) -> bool:
 
 
 def _activation_swapped(layer: LayerFacts) -> str:
-    if layer.activation_exact or layer.activation.startswith("gelu, approx"):
+    if layer.activation_exact or layer.approximates_gelu:
         return ""
     noted = {1: "relu", 2: "gelu"}[layer.activation_code]
     return f"the activation is {layer.activation}, and __init__ had noted {noted}"
 
 
 def _tanh_gelu(layer: LayerFacts) -> str:
-    approximated = layer.activation.startswith("gelu, approx") and not layer.activation_exact
-    return layer.activation if approximated else ""
+    return layer.activation if layer.approximates_gelu and not layer.activation_exact else ""
 
 
 def _replaced(layer: LayerFacts) -> str:

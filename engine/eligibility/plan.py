@@ -7,17 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from engine.diagnosis import Check, Counts, Prediction
-from engine.eligibility.conditions import (
-    ATTENTION_CONDITIONS,
-    CONSTRUCTION_CONDITIONS,
-    ENCODER_CONDITIONS,
-    LAYER_CONDITIONS,
-    Condition,
-    ConditionInput,
-    Module,
-    all_met,
-    asked,
-)
+from engine.eligibility.attention_conditions import ATTENTION_CONDITIONS
+from engine.eligibility.encoder_conditions import CONSTRUCTION_CONDITIONS, ENCODER_CONDITIONS
 from engine.eligibility.facts import (
     AttentionFacts,
     CallFacts,
@@ -27,6 +18,8 @@ from engine.eligibility.facts import (
     ModelFacts,
     SettingFacts,
 )
+from engine.eligibility.judging import Condition, ConditionInput, Module, all_met, asked
+from engine.eligibility.layer_conditions import LAYER_CONDITIONS
 
 NESTED = "strided"
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from random import Random
 from statistics import median
 
 import torch
@@ -17,12 +16,12 @@ from engine.analysis.conclude import concluded
 from engine.analysis.continuing import check_all_run, check_same_conditions, continued
 from engine.catalog.paths import BASELINE, PATHS, find_paths
 from engine.eligibility.dangers import dangers
-from engine.eligibility.facts import presumed_facts
 from engine.eligibility.plan import plan_of
-from engine.errors import Refusal
-from engine.events import Round, Step
+from engine.eligibility.reading import presumed_facts
+from engine.errors import Refusal, first_line
+from engine.events import Step
 from engine.measure.agreement import compare, disagreement, hidden_states
-from engine.measure.environment import Watch, load_average, machine_pulse, read_environment
+from engine.measure.environment import load_average, read_environment
 from engine.measure.instruments import Instruments
 from engine.measure.profiling import (
     PROFILED_FORWARDS,
@@ -31,20 +30,9 @@ from engine.measure.profiling import (
     profile,
     synchronize,
 )
+from engine.measure.race import Entry, Race, RaceResult, race
 from engine.measure.roofline import WORKING_MB, measure_roofline
-from engine.measure.rounds import (
-    BASELINE_AGAIN,
-    PRECISION,
-    Block,
-    Earlier,
-    Rounds,
-    StopRule,
-    Timed,
-    block_size,
-    random_orders,
-    run_rounds,
-    warm_up,
-)
+from engine.measure.rounds import BASELINE_AGAIN, PRECISION, Earlier, StopRule, Timed
 from engine.models.inputs import TokenBatch, tokenize
 from engine.models.loading import LoadedModel
 from engine.models.memory import check_memory, memory_available_mb
@@ -52,7 +40,6 @@ from engine.paths import EXECUTION_PATHS, ExecutionPath, PreparedPath
 from engine.records import (
     BYTES_PER_VALUE,
     MEGABYTE,
-    Conditions,
     Experiment,
     ModelCard,
     NoiseFloor,
@@ -152,9 +139,9 @@ def run_experiment(
     if continues is not None:
         check_all_run(candidate.result for candidate in candidates)
     load_before = load_average()
-    warm = tuple(_warmed_up(bench, candidate) for candidate in candidates)
-    rounds, conditions = _measured(bench, warm, min(experiment.budget_s, settings.max_budget_s))
-    seen = tuple(_with_samples(candidate, rounds) for candidate in warm)
+    measured = _measured(bench, candidates, min(experiment.budget_s, settings.max_budget_s))
+    rounds = measured.rounds
+    seen = tuple(_with_samples(bench, candidate, measured) for candidate in candidates)
     if continues is None:
         seen = tuple(_profiled(bench, candidate) for candidate in seen)
     roofline = _roofline(bench) if continues is None else None
@@ -174,7 +161,7 @@ def run_experiment(
             rounds=len(rounds.order),
             stop_reason=rounds.stop_reason,
             order=tuple(rounds.order),
-            conditions=conditions,
+            conditions=measured.conditions,
             roofline=roofline,
         )
     )
@@ -234,7 +221,7 @@ def _first_call(bench: Bench, name: str) -> Candidate:
             candidate.ready.forward(bench.batch.tokens)
             synchronize(bench.batch.tokens.device)
     except Exception as error:  # other libraries raise whatever they like; the other paths go on
-        return candidate.failed(_first_line(error))
+        return candidate.failed(first_line(error))
     return candidate.with_(first_call_ms=(bench.instruments.clock() - start) * 1000)
 
 
@@ -250,7 +237,7 @@ def _prepared(bench: Bench, name: str) -> Candidate:
     except Refusal as refusal:
         return Candidate(path, None, result).with_(status="unavailable", reason=str(refusal))
     except Exception as error:  # as above
-        return Candidate(path, None, result).failed(_first_line(error))
+        return Candidate(path, None, result).failed(first_line(error))
     return Candidate(path, prepared, result).with_(
         prepare_ms=prepare_ms, prepare_note=prepared.note, weights_mb=prepared.weights_mb
     )
@@ -285,57 +272,20 @@ def _compared(bench: Bench, candidate: Candidate, reference: torch.Tensor) -> Ca
     return candidate.failed(reason) if reason else candidate
 
 
-def _warmed_up(bench: Bench, candidate: Candidate) -> Candidate:
-    if candidate.result.status != "ok":
-        return candidate
-    bench.instruments.tell(Step(name="warm-up", text=f"Warming up: {PATHS[candidate.path.name].title}"))
-    timed = _timed(candidate.ready, bench.batch)
-    calls = warm_up(timed, bench.instruments.clock)
-    # Counted before any profiler has run: what it keeps on the heap stops the allocator from giving memory back.
-    faults = page_faults(candidate.ready, bench.batch.tokens)
-    before = bench.continues.path(candidate.path.name) if bench.continues else None
-    calls_per_sample = before.calls_per_sample if before else block_size(timed, bench.instruments.clock)
-    return candidate.with_(warm_up_calls=calls, calls_per_sample=calls_per_sample, page_faults=faults)
-
-
-def _measured(
-    bench: Bench, candidates: tuple[Candidate, ...], budget_s: float
-) -> tuple[Rounds, tuple[Conditions, ...]]:
-    blocks = {
-        c.path.name: Block(_timed(c.ready, bench.batch), c.result.calls_per_sample)
-        for c in candidates
-        if c.result.status == "ok"
-    }
+def _measured(bench: Bench, candidates: tuple[Candidate, ...], budget_s: float) -> RaceResult:
     before = bench.continues
+    entries = {c.path.name: _entry(bench, c) for c in candidates if c.result.status == "ok"}
     # Who asks for more rounds of a run gets them: however precise it is already, it was not enough.
-    precision = None if before else PRECISION
-    rule = StopRule(budget_s, bench.experiment.iterations, precision=precision)
-    orders = random_orders(tuple(blocks), Random(bench.experiment.seed))
-    watch, conditions = Watch(bench.instruments.clock, machine_pulse()), list[Conditions]()
+    rule = StopRule(budget_s, bench.experiment.iterations, precision=None if before else PRECISION)
+    earlier = _earlier(before) if before else Earlier()
+    what = Race(entries, bench.experiment.baseline, rule, bench.experiment.seed, earlier=earlier)
+    return race(what, bench.instruments)
 
-    def on_round(rounds: Rounds) -> None:
-        conditions.append(watch.round_over())
-        bench.instruments.tell(
-            Round(
-                done=len(rounds.order),
-                at_most=rule.expected_at_most(len(rounds.order), rounds.elapsed_s),
-                speedups=rounds.speedups(),
-            )
-        )
 
-    bench.instruments.tell(Step(name="measure", text="Measuring rounds"))
-    baseline = bench.experiment.baseline
-    rounds = run_rounds(
-        blocks,
-        baseline,
-        rule,
-        bench.instruments.clock,
-        orders,
-        on_round,
-        bench.instruments.stop_asked,
-        earlier=_earlier(before) if before else Earlier(),
-    )
-    return rounds, tuple(conditions)
+def _entry(bench: Bench, candidate: Candidate) -> Entry:
+    name = candidate.path.name
+    calls = bench.continues.path(name).calls_per_sample if bench.continues else None
+    return Entry(PATHS[name].title, _timed(candidate.ready, bench.batch), calls)
 
 
 def _earlier(run: Run) -> Earlier:
@@ -343,9 +293,17 @@ def _earlier(run: Run) -> Earlier:
     return Earlier(samples_ms | {BASELINE_AGAIN: run.noise_floor.samples_ms}, run.looks)
 
 
-def _with_samples(candidate: Candidate, rounds: Rounds) -> Candidate:
-    samples_ms = rounds.samples_ms.get(candidate.path.name, ())
-    return candidate.with_(samples_ms=tuple(samples_ms))
+def _with_samples(bench: Bench, candidate: Candidate, measured: RaceResult) -> Candidate:
+    name = candidate.path.name
+    if candidate.result.status != "ok":
+        return candidate
+    return candidate.with_(
+        samples_ms=tuple(measured.rounds.samples_ms[name]),
+        warm_up_calls=measured.warm_up_calls[name],
+        calls_per_sample=measured.calls_per_sample[name],
+        # Counted before any profiler has run: what it keeps on the heap stops the allocator from giving memory back.
+        page_faults=page_faults(candidate.ready, bench.batch.tokens),
+    )
 
 
 def _timed(prepared: PreparedPath, batch: TokenBatch) -> Timed:
@@ -391,8 +349,3 @@ def profiled_forwards(median_ms: float) -> int:
 
 def _run_id(experiment: Experiment, created_at: datetime) -> str:
     return sha256(f"{created_at.isoformat()} {experiment.model_dump_json()}".encode()).hexdigest()[:12]
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"

@@ -188,10 +188,10 @@ def block_size(timed: Timed, clock: Clock) -> int:
     return 1 if call_s >= SHORT_CALL_S else max(1, round(BLOCK_S / max(call_s, 1e-6)))
 
 
-def warm_up(timed: Timed, clock: Clock) -> int:
+def warm_up(timed: Timed, clock: Clock, cap_s: float = WARM_UP_CAP_S) -> int:
     """Call until two consecutive windows of calls agree, or the cap in seconds is reached; returns the calls made."""
     start, times_ms = clock(), list[float]()
-    while not _windows_agree(times_ms) and clock() - start < WARM_UP_CAP_S:
+    while not _windows_agree(times_ms) and clock() - start < cap_s:
         times_ms.append(timed_ms(timed, 1, clock))
     return len(times_ms)
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from engine.errors import Refusal
+from engine.errors import Refusal, message_line
 
 Returned = TypeVar("Returned")
 Example = Tensor | tuple[Any, ...] | dict[str, Any]
@@ -136,8 +136,7 @@ def _seen_from(folder: Path, filename: str) -> str:
 def _first_line(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return error.msg
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else "it says no more"
+    return message_line(error).rstrip(".")
 
 
 def _checked(returned: object, place: str) -> OwnModel:

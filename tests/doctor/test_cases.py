@@ -7,8 +7,9 @@ import pytest
 from engine.diagnosis import AS_IT_IS, Counts, Diagnosis, State
 from engine.doctor import doctor
 from engine.doctor.words import explains
-from engine.eligibility.conditions import CONSTRUCTION_CONDITIONS, ENCODER_CONDITIONS, LAYER_CONDITIONS
 from engine.eligibility.dangers import RISKS
+from engine.eligibility.encoder_conditions import CONSTRUCTION_CONDITIONS, ENCODER_CONDITIONS
+from engine.eligibility.layer_conditions import LAYER_CONDITIONS
 from tests.doctor.cases import CASES, NOTICES_HOOKS, Case
 
 

@@ -9,19 +9,19 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.diagnosis import Crossover
+from engine.diagnosis import Crossover, SweepPoint
 from engine.doctor import sparsity
 from engine.doctor.sparsity import (
     RATIOS,
     SweepPlan,
     crossover,
-    first_crossing,
     free_padding,
     padded_batch,
     sweep,
     swept_shape,
 )
-from engine.eligibility.facts import LayerFacts, MaskFacts, PaddingFacts, read_facts
+from engine.eligibility.facts import LayerFacts, MaskFacts, PaddingFacts
+from engine.eligibility.reading import read_facts
 from engine.eligibility.subject import admit
 from engine.measure.environment import read_environment
 from engine.measure.instruments import Instruments
@@ -50,7 +50,7 @@ def instruments() -> Instruments:
 def asked(folder: Path, environment: Environment) -> Crossover:
     """The crossover as an examination asks for it."""
     run_sweep = partial(sparsity.sweep, encoder(), PLAN, instruments(), 0, 1e9)
-    return crossover(run_sweep, PLAN, environment, folder, Ticking())
+    return crossover(run_sweep, PLAN, environment, folder)
 
 
 def layers() -> tuple[LayerFacts, ...]:
@@ -90,28 +90,14 @@ def test_a_swept_batch_has_the_padding_it_is_named_for(
     assert float(padding.float().mean()) == pytest.approx(min(ratio, most), abs=1 / (rows * length) + 1e-6)
 
 
-@pytest.mark.parametrize(
-    ("speedups", "crossing"),
-    [
-        ((0.8, 1.2, 1.5), 0.25),
-        ((1.1, 1.2, 1.5), 0.0),
-        ((0.5, 0.6, 0.9), None),
-        ((1.1, 0.9, 1.1), 0.75),
-    ],
-)
-def test_sparsity_pays_from_the_last_crossing_on(speedups: tuple[float, ...], crossing: float | None) -> None:
-    """On a straight line between neighbours; a lucky figure before a worse one does not count."""
-    found = first_crossing((0.0, 0.5, 1.0), speedups)
-    assert found == (None if crossing is None else pytest.approx(crossing))
-
-
 def test_a_sweep_is_paired_and_leaves_the_encoder_as_it_was() -> None:
     """Real forwards, a clock that makes all of them equally long: no difference at any padding."""
     model = encoder()
     found = sweep(model, PLAN, instruments(), seed=0, budget_s=1e9)
     assert found.padding_ratios == RATIOS
     assert found.speedups == tuple(1.0 for _ in RATIOS)
-    assert found.crossover is None
+    assert {(point.ci95, point.verdict) for point in found.points} == {((1.0, 1.0), "same")}
+    assert {len(point.sparse_ms) for point in found.points} == {8}
     assert model.use_nested_tensor
 
 
@@ -135,7 +121,7 @@ def test_a_damaged_file_is_swept_again(tmp_path: Path, monkeypatch: pytest.Monke
     """A kept answer that cannot be read costs a sweep, nothing else."""
     environment = read_environment("cpu", None)
     monkeypatch.setattr(sparsity, "disturbances", lambda _conditions: ())
-    (tmp_path / f"crossover-{PLAN.key(environment)}.json").write_text("{")
+    (tmp_path / f"sparsity-sweep-{PLAN.key(environment)}.json").write_text("{")
     assert not asked(tmp_path, environment).cached
     assert asked(tmp_path, environment).cached
 
@@ -152,14 +138,27 @@ def test_another_machine_or_size_is_another_answer() -> None:
 def test_a_sweep_stays_quick() -> None:
     """Fewer texts where the batch holds many tokens; never fewer than two, or there could be no padding."""
     assert swept_shape(8, 128) == (8, 128)
-    assert swept_shape(64, 512) == (8, 512)
+    assert swept_shape(64, 512) == (4, 512)
     assert swept_shape(1, 9000) == (2, 9000)
 
 
 def test_the_record_reads_back() -> None:
     """It is kept as JSON."""
+    point = SweepPoint(padding_ratio=0.0, speedup=1.0, ci95=(0.9, 1.1), verdict="not sure")
     found = Crossover(
-        padding_ratios=(0.0,), speedups=(1.0,), crossover=None, shape=(1, 2),
+        padding_ratios=(0.0,), speedups=(1.0,), points=(point,), shape=(1, 2),
         measured_at=datetime(2026, 11, 24, tzinfo=UTC),
     )  # fmt: skip
     assert Crossover.model_validate_json(found.model_dump_json()) == found
+
+
+def test_a_record_of_an_older_version_reads_with_open_points() -> None:
+    """It has figures and an interpolated crossover, and no intervals."""
+    older = (
+        '{"padding_ratios": [0.0, 0.5], "speedups": [0.9, 1.57], "crossover": 0.07, "shape": [3, 190],'
+        ' "measured_at": "2026-11-20T00:00:00Z"}'
+    )
+    points = Crossover.model_validate_json(older).all_points
+    assert [(point.padding_ratio, point.speedup, point.verdict) for point in points] == [
+        (0.0, 0.9, None), (0.5, 1.57, None),
+    ]  # fmt: skip

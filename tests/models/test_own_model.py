@@ -199,7 +199,7 @@ def test_a_function_that_wants_arguments_is_refused(tmp_path: Path) -> None:
             "raised ModuleNotFoundError in my_broken.py, line 2: No module named 'my_absent'",
         ),
         ("raise ValueError('one\\ntwo')", "raised ValueError in my_broken.py, line 1: one. "),
-        ("raise KeyError", "raised KeyError in my_broken.py, line 1: it says no more"),
+        ("raise KeyError", "raised KeyError in my_broken.py, line 1: no message"),
     ],
 )
 def test_code_that_cannot_be_imported_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:

@@ -3,6 +3,7 @@
 import altair as alt
 import pandas as pd
 
+from engine.analysis.crossover import where_it_pays
 from engine.diagnosis import SLOW, Crossover, Diagnosis, State, Timing
 from engine.present.charts.runs import GUIDE_COLOUR, Drawing, interval_columns, interval_rules, path_colour
 from engine.present.words.doctor import baseline_title, crossover_sentence, gain_sentence
@@ -86,12 +87,14 @@ def states_alt(diagnosis: Diagnosis) -> str:
 
 
 def crossover_chart(crossover: Crossover, padding_ratio: float) -> Drawing:
-    """The gain from sparsity over the padding ratio, with the line at 1x, the crossover, and this batch's own ratio.
+    """The gain from sparsity over the padding ratio with its intervals, where it starts to pay, and this batch.
+
+    A filled point has a clear verdict, an open one has not.
 
     Args:
         padding_ratio: of the examined batch.
     """
-    data = pd.DataFrame({"padding": crossover.padding_ratios, "speedup": crossover.speedups})
+    data = sweep_data(crossover)
     end = min(1.0, max(*crossover.padding_ratios, padding_ratio) + 0.05)
     x = alt.X(
         "padding:Q",
@@ -100,29 +103,64 @@ def crossover_chart(crossover: Crossover, padding_ratio: float) -> Drawing:
         axis=alt.Axis(format=".0%"),
     )
     y = alt.Y("speedup:Q", title="Speedup by sparsity", scale=alt.Scale(zero=True))
-    line = (
-        alt.Chart(data)
-        .mark_line(point={"size": 70, "filled": True}, strokeWidth=2.5, color=path_colour("fast-nested"))
-        .encode(
-            x=x,
-            y=y,
-            tooltip=[
-                alt.Tooltip("padding:Q", title="Padding ratio", format=".0%"),
-                alt.Tooltip("speedup:Q", title="Speedup", format=".2f"),
-            ],
-        )
+    base, colour = alt.Chart(data), path_colour("fast-nested")
+    line = base.mark_line(strokeWidth=2.5, color=colour).encode(x=x, y=y)
+    intervals = base.mark_rule(strokeWidth=2, color=colour).encode(x=x, y="low:Q", y2="high:Q")
+    fill = alt.condition("datum.clear", alt.value(colour), alt.value("white"))
+    points = base.mark_point(size=70, filled=True, stroke=colour, strokeWidth=2, opacity=1).encode(
+        x=x, y=y, fill=fill, tooltip=_SWEEP_TOOLTIP
     )
-    layers = [line, _dashed("y", 1.0), *_mark("this batch", padding_ratio, path_colour("fast-mha"), dy=12)]
-    if crossover.crossover is not None:
-        layers += _mark("pays from", crossover.crossover, GUIDE_COLOUR, dy=28)
+    layers = [
+        *_crossover_band(crossover),
+        line,
+        intervals,
+        points,
+        _dashed("y", 1.0),
+        *_mark("this batch", padding_ratio, path_colour("fast-mha"), dy=12),
+    ]
     return alt.layer(*layers).properties(height=280)
+
+
+_SWEEP_TOOLTIP = [
+    alt.Tooltip("padding:Q", title="Padding ratio", format=".0%"),
+    alt.Tooltip("speedup:Q", title="Speedup", format=".2f"),
+    alt.Tooltip("low:Q", title="Interval from", format=".2f"),
+    alt.Tooltip("high:Q", title="to", format=".2f"),
+    alt.Tooltip("verdict:N", title="Verdict"),
+]
+
+
+def sweep_data(crossover: Crossover) -> pd.DataFrame:
+    """One row a swept ratio: padding, speedup, low, high, verdict, and whether the verdict is clear."""
+    return pd.DataFrame(
+        [
+            {
+                "padding": point.padding_ratio,
+                "speedup": point.speedup,
+                "low": (point.ci95 or (point.speedup, point.speedup))[0],
+                "high": (point.ci95 or (point.speedup, point.speedup))[1],
+                "verdict": point.verdict or "not sure",
+                "clear": point.verdict not in (None, "not sure"),
+            }
+            for point in crossover.all_points
+        ]
+    )
+
+
+def _crossover_band(crossover: Crossover) -> list[alt.Chart]:
+    """The ratios between which sparsity starts to pay, where both ends are clear."""
+    pays = where_it_pays(crossover.all_points)
+    if pays.kind != "between":
+        return []
+    band = alt.Chart(pd.DataFrame({"from": [pays.not_faster_up_to], "to": [pays.faster_from]}))
+    return [band.mark_rect(color=GUIDE_COLOUR, opacity=0.25).encode(x="from:Q", x2="to:Q")]
 
 
 def _mark(words: str, ratio: float, colour: str, dy: int) -> list[alt.Chart]:
     """A vertical line with its words beside it, on the side where there is room.
 
     Args:
-        dy: pixels from the top, another for each mark, so that two marks at one ratio can both be read.
+        dy: pixels from the top.
     """
     leftwards = ratio > 0.5
     base = alt.Chart(pd.DataFrame({"padding": [ratio], "words": [f"{words} {ratio:.0%}"]}))

@@ -7,11 +7,12 @@ import pytest
 
 from engine.diagnosis import AS_IT_IS, SLOW, Counts, Danger, Diagnosis, Effect, Prediction, Proof
 from engine.present.words import doctor as words
-from engine.records import Agreement
+from engine.records import Agreement, VerdictWord
 from tests.samples import (
     a_broken_diagnosis,
     a_diagnosis,
     a_silently_wrong_diagnosis,
+    a_sweep_point,
     checked_by_every_part,
     some_sparsity,
 )
@@ -227,12 +228,43 @@ def test_sparsity_is_told_with_its_bound_and_what_was_measured() -> None:
 def test_the_crossover_tells_on_which_side_the_batch_is() -> None:
     crossover = some_sparsity().crossover
     assert crossover is not None
-    assert "pays on this machine from 24% padding on; this batch has more, 65%" in words.crossover_sentence(
-        crossover, 0.65
+    said = words.crossover_sentence(crossover, 0.65)
+    assert (
+        "sparsity pays from between 0% and 40% padding on; not sure at 20%. This batch has more, 65%." in said
     )
-    assert "this batch has less, 10%" in words.crossover_sentence(crossover, 0.1)
-    never = crossover.model_copy(update={"crossover": None})
-    assert "does not pay at any padding ratio" in words.crossover_sentence(never, 0.65)
+    assert "This batch lies between, at 10%." in words.crossover_sentence(crossover, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "expected"),
+    [
+        (("same", "slower"), "sparsity does not pay at any padding ratio that was tried."),
+        (("faster", "faster"), "sparsity pays at every padding ratio that was tried."),
+        (("not sure", "faster"), "sparsity pays from 50% padding on at the latest; not sure at 0%."),
+        (("same", "not sure"), "sparsity does not pay at 0% padding; not sure at 50%."),
+        (
+            ("faster", "slower"),
+            "sparsity is faster at 0% padding and not at 50%; more padding should not make it",
+        ),
+        (("not sure", "not sure"), "the sweep is not precise enough to tell where sparsity pays."),
+    ],
+)
+def test_the_crossover_is_stated_only_as_far_as_verdicts_are_clear(
+    verdicts: tuple[VerdictWord, VerdictWord], expected: str
+) -> None:
+    """A figure without a clear verdict is never turned into a statement."""
+    crossover = some_sparsity().crossover
+    assert crossover is not None
+    points = tuple(a_sweep_point(i / 2, 1.5, verdict) for i, verdict in enumerate(verdicts))
+    assert expected in words.crossover_sentence(crossover.model_copy(update={"points": points}), 0.3)
+
+
+def test_a_sweep_of_an_older_version_states_no_crossover() -> None:
+    """It had single figures without intervals, and its interpolated ratio is not repeated."""
+    crossover = some_sparsity().crossover
+    assert crossover is not None
+    older = crossover.model_copy(update={"points": (), "crossover": 0.24})
+    assert "not precise enough" in words.crossover_sentence(older, 0.65)
 
 
 @pytest.mark.parametrize(

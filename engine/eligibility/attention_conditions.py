@@ -1,0 +1,203 @@
+"""What torch checks before an attention runs as one native operator, on its own or in a layer that is not fused.
+
+Read from torch/nn/modules/activation.py of torch 2.3.1 to 2.15.0. The conditions stand in torch's own
+order, so the first one that fails is the reason that torch computes and never shows (pytorch#82919).
+"""
+
+from engine.eligibility.facts import AttentionFacts, CallFacts
+from engine.eligibility.judging import (
+    INFERENCE,
+    PARAMETER_WHY,
+    SUPPORTED_DEVICES,
+    Condition,
+    batched,
+    gradients_words,
+    masks_with_nested,
+    no_gradients_asked,
+    on_off,
+    plain_tensors,
+    shape_words,
+    subclass_words,
+)
+
+
+def _float_masks(call: CallFacts | None) -> bool:
+    masks = (call.mask, call.padding.mask if call.padding else None) if call else ()
+    return any(mask is not None and mask.dtype != "bool" for mask in masks)
+
+
+ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
+    Condition(
+        "bool-masks-attention",
+        "attention",
+        "floating-point masks are not supported for fast path.",
+        "masks of booleans",
+        "The native attention knows masked and not masked, nothing between.",
+        lambda s: not _float_masks(s.call),
+        lambda s: "a floating-point mask" if _float_masks(s.call) else "no floating-point mask",
+    ),
+    Condition(
+        "fastpath-enabled-attention",
+        "attention",
+        "torch.backends.mha.get_fastpath_enabled() was not True",
+        "the process-wide switch on",
+        "torch.backends.mha.set_fastpath_enabled(False) turns every fastpath in the process off.",
+        lambda s: s.setting.fastpath,
+        lambda s: f"the switch is {on_off(s.setting.fastpath)}",
+    ),
+    Condition(
+        "batched-attention",
+        "attention",
+        "input not batched",
+        "a batch: a query of three dimensions",
+        "The native attention takes (texts, length, width) only.",
+        lambda s: batched(s.call),
+        lambda s: shape_words(s.call),
+    ),
+    Condition(
+        "self-attention",
+        "attention",
+        "non-self attention was used",
+        "query, key and value the same tensor",
+        "The native attention projects one input by one joined matrix.",
+        lambda s: s.call is None or s.call.self_attention,
+        lambda s: "one tensor" if s.call is None or s.call.self_attention else "different tensors",
+    ),
+    Condition(
+        "attention-dtype",
+        "attention",
+        "dtypes of query",
+        "input and weights of one precision",
+        "The native attention converts nothing.",
+        lambda s: s.call is None or not s.module.weight_dtype or s.call.dtype == s.module.weight_dtype,
+        lambda s: (
+            f"{s.call.dtype if s.call else 'no input'} and {s.module.weight_dtype or 'no joined weight'}"
+        ),
+    ),
+    Condition(
+        "joined-weight-attention",
+        "attention",
+        "in_proj_weight was None",
+        "one joined weight for queries, keys and values",
+        "The native attention multiplies by one joined matrix.",
+        lambda s: s.module.has_weight,
+        lambda s: "one joined weight" if s.module.has_weight else "three separate weights",
+    ),
+    Condition(
+        "eval-mode-attention",
+        "attention",
+        "training is enabled",
+        "eval mode",
+        INFERENCE,
+        lambda s: not s.module.training,
+        lambda s: "train mode" if s.module.training else "eval mode",
+    ),
+    Condition(
+        "even-heads-attention",
+        "attention",
+        "self.num_heads is not even",
+        "an even number of heads",
+        "torch offers its native attention for even numbers of heads only.",
+        lambda s: s.module.num_heads % 2 == 0,
+        lambda s: f"{s.module.num_heads} heads",
+    ),
+    Condition(
+        "batch-first-attention",
+        "attention",
+        "batch_first was not True",
+        "batch_first=True",
+        "The native attention is written for (texts, length, width).",
+        lambda s: s.module.batch_first,
+        lambda s: f"batch_first={s.module.batch_first}",
+    ),
+    Condition(
+        "no-bias-kv-attention",
+        "attention",
+        "self.bias_k was not None",
+        "no add_bias_kv",
+        "The native attention adds no row to keys and values.",
+        lambda s: not s.module.bias_kv,
+        lambda s: f"add_bias_kv={s.module.bias_kv}",
+    ),
+    Condition(
+        "no-zero-attention",
+        "attention",
+        "add_zero_attn was enabled",
+        "no add_zero_attn",
+        "The native attention adds no row to keys and values.",
+        lambda s: not s.module.zero_attention,
+        lambda s: f"add_zero_attn={s.module.zero_attention}",
+    ),
+    Condition(
+        "same-widths-attention",
+        "attention",
+        "_qkv_same_embed_dim was not True",
+        "keys and values as wide as queries",
+        "The native attention multiplies by one joined matrix.",
+        lambda s: s.module.same_widths,
+        lambda s: "same widths" if s.module.same_widths else "different widths",
+    ),
+    Condition(
+        "nested-without-mask-attention",
+        "attention",
+        "supplying both src_key_padding_mask and src_mask at the same time",
+        "no mask beside a nested input",
+        "A nested tensor knows its lengths itself.",
+        lambda s: not masks_with_nested(s.call),
+        lambda s: "a nested input and a mask" if masks_with_nested(s.call) else shape_words(s.call),
+    ),
+    Condition(
+        "no-autocast-attention",
+        "attention",
+        "autocast is enabled",
+        "no autocast",
+        "The native code takes tensors as they are.",
+        lambda s: not s.setting.autocast_seen,
+        lambda s: f"autocast on CUDA is {on_off(s.setting.autocast_seen)}",
+    ),
+    Condition(
+        "plain-tensors-attention",
+        "attention",
+        "some Tensor argument has_torch_function",
+        "plain tensors and no torch function mode",
+        "Tensor subclasses and function modes intercept torch's functions; native code cannot be intercepted.",
+        plain_tensors,
+        subclass_words,
+    ),
+    Condition(
+        "device-attention",
+        "attention",
+        "some Tensor argument's device is neither one of",
+        "a CPU or a CUDA device",
+        "There is native code for these devices only; for attention alone, none on xpu.",
+        lambda s: {*s.module.devices, *((s.call.device,) if s.call else ())} <= SUPPORTED_DEVICES,
+        lambda s: ", ".join(s.module.devices),
+    ),
+    Condition(
+        "no-gradients-attention",
+        "attention",
+        "grad is enabled and at least one of query or the input/output projection weights",
+        "gradients off, or nothing that asks for them",
+        PARAMETER_WHY,
+        no_gradients_asked,
+        gradients_words,
+    ),
+    Condition(
+        "not-traced-attention",
+        "attention",
+        "we are running make_fx tracing",
+        "no tracing by torch.compile or torch.export",
+        "A traced graph keeps the parts of attention apart, so that they can be optimised.",
+        lambda s: not s.setting.compiling,
+        lambda s: "compiled" if s.setting.compiling else "not compiled",
+    ),
+    Condition(
+        "biases-attention",
+        "attention",
+        "",
+        "an attention with biases",
+        "torch goes on to the native attention only if there are biases, and computes no reason otherwise.",
+        lambda s: s.module.has_bias,
+        lambda s: "biases" if s.module.has_bias else "bias=False",
+    ),
+)
