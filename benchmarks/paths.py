@@ -29,6 +29,7 @@ from benchmarks.harness import batch_of, experiment, keep
 from engine.analysis.stats import median_interval, paired_ratios, speedup
 from engine.catalog.batches import PRESETS
 from engine.catalog.models import CATALOG
+from engine.catalog.paths import variant_name
 from engine.measure.agreement import hidden_states
 from engine.measure.environment import load_average
 from engine.measure.profiling import peak_memory_mb, profile
@@ -122,7 +123,7 @@ def ready(loaded: LoadedModel, precision: DType) -> tuple[list[Contestant], dict
     """Packed execution and its rivals in a precision, and why some of them are missing."""
     found, missing = list[Contestant](), dict[str, str]()
     for base in ("packed", *RIVALS):
-        name = base if precision == "fp32" else f"{base}@{precision}"
+        name = base if precision == "fp32" else variant_name(base, precision)
         if name not in EXECUTION_PATHS:
             continue
         try:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from engine.catalog.models import CATALOG, find_model
-from engine.catalog.paths import PATHS, find_paths
+from engine.catalog.paths import find_paths
 from engine.errors import Refusal
 
 
@@ -48,10 +48,3 @@ def test_paths_keep_their_order_and_unknown_ones_are_refused() -> None:
     assert [path.name for path in find_paths(("slow", "fast-mha"))] == ["slow", "fast-mha"]
     with pytest.raises(Refusal, match="fast-nested"):
         find_paths(("slow", "fastest"))
-
-
-def test_the_catalogue_and_the_engine_name_the_same_paths() -> None:
-    from engine.paths import EXECUTION_PATHS
-
-    assert set(PATHS) == set(EXECUTION_PATHS)
-    assert all(name == path.name for name, path in EXECUTION_PATHS.items())

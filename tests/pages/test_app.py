@@ -176,6 +176,7 @@ def test_a_running_measurement_can_be_cancelled_and_settings_are_kept(app: AppTe
 def test_the_baseline_is_measured_even_when_it_is_not_chosen(app: AppTest) -> None:
     app.switch_page(nav.BENCHMARK).run()
     app.pills(key="bench_paths").set_value(["fast-nested"]).run()
+    app.pills(key="bench_beyond").set_value([]).run()
     app.segmented_control(key="bench_rounds").set_value("10, as in the tutorial").run()
     app.selectbox(key="bench_threads").set_value(1).run()
     app.button(key="bench_run").click().run()
