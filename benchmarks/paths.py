@@ -29,7 +29,7 @@ from benchmarks.harness import batch_of, experiment, keep
 from engine.analysis.stats import median_interval, paired_ratios, speedup
 from engine.catalog.batches import PRESETS
 from engine.catalog.models import CATALOG
-from engine.catalog.paths import variant_name
+from engine.catalog.paths import PATHS, variant_name
 from engine.measure.agreement import hidden_states
 from engine.measure.environment import load_average
 from engine.measure.profiling import peak_memory_mb, profile
@@ -51,8 +51,11 @@ LEAST_ROUNDS = 9
 """The budget of a cell is stretched for so many rounds: an interval needs eight."""
 ALL_STATES, NO_KERNELS = "packed, all states", "packed, no kernels"
 OWN = ("packed", ALL_STATES, NO_KERNELS)
-RIVALS = ("bucketed", "openvino", "onnxruntime", "fast-nested", "compile", "hf-sdpa", "slow")
-"""The quick ones first, so that the slow ones are known to be outclassed after one call."""
+RIVALS = tuple(
+    spec.name
+    for spec in PATHS.values()
+    if spec.for_inference and spec.kind != "packed" and spec.precision is None
+)
 MEMORY_MODELS = ("minilm", "xlmr-base-random")
 MEMORY_BATCH, LINEAR_BATCHES = "skewed-64", ("dense", "tutorial-big")
 
