@@ -301,7 +301,7 @@ def test_a_killed_server_ends_its_child(scheduler: str) -> None:
 @pytest.mark.parametrize(
     ("machine", "request_", "words"),
     [
-        ("middle", run_of("any"), "machine middle is no longer available .* left, right"),
+        ("middle", run_of("any"), "machine middle is no longer available.* left, right"),
         ("left", run_of("any", device="cuda:1"), "machine left offers cpu, not cuda"),
         ("left", LoadRequest(model="any", device="cuda"), "machine left offers cpu, not cuda"),
         ("left", run_of("any").model_copy(update={"trace_dir": "/somewhere"}), "Traces stay on the machine"),
