@@ -22,7 +22,7 @@ class Host:
     """The facts of a machine and its build that decide how fast a forward is.
 
     Attributes:
-        torch, torchtext: versions; empty where they are not installed.
+        torch, torchtext: versions; empty if not installed.
         cores: cores this process may use.
         allocator: environment variables that steer malloc.
         machine: host name.
@@ -49,9 +49,9 @@ def this_host() -> Host:
 
 
 def torch_version() -> str:
-    """`torch.__version__` without importing torch; empty where there is none.
+    """`torch.__version__` without importing torch; empty if it is not installed.
 
-    The package's metadata leave out which CUDA a wheel is for, so it is read from torch/version.py.
+    Read from torch/version.py, because the package's metadata do not name the wheel's CUDA version.
     """
     spec = find_spec("torch")
     if spec is None or spec.origin is None:
@@ -68,12 +68,12 @@ def _installed(package: str) -> str:
 
 
 def default_threads(variables: Mapping[str, str], usable: int, physical: int | None) -> int:
-    """Threads of torch's intra-op pool where nobody sets them: OpenMP's and MKL's own rule.
+    """Default number of threads of torch's intra-op pool, by the rule of OpenMP and MKL.
 
     Args:
         variables: the environment, whose OMP_NUM_THREADS comes first and MKL_NUM_THREADS second.
         usable: cores that this process may use.
-        physical: cores of the machine without hyper-threading; None where it does not tell.
+        physical: cores of the machine without hyper-threading; None if unknown.
     """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         if variables.get(name, "").isdecimal() and int(variables[name]):
@@ -121,9 +121,9 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def allocator_settings(variables: Mapping[str, str]) -> dict[str, str]:
-    """What of these variables steers malloc: a preloaded allocator, or glibc's own knobs.
+    """The variables among these that control malloc: a preloaded allocator, or glibc's settings.
 
-    They decide whether freed memory is given back to the system, which a forward then pays for in page faults.
+    They decide whether freed memory returns to the system; then the next forward has page faults.
     """
     names = (
         name for name in variables if name.startswith(("MALLOC_", "GLIBC_TUNABLES")) or name == "LD_PRELOAD"

@@ -120,7 +120,7 @@ class RunRow(Record):
 def experiment_key(experiment: Experiment) -> str:
     """Hash of all that decides an experiment's answer; its seed and the batch's name do not.
 
-    `threads` counts as it stands: who looks for a run, which tells its threads, must fill it in first.
+    A stored run names its threads, so set `threads` before you look one up.
     """
     return _hash(
         {
@@ -227,7 +227,7 @@ class Store:
             return connection.scalar(query) or 0
 
     def find_same(self, experiment: Experiment, environment_key: str) -> Run | None:
-        """The newest readable run of the same experiment on the same machine and build; None where there is none.
+        """The newest readable run of the same experiment on the same machine and build, or None.
 
         Raises:
             Refusal: the database cannot be read.

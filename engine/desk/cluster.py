@@ -111,7 +111,7 @@ class Cluster:
             )
 
     def forget(self, job: str) -> None:
-        """Drop a job's messages, and list the machines anew: its machine may have left."""
+        """Drop a job's messages, and list the machines again on the next call: its machine may have left."""
         self._inboxes.pop(job, None)
         self._looked_at = float("-inf")
 

@@ -119,7 +119,7 @@ class Desk:
         with self._changed:
             job = self._ledger.find(ticket.id)
             if not opens(ticket.secret, job.digest):
-                raise Refusal("Only the visitor who started this measurement can cancel it; it goes on.")
+                raise Refusal("Only the visitor who started this measurement can cancel it; it continues.")
             child = self._end(job, "cancelled", "Cancelled; your settings are kept.")
         _kill(child)
 

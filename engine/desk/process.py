@@ -92,7 +92,7 @@ class ChildProcess:
             ChildDied: the child ended, or sent something that is not an event, before it answered.
         """
         self._send(request)
-        assert self._process.stdout is not None  # noqa: S101  (asked for above)
+        assert self._process.stdout is not None  # noqa: S101  (a pipe, see `__init__`)
         for line in self._process.stdout:
             if not line.endswith("\n"):
                 break  # killed in the middle of a line
@@ -131,7 +131,7 @@ class ChildProcess:
         self._ended = True
 
     def _send(self, request: Request) -> None:
-        assert self._process.stdin is not None  # noqa: S101  (asked for above)
+        assert self._process.stdin is not None  # noqa: S101  (a pipe, see `__init__`)
         # If the child has ended already, `ask` sees the end of its output.
         with suppress(BrokenPipeError):
             self._process.stdin.write(request.model_dump_json() + "\n")

@@ -1,7 +1,7 @@
 """Downloads: complete files only, resumed after an interruption, with progress events.
 
-`download` fetches from any address; `HubRepository` fetches through huggingface_hub, whose cache, mirror (HF_ENDPOINT)
-and offline switch (HF_HUB_OFFLINE) it honours.
+`download` fetches from any address; `HubRepository` fetches through huggingface_hub, with its cache, its mirror
+(HF_ENDPOINT) and its offline switch (HF_HUB_OFFLINE).
 """
 
 import os
@@ -162,7 +162,7 @@ def _continues(response: requests.Response, size: int) -> bool:
     if response.status_code != requests.codes.partial_content:
         return False
     if start is None or int(start[1]) != size:
-        raise DownloadError(f"{response.url} sent another range than was asked for")
+        raise DownloadError(f"{response.url} sent another range than requested")
     return True
 
 
@@ -230,7 +230,7 @@ class HubFiles(Protocol):
 
 @dataclass(frozen=True)
 class HubRepository:
-    """A model's files on the Hugging Face hub, fetched when they are asked for and then kept in its cache.
+    """A model's files on the Hugging Face hub, fetched on request and kept in its cache.
 
     A file in the cache is used as it is, with no connection at all.
     """

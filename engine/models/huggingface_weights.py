@@ -32,7 +32,7 @@ LAYER_NAMES = {
 }
 # Checkpoints converted from TensorFlow kept its names for the norms' two vectors.
 OLD_NORM_NAMES = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
-# What torchtext's encoder computes, whatever a config says; a missing field means the same.
+# The only values that torchtext's encoder can compute; a missing field means the same.
 FIXED_FIELDS: dict[str, object] = {
     "hidden_act": "gelu",
     "position_embedding_type": "absolute",
@@ -85,7 +85,7 @@ def shape_of(config: dict[str, Any]) -> EncoderShape:
     (transformers: `create_position_ids_from_input_ids`; torchtext: `PositionalEmbedding._make_positions`).
 
     Raises:
-        Refusal: a field that is missing or wrong, or that asks for something else than torchtext's encoder computes.
+        Refusal: a field is missing, wrong, or needs something that torchtext's encoder does not compute.
     """
     model_type = model_type_of(config)
     _check_fixed_fields(config)

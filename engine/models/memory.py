@@ -43,7 +43,7 @@ def container_available_bytes(root: Path, membership: Path) -> list[float]:
     """Bytes left in each control group of this process; empty if none has a limit.
 
     Args:
-        root: where the groups are mounted; version 2 lies there itself, version 1 under `memory/`.
+        root: where the groups are mounted: version 2 directly, version 1 under `memory/`.
         membership: lines `number:controllers:path` of the process (man 7 cgroups).
     """
     try:

@@ -239,7 +239,7 @@ def test_a_worker_killed_mid_job_fails_that_job_alone(cluster: Cluster, tmp_path
     lost, lost_pid = begin(left)
     other, other_pid = begin(right, str(tmp_path))
     worker_of(lost_pid).kill()
-    with pytest.raises(ChildDied, match=r"machine left went away .* other machines go on"):
+    with pytest.raises(ChildDied, match=r"machine left was lost .* Other machines go on"):
         soon(lambda: next(lost))
     until(lambda: gone(lost_pid))
     assert not gone(other_pid)
@@ -301,7 +301,7 @@ def test_a_killed_server_ends_its_child(scheduler: str) -> None:
 @pytest.mark.parametrize(
     ("machine", "request_", "words"),
     [
-        ("middle", run_of("any"), "machine middle is not there .* left, right"),
+        ("middle", run_of("any"), "machine middle is no longer available.* left, right"),
         ("left", run_of("any", device="cuda:1"), "machine left offers cpu, not cuda"),
         ("left", LoadRequest(model="any", device="cuda"), "machine left offers cpu, not cuda"),
         ("left", run_of("any").model_copy(update={"trace_dir": "/somewhere"}), "Traces stay on the machine"),

@@ -92,7 +92,7 @@ def test_a_wrong_secret_cannot_cancel(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("wish", "sentence"),
-    [("die", "exit code 3"), ("talk", "no event"), ("torn", "killed by the system")],
+    [("die", "exit code 3"), ("talk", "something unreadable"), ("torn", "killed by the system")],
 )
 def test_a_child_that_fails_to_answer_fails_its_ticket_and_the_worker_goes_on(
     desk: Desk, wish: str, sentence: str
@@ -255,7 +255,7 @@ def test_two_machines_measure_at_once_and_each_names_itself(tmp_path: Path) -> N
     (tmp_path / "go").touch()
     assert all(desk.wait(ticket.id, LONG_S).ended for ticket in tickets)
     assert sorted(asked_for) == ["left", "left", "right"]
-    with pytest.raises(Refusal, match="The machine middle is not there"):
+    with pytest.raises(Refusal, match="The machine middle is no longer available"):
         desk.submit(run_of("any"), machine="middle")
 
 

@@ -137,7 +137,7 @@ def test_a_job_over_the_time_limit_is_ended() -> None:
     assert office.end_what_is_due() == []
     office.clock_s += 1
     ((_, state, message),) = office.end_what_is_due()
-    assert (state, "longer than the 2 minutes" in message) == ("failed", True)
+    assert (state, "longer than the limit of 2 minutes" in message) == ("failed", True)
 
 
 def test_a_silent_job_is_ended_earlier() -> None:

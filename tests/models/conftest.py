@@ -1,4 +1,4 @@
-"""A loopback server for downloads, and empty homes for what is fetched."""
+"""A loopback server for downloads, and empty folders for the downloaded files."""
 
 import threading
 from collections.abc import Iterator

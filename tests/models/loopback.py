@@ -1,4 +1,4 @@
-"""A small file server on the loopback address, which can also play the Hugging Face hub; its faults are chosen."""
+"""A file server on the loopback address with chosen faults; it can also act as the Hugging Face hub."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""Downloads are whole or not there, resume, say how far they are, and fail in words."""
+"""Downloads are complete or absent, resume, report progress, and fail with a sentence."""
 
 import itertools
 import random
@@ -44,7 +44,7 @@ def closed_port() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
-def test_a_download_is_whole_and_leaves_nothing_beside_it(
+def test_a_download_is_complete_and_leaves_no_other_files(
     loopback: Loopback, tmp_path: Path, told: list[Event]
 ) -> None:
     loopback.files["/model.pt"] = Served(CONTENT)
@@ -67,7 +67,7 @@ def test_progress_comes_at_most_four_times_a_second_and_ends_at_the_whole(
     assert received[-1] == total_mb
 
 
-def test_an_interrupted_download_is_no_file_and_is_continued(
+def test_an_interrupted_download_gives_no_file_and_is_continued(
     loopback: Loopback, tmp_path: Path, told: list[Event]
 ) -> None:
     target = tmp_path / "model.pt"
@@ -86,7 +86,7 @@ def test_an_interrupted_download_is_no_file_and_is_continued(
     assert told[0].received_mb > kept / 1e6
 
 
-def test_a_length_that_is_not_announced_is_still_checked(
+def test_a_download_without_content_length_is_still_checked(
     loopback: Loopback, tmp_path: Path, told: list[Event]
 ) -> None:
     loopback.files["/model.pt"] = Served(CONTENT, chunked=True, cut_after=HALF)
@@ -103,7 +103,7 @@ def test_a_length_that_is_not_announced_is_still_checked(
     [Served(CONTENT[::-1], etag='"version-2"'), Served(CONTENT[::-1], ranges=False)],
     ids=["the file has changed", "the server knows no ranges"],
 )
-def test_what_cannot_be_continued_is_started_over(
+def test_a_part_that_cannot_be_continued_is_started_over(
     now: Served, loopback: Loopback, tmp_path: Path, told: list[Event]
 ) -> None:
     """Halves of two versions must never be joined."""
@@ -115,7 +115,7 @@ def test_what_cannot_be_continued_is_started_over(
 
 
 @pytest.mark.parametrize("etag", [None, 'W/"weak"'])
-def test_a_file_without_a_sure_version_is_not_continued(
+def test_a_file_without_a_strong_validator_is_not_continued(
     etag: str | None, loopback: Loopback, tmp_path: Path, told: list[Event]
 ) -> None:
     loopback.files["/model.pt"] = Served(CONTENT, etag=etag, cut_after=HALF)
@@ -144,7 +144,7 @@ def test_a_file_that_is_there_opens_no_connection(
     assert loopback.requests == []
 
 
-def test_two_that_want_the_same_file_fetch_it_once(
+def test_two_threads_download_the_same_file_once(
     loopback: Loopback, tmp_path: Path, told: list[Event]
 ) -> None:
     """Two children that wrote one .part together would spoil it."""
@@ -170,13 +170,13 @@ def test_another_answer_than_the_file_is_named(
     assert not (tmp_path / "model.pt").exists()
 
 
-def test_an_address_where_nobody_answers_is_named(tmp_path: Path, told: list[Event]) -> None:
+def test_an_unreachable_address_is_named(tmp_path: Path, told: list[Event]) -> None:
     address = closed_port()
     with pytest.raises(DownloadError, match=r"127\.0\.0\.1:.* could not be reached"):
         download(f"{address}/model.pt", tmp_path / "model.pt", told.append, ticking(1.0))
 
 
-def test_a_full_disk_is_told_before_bytes_are_fetched(
+def test_a_full_disk_is_reported_before_bytes_are_fetched(
     loopback: Loopback, tmp_path: Path, told: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loopback.files["/model.pt"] = Served(CONTENT)
@@ -185,7 +185,7 @@ def test_a_full_disk_is_told_before_bytes_are_fetched(
         fetch(loopback, tmp_path / "model.pt", told)
 
 
-def test_a_folder_that_cannot_be_written_is_told(
+def test_a_folder_that_cannot_be_written_is_reported(
     loopback: Loopback, tmp_path: Path, told: list[Event]
 ) -> None:
     loopback.files["/model.pt"] = Served(CONTENT)
@@ -198,7 +198,7 @@ def repository(hub: Loopback, told: list[Event], *, offline: bool = False) -> Hu
     return HubRepository("owner/name", hub.url, offline, told.append, ticking(1.0))
 
 
-def test_a_hub_file_is_fetched_with_progress_and_then_kept(hub: Loopback, told: list[Event]) -> None:
+def test_a_hub_file_is_fetched_with_progress_and_then_cached(hub: Loopback, told: list[Event]) -> None:
     path = "/owner/name/resolve/main/weights.bin"
     hub.files[path] = Served(CONTENT, etag='"plain"')
     first = repository(hub, told)("weights.bin")
@@ -213,7 +213,7 @@ def test_a_hub_file_is_fetched_with_progress_and_then_kept(hub: Loopback, told: 
     assert len(hub.requests) == asked
 
 
-def test_the_two_bars_of_xet_are_told_as_one(hub: Loopback, told: list[Event]) -> None:
+def test_the_two_progress_bars_of_xet_are_reported_as_one(hub: Loopback, told: list[Event]) -> None:
     """The hub's own storage reports bytes on the wire and bytes on the disk, both to the bar that it is given."""
     bars = XetDownloadProgressReporter(
         reconstruction_desc="x",
@@ -236,12 +236,12 @@ def test_the_two_bars_of_xet_are_told_as_one(hub: Loopback, told: list[Event]) -
     assert {event.total_mb for event in told if isinstance(event, Download)} == {4}
 
 
-def test_a_large_hub_file_says_its_checksum(hub: Loopback, told: list[Event]) -> None:
+def test_a_large_hub_file_has_its_checksum_in_the_cache(hub: Loopback, told: list[Event]) -> None:
     hub.files["/owner/name/resolve/main/weights.bin"] = Served(CONTENT, etag=f'"{"ab" * 32}"')
     assert checksum_in_hub_cache(repository(hub, told)("weights.bin")) == "ab" * 32
 
 
-def test_hub_failures_are_told_apart(hub: Loopback, told: list[Event]) -> None:
+def test_hub_failures_are_distinguished(hub: Loopback, told: list[Event]) -> None:
     """A missing file of a model that is there is an answer; anything else is a failure."""
     with pytest.raises(DownloadError, match="the hub has no public model owner/name"):
         repository(hub, told)("config.json")
@@ -254,21 +254,21 @@ def test_hub_failures_are_told_apart(hub: Loopback, told: list[Event]) -> None:
     assert len(hub.requests) == asked, "that a file is missing is remembered"
 
 
-def test_a_name_that_the_hub_cannot_have_is_a_sentence(hub: Loopback, told: list[Event]) -> None:
+def test_an_invalid_hub_name_is_refused_with_a_sentence(hub: Loopback, told: list[Event]) -> None:
     odd = HubRepository("owner/na me", hub.url, False, told.append, ticking(1.0))
     with pytest.raises(DownloadError, match="is not a name that the hub can have"):
         odd("config.json")
 
 
 @pytest.mark.usefixtures("hub")
-def test_an_unreachable_hub_is_said_at_once(told: list[Event]) -> None:
+def test_an_unreachable_hub_is_reported_at_once(told: list[Event]) -> None:
     away = HubRepository("owner/name", closed_port(), False, told.append, ticking(1.0))
     with pytest.raises(DownloadError, match="could not be reached"):
         away("config.json")
 
 
 @pytest.mark.parametrize("by_variable", [True, False])
-def test_offline_asks_nobody_and_still_gives_what_is_kept(
+def test_offline_opens_no_connection_and_still_reads_the_cache(
     by_variable: bool, hub: Loopback, told: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """FASTPATH_OFFLINE and HF_HUB_OFFLINE alike."""

@@ -1,4 +1,4 @@
-"""Converted weights compute what transformers computes, and files that do not fit are refused by name."""
+"""Converted weights give the same results as transformers; files that do not fit are refused and named."""
 
 import json
 import shutil
@@ -93,7 +93,7 @@ def random_rows() -> list[list[int]]:
 
 @pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("path", ["slow", "fast-mha", "fast-nested"])
-def test_hidden_states_are_transformers_own(
+def test_hidden_states_equal_those_of_transformers(
     make: Callable[[], PreTrainedModel], path: str, tmp_path: Path
 ) -> None:
     """Names, fused projections, positions, token types and norms: an error in any of them is far above 1e-5."""
@@ -122,7 +122,7 @@ def test_names_from_tensorflow_are_understood(tmp_path: Path) -> None:
     assert all(torch.equal(found[name], value) for name, value in expected.items())
 
 
-def test_the_longest_text_is_what_the_positions_hold(tmp_path: Path) -> None:
+def test_the_longest_text_is_limited_by_the_positions(tmp_path: Path) -> None:
     """BERT's 40 positions are 40 tokens; RoBERTa's first two rows are never used."""
     assert loaded(saved(shaken(bert), tmp_path / "bert")).card.shape.max_tokens == 40
     assert loaded(saved(shaken(roberta), tmp_path / "roberta")).card.shape.max_tokens == 38
@@ -163,7 +163,7 @@ def test_a_config_that_torchtext_cannot_compute_is_refused_by_field(
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "\x00"])
-def test_a_config_that_is_no_object_is_refused(content: str, folder: Path) -> None:
+def test_a_config_that_is_not_an_object_is_refused(content: str, folder: Path) -> None:
     (folder / "config.json").write_text(content)
     with pytest.raises(Refusal, match=r"config\.json"):
         loaded(folder)

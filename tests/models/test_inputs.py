@@ -1,4 +1,4 @@
-"""Inputs: right padding to the longest text, lengths and padding told, truncation told."""
+"""Inputs: right padding to the longest text; lengths, padding and truncation are recorded."""
 
 from collections.abc import Sequence
 
@@ -55,12 +55,12 @@ def test_the_models_positions_are_never_exceeded(minilm: LoadedModel) -> None:
         assert bool(minilm.model(batch.tokens).isfinite().all())
 
 
-def test_blank_texts_beside_others_are_kept_and_run_on_every_path(minilm: LoadedModel) -> None:
+def test_blank_texts_in_a_batch_run_on_every_path(minilm: LoadedModel) -> None:
     batch = tokenize(Batch(name="b", texts=("", "Hello")), minilm.tokenizer, minilm.card.shape, Settings())
     assert batch.record.lengths == (2, 3)
 
 
-def test_texts_are_checked_here_too_whoever_asks() -> None:
+def test_texts_are_checked_here_too() -> None:
     with pytest.raises(Refusal, match="blank"):
         tokenize(Batch(name="b", texts=(" ",)), WORDS, SHAPE, Settings())
 
@@ -75,9 +75,7 @@ def test_texts_are_checked_here_too_whoever_asks() -> None:
         ("skewed-64", 64, 0.89),
     ],
 )
-def test_presets_have_the_padding_they_are_there_for(
-    name: str, rows: int, padding: float, minilm: LoadedModel
-) -> None:
+def test_presets_have_the_intended_padding(name: str, rows: int, padding: float, minilm: LoadedModel) -> None:
     record = tokenize(PRESETS[name], minilm.tokenizer, minilm.card.shape, Settings()).record
     assert len(record.lengths) == rows
     assert record.padding_ratio == pytest.approx(padding, abs=0.01)

@@ -1,4 +1,4 @@
-"""Models load whole or not at all, from every source, and are what their card says."""
+"""Models load completely or not at all, from every source, and their cards are correct."""
 
 import json
 import os
@@ -161,7 +161,7 @@ def pooled(states: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
 @pytest.mark.xdist_group("minilm")
 @pytest.mark.parametrize("path", ["slow", "fast-mha", "fast-nested"])
 @pytest.mark.parametrize("texts", [tuple(LINES), LONG], ids=["many short", "truncated"])
-def test_embeddings_are_transformers_own_on_every_path(path: str, texts: tuple[str, ...]) -> None:
+def test_embeddings_equal_those_of_transformers_on_every_path(path: str, texts: tuple[str, ...]) -> None:
     """The promise behind every number shown for the embedded model: it is all-MiniLM-L6-v2, token for token."""
     texts = tuple(
         text.replace("[", "(").replace("]", ")") for text in texts
@@ -179,7 +179,7 @@ def test_the_equality_is_checked_on_enough_and_on_truncated_texts() -> None:
     assert batch.record.lengths == (512, 512, 512)
 
 
-def test_the_embedded_models_card_is_true() -> None:
+def test_the_embedded_models_card_is_correct() -> None:
     card = minilm().card
     assert card.checksum == WEIGHTS_SHA256 == sha256_of(PACKAGE / "model.safetensors")
     assert card.real_weights
@@ -281,7 +281,7 @@ def place_bundle(torch_home: Path, checkpoint: object = None, *, zipped: bool = 
 
 @pytest.mark.parametrize("alter", [dict, with_old_names], ids=["today's names", "old names"])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_placed_checkpoint_is_loaded_offline(
+def test_a_checkpoint_on_the_disk_is_loaded_offline(
     alter: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]],
     zipped: bool,
     torch_home: Path,
@@ -366,7 +366,7 @@ def test_a_bundle_is_fetched_from_torchtexts_address(
     assert load(XLMR, settings=Settings(offline=True)).card.checksum == loaded.card.checksum
 
 
-def test_a_placed_roberta_tokenizes_with_its_three_files(torch_home: Path) -> None:
+def test_a_roberta_on_the_disk_tokenizes_with_its_three_files(torch_home: Path) -> None:
     """RoBERTa's ids are fairseq's, which count GPT-2's in the order of roberta.vocab.pt."""
     text, checkpoints = torch_home / "text", torch_home / "hub" / "checkpoints"
     text.mkdir(parents=True)
@@ -407,7 +407,7 @@ def hub_model(folder: Path, **changes: int) -> XLMRobertaForMaskedLM:
 
 
 @pytest.mark.usefixtures("torch_home")
-def test_what_torchtexts_address_lacks_is_converted_from_the_hub(
+def test_a_file_missing_at_torchtexts_address_is_converted_from_the_hub(
     hub: Loopback, tmp_path: Path, told: list[Event]
 ) -> None:
     reference = hub_model(tmp_path / "xlmr")
@@ -426,7 +426,7 @@ def test_what_torchtexts_address_lacks_is_converted_from_the_hub(
 
 
 @pytest.mark.usefixtures("torch_home")
-def test_the_hubs_announced_checksum_is_checked(hub: Loopback, tmp_path: Path) -> None:
+def test_the_hubs_checksum_is_checked(hub: Loopback, tmp_path: Path) -> None:
     """The hub's library compares lengths only when it fetches over plain HTTP."""
     hub_model(tmp_path / "xlmr")
     hub.serve_model("FacebookAI/xlm-roberta-base", tmp_path / "xlmr")
@@ -437,14 +437,14 @@ def test_the_hubs_announced_checksum_is_checked(hub: Loopback, tmp_path: Path) -
 
 
 @pytest.mark.usefixtures("torch_home")
-def test_a_hub_model_of_another_shape_is_not_taken_for_the_bundle(hub: Loopback, tmp_path: Path) -> None:
+def test_a_hub_model_of_another_shape_is_refused_for_the_bundle(hub: Loopback, tmp_path: Path) -> None:
     hub_model(tmp_path / "xlmr", num_attention_heads=2)
     hub.serve_model("FacebookAI/xlm-roberta-base", tmp_path / "xlmr")
     with pytest.raises(Refusal, match="no longer has the shape"):
         load(XLMR, settings=Settings(torchtext_url=hub.url))
 
 
-def test_a_bundle_that_nobody_has_is_one_sentence_with_the_way_out(torch_home: Path, hub: Loopback) -> None:
+def test_an_unavailable_bundle_is_refused_with_alternatives(torch_home: Path, hub: Loopback) -> None:
     with pytest.raises(Refusal) as refusal:
         load(XLMR, settings=Settings(torchtext_url=hub.url))
     message = str(refusal.value)
@@ -464,7 +464,7 @@ def test_offline_opens_no_connection_and_says_what_is_missing(
     assert hub.requests == []
 
 
-def test_an_interrupted_bundle_is_continued_and_not_begun_anew_elsewhere(
+def test_an_interrupted_bundle_is_continued_and_not_fetched_from_the_hub(
     torch_home: Path, hub: Loopback, tmp_path: Path
 ) -> None:
     data = place_bundle(tmp_path / "elsewhere").read_bytes()
@@ -499,7 +499,7 @@ def test_a_hub_id_is_loaded_and_then_works_offline(hub: Loopback, tmp_path: Path
 
 
 @pytest.mark.usefixtures("hub")
-def test_a_hub_id_that_cannot_be_had_is_one_sentence() -> None:
+def test_an_unavailable_hub_id_is_refused_with_a_sentence() -> None:
     with pytest.raises(Refusal, match=r"owner/tiny could not be fetched: the hub has no public model"):
         load(hub_spec())
     with pytest.raises(Refusal, match=r"the lab is offline.*or choose minilm"):
@@ -510,14 +510,14 @@ def folder_spec(folder: Path) -> ModelSpec:
     return ModelSpec(name=str(folder), title=folder.name, source="folder")
 
 
-def test_a_folder_brings_its_own_tokenizer(tmp_path: Path) -> None:
+def test_a_folders_own_tokenizer_is_used(tmp_path: Path) -> None:
     hub_model(tmp_path / "tiny")
     loaded = load(folder_spec(tmp_path / "tiny"))
     assert loaded.card.tokenizer == "SentencePiece, XLM-R's ids"
     assert loaded.card.notes == ()
 
 
-def test_a_roberta_folder_brings_its_own_tokenizer(tmp_path: Path) -> None:
+def test_a_roberta_folders_own_tokenizer_is_used(tmp_path: Path) -> None:
     folder = tmp_path / "tiny"
     hub_model(folder)
     config = json.loads((folder / "config.json").read_text())
@@ -558,7 +558,7 @@ def test_a_tokenizer_with_more_ids_than_embeddings_is_refused_in_words(tmp_path:
         loaded.tokenizer.encode(["Hello world, how are you today"])
 
 
-def test_a_tokenizer_that_pads_otherwise_is_refused(tmp_path: Path) -> None:
+def test_a_tokenizer_with_another_padding_id_is_refused(tmp_path: Path) -> None:
     """Padding that the model does not know as padding would be read as text."""
     hub_model(tmp_path / "tiny", pad_token_id=3)
     with pytest.raises(Refusal, match=r"pads with id 1 and its config\.json says 3"):
@@ -574,7 +574,7 @@ def test_a_device_that_is_not_there_is_refused(device: str) -> None:
         load(RANDOM, device=device)
 
 
-def test_what_does_not_fit_is_refused_with_figures_before_anything_is_fetched(
+def test_a_model_that_does_not_fit_is_refused_with_figures_before_anything_is_fetched(
     torch_home: Path, hub: Loopback
 ) -> None:
     with pytest.raises(NotEnoughMemory) as refusal:
@@ -595,7 +595,7 @@ def test_what_does_not_fit_is_refused_with_figures_before_anything_is_fetched(
     assert not torch_home.exists()
 
 
-def test_memory_that_just_suffices_is_enough() -> None:
+def test_exactly_enough_memory_is_enough() -> None:
     needed = memory_needed_mb(TINY, "fp32")
 
     def load_with(available_mb: float) -> LoadedModel:
@@ -681,14 +681,14 @@ class Loads:
         return cache.get((name, dtype, "cpu"), load)
 
 
-def test_a_kept_model_is_given_again_and_precisions_are_told_apart() -> None:
+def test_a_cached_model_is_returned_again_and_precisions_are_distinguished() -> None:
     loads, kept = Loads(a=1), ModelCache(10)
     assert loads.get(kept, "a") is loads.get(kept, "a")
     assert loads.get(kept, "a", "bf16") is not loads.get(kept, "a")
     assert loads.loaded == "aa"
 
 
-def test_the_model_not_used_longest_goes_first() -> None:
+def test_the_least_recently_used_model_is_dropped_first() -> None:
     loads, kept = Loads(a=4, b=4, c=4), ModelCache(10)
     for name in "abacba":
         loads.get(kept, name)
@@ -696,14 +696,14 @@ def test_the_model_not_used_longest_goes_first() -> None:
     assert loads.loaded == "abcba"
 
 
-def test_a_model_beyond_the_budget_is_given_and_not_kept() -> None:
+def test_a_model_larger_than_the_cache_is_returned_and_not_cached() -> None:
     loads, kept = Loads(a=4, b=11), ModelCache(10)
     for name in "abba":
         loads.get(kept, name)
     assert loads.loaded == "abb"
 
 
-def test_kept_models_make_room_before_a_load_is_refused() -> None:
+def test_cached_models_are_dropped_before_a_load_is_refused() -> None:
     """A host with little memory must be able to change from one model to another."""
     kept, room = ModelCache(100), iter((NotEnoughMemory("no"), NotEnoughMemory("no"), a_model(30)))
 
@@ -721,7 +721,7 @@ def test_kept_models_make_room_before_a_load_is_refused() -> None:
     assert loads.loaded == "abc", "only as many go as are needed"
 
 
-def test_a_refusal_for_memory_is_passed_on_once_nothing_is_kept() -> None:
+def test_a_refusal_for_memory_is_raised_once_the_cache_is_empty() -> None:
     def load() -> LoadedModel:
         raise NotEnoughMemory("it needs 3 MB")
 

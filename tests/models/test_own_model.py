@@ -1,4 +1,4 @@
-"""A person's own code for the doctor: what fits is taken, everything else is one sentence that says where."""
+"""The user's own model for the doctor: valid results are used, everything else is refused with the place."""
 
 import sys
 from collections.abc import Iterator
@@ -117,7 +117,7 @@ def test_a_module_is_found_in_the_folder_and_so_is_what_a_file_imports(tmp_path:
         assert isinstance(load_own_model(place, tmp_path).model, torch.nn.Module)
 
 
-def test_a_file_called_like_a_library_hides_nothing(tmp_path: Path) -> None:
+def test_a_file_named_like_a_library_shadows_nothing(tmp_path: Path) -> None:
     _write(
         tmp_path, "torch.py", HEALTHY.replace("import torch\n", "", 1).replace("torch.zeros", "nn.Parameter")
     )
@@ -140,7 +140,7 @@ def test_a_file_called_like_a_library_hides_nothing(tmp_path: Path) -> None:
         ("number", "not a function but of type int"),
     ],
 )
-def test_what_is_no_model_with_an_example_is_refused_with_what_is_wanted(
+def test_a_result_that_is_not_a_model_and_an_example_is_refused(
     tmp_path: Path, name: str, words: str
 ) -> None:
     _write(tmp_path, "my_model.py", HEALTHY)
@@ -163,7 +163,7 @@ def test_what_is_no_model_with_an_example_is_refused_with_what_is_wanted(
         (".my_model:make", "TypeError"),
     ],
 )
-def test_what_is_not_there_is_named(tmp_path: Path, place: str, words: str) -> None:
+def test_a_missing_file_module_or_function_is_named(tmp_path: Path, place: str, words: str) -> None:
     _write(tmp_path, "my_model.py", HEALTHY)
     assert words in _refusal(place, tmp_path)
 
@@ -175,7 +175,7 @@ def test_what_is_not_there_is_named(tmp_path: Path, place: str, words: str) -> N
         ("leaving", "raise SystemExit", "usage: mine"),
     ],
 )
-def test_what_the_own_code_raises_is_told_with_its_own_line_and_not_the_library_s(
+def test_an_exception_is_reported_with_the_users_line_and_not_the_librarys(
     tmp_path: Path, name: str, line: str, words: str
 ) -> None:
     _write(tmp_path, "my_model.py", HEALTHY)
@@ -185,7 +185,7 @@ def test_what_the_own_code_raises_is_told_with_its_own_line_and_not_the_library_
     assert "\n" not in told
 
 
-def test_a_function_that_wants_arguments_is_refused(tmp_path: Path) -> None:
+def test_a_function_with_arguments_is_refused(tmp_path: Path) -> None:
     _write(tmp_path, "my_model.py", HEALTHY)
     assert "missing 1 required positional argument: 'size'" in _refusal("my_model.py:with_a_need", tmp_path)
 
@@ -202,7 +202,9 @@ def test_a_function_that_wants_arguments_is_refused(tmp_path: Path) -> None:
         ("raise KeyError", "raised KeyError in my_broken.py, line 1: no message"),
     ],
 )
-def test_code_that_cannot_be_imported_is_told_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+def test_code_that_cannot_be_imported_is_reported_with_its_line(
+    tmp_path: Path, text: str, words: str
+) -> None:
     """As a file and as a module: a module that misses another one is not itself missing."""
     _write(tmp_path, "my_broken.py", text)
     for place in ("my_broken.py:make", "my_broken:make"):

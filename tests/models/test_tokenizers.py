@@ -1,4 +1,4 @@
-"""Protects token ids: those of the models' own tokenizers, no special id inside a text, nothing cut or padded."""
+"""Token ids equal those of the models' own tokenizers; no special id inside a text, no truncation, no padding."""
 
 import functools
 import importlib.util
@@ -116,7 +116,7 @@ def test_wordpiece_ids_are_the_line_numbers_of_the_models_vocabulary() -> None:
     assert [lines[index] for index in specials] == ["[CLS]", "[SEP]", "[PAD]"]
 
 
-def test_wordpiece_neither_cuts_long_texts_nor_pads_short_ones() -> None:
+def test_wordpiece_neither_truncates_nor_pads() -> None:
     """MiniLM's own tokenizer.json cuts at 128 and pads to 128."""
     short, long = minilm().encode(["word", "word " * 700])
     assert (len(short), len(long)) == (1, 700)
@@ -146,7 +146,7 @@ def torchtext_unigram() -> Callable[[str], list[int]]:
     return pipeline
 
 
-def test_roberta_ids_are_native_torchtexts_behind_the_special_ids(
+def test_roberta_ids_are_native_torchtexts_after_the_special_ids(
     hugging_face_roberta: Tokenizer, torchtext_roberta: Tokenizer
 ) -> None:
     expected = [[int(index) + len(SPECIALS) for index in case["gpt2_bpe"]] for case in CASES]
@@ -185,7 +185,7 @@ def shape_of(vocab_size: int, padding_idx: int = 1) -> EncoderShape:
     return shape.model_copy(update={"vocab_size": vocab_size, "padding_idx": padding_idx})
 
 
-def test_the_stand_in_keeps_lengths_and_says_what_it_is() -> None:
+def test_the_stand_in_keeps_lengths_and_is_named_as_one() -> None:
     assert random_xlmr().name == "all-MiniLM-L6-v2's WordPiece, ids shifted by 4 (stand-in)"
     assert random_xlmr().encode(TEXTS) == [[index + 4 for index in ids] for ids in minilm().encode(TEXTS)]
     assert (random_xlmr().begin_id, random_xlmr().end_id, random_xlmr().padding_id) == (0, 2, 1)
@@ -231,7 +231,7 @@ def test_a_typed_padding_token_keeps_its_characters() -> None:
     assert [lines[index] for index in ids] == ["a", "[", "pad", "]", "b"]
 
 
-def test_a_vocabulary_that_takes_a_typed_padding_token_whole_is_told(tmp_path: Path) -> None:
+def test_a_typed_padding_token_that_becomes_the_padding_id_is_refused(tmp_path: Path) -> None:
     """Without a pre-tokenizer "[PAD]" is a word of its own, which no setting keeps from its id."""
     vocab = {"[UNK]": 0, "[CLS]": 1, "[SEP]": 2, "[PAD]": 3, "a": 4}
     path = tmp_path / "tokenizer.json"
@@ -292,7 +292,7 @@ def test_a_vocabulary_without_special_tokens_is_refused(roberta_files: Path) -> 
         gpt2_bpe(GOLDEN / "tiny_encoder.json", roberta_files / "merges.txt")
 
 
-def test_a_sentencepiece_that_splits_otherwise_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sentencepiece_version_with_other_tokens_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sentencepiece_native, "version", lambda _: "0.2.3")
     with pytest.raises(Refusal, match=r"sentencepiece 0\.2\.3 splits some texts"):
         sentencepiece_ids(GOLDEN / "sp_unigram.model")

@@ -1,4 +1,4 @@
-"""Protects the bridge: torchtext's bundles run on any torch, give native torchtext's tokens, and execute no pickle."""
+"""The bridge: torchtext's bundles run on any torch, give native torchtext's tokens, and execute no pickle."""
 
 import copy
 import functools
@@ -86,7 +86,7 @@ def xlmr_home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_tutorials_listing_runs_verbatim_behind_one_import(xlmr_home: Path) -> None:
+def test_the_tutorials_listing_runs_verbatim_after_one_import(xlmr_home: Path) -> None:
     """The listing's own lines stay as published; the preamble only makes the model small."""
     preamble = f"""
 from engine.models.torchtext import on_any_torch as torchtext_on_any_torch
@@ -162,7 +162,7 @@ print(torchtext.models.XLMR_LARGE_ENCODER.encoderConf.embedding_dim, torchtext_o
         ("2.30.1", "bridged"),
     ],
 )
-def test_the_compiled_half_is_used_on_the_torch_it_was_built_for(version: str, expected: str) -> None:
+def test_the_compiled_part_is_used_on_the_torch_it_was_built_for(version: str, expected: str) -> None:
     assert mode(version) == expected
 
 
@@ -317,7 +317,7 @@ def test_merging_gives_what_gpt2s_plain_loop_gives(
     assert merge_pairs(symbols, lambda a, b: ranks.get((a, b))) == merged_plainly(symbols, ranks)
 
 
-def test_an_endless_word_is_merged_in_few_steps() -> None:
+def test_a_very_long_word_is_merged_in_few_steps() -> None:
     """A public server must not hang on 20,000 letters without a space: the plain loop takes millions of look-ups."""
     asked: Counter[str] = Counter()
     encoder = stand_in_encoder()
@@ -483,10 +483,10 @@ def test_versions_that_tokenize_as_torchtext_pass(version: str) -> None:
 
 
 @pytest.mark.parametrize("version", ["0.1.95", "0.2.2", "0.2.3", "0.3.0", "1.0"])
-def test_versions_that_tokenize_otherwise_are_refused_with_the_reason(version: str) -> None:
+def test_versions_with_other_tokens_are_refused_with_the_reason(version: str) -> None:
     with pytest.raises(Refusal, match=f"sentencepiece {version} splits some texts"):
         check_version(version)
 
 
-def test_the_stand_ins_carry_the_name_that_pickles_use() -> None:
+def test_the_stand_ins_have_the_name_that_pickles_use() -> None:
     assert {kind.__module__ for kind in (Vocab, SentencePiece, GPT2BPEEncoder)} == {MODULE}

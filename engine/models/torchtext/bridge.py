@@ -1,7 +1,7 @@
 """torchtext 0.18 on any torch: its Python part unchanged, its compiled part replaced where it cannot load.
 
-The last torchtext was compiled for torch 2.3 and cannot be imported on another. `install()` puts stand-ins
-where it looks for its compiled classes, and lets its bundles read files as data only, on every torch.
+The last torchtext was compiled for torch 2.3 and cannot be imported on another. `install()` puts Python
+replacements where it looks for its compiled classes, and makes its bundles read files as data only, on every torch.
 """
 
 import pickle
@@ -59,7 +59,7 @@ def mode(torch_version: str = torch.__version__) -> Bridge:
 
 
 def install() -> Bridge:
-    """Make `import torchtext` work and its bundles safe to load; may be called again at no cost.
+    """Make `import torchtext` work and its bundles safe to load; calling it again changes nothing.
 
     Nothing of torch itself is changed: the replacements are in `torchtext.*`, `torch.ops.torchtext` and
     `torch.classes.torchtext`.
