@@ -62,8 +62,6 @@ for machine in lab.all_machines:
     job_panel(slot_of(machine))
 if runs := runs_of_all_machines():
     show_all_machines(runs)
-elif view is None:
-    st.caption("Press Run, or Ctrl+Enter. Every path is checked for the same answer before it is timed.")
 elif (run := run_to_show(view)) is not None:
     if lab.recalled:
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -82,3 +80,5 @@ elif (run := run_to_show(view)) is not None:
     show_run(run, key="bench", beside_the_answer=offer_more)
     if lab.traces is not None:
         show_traces(Path(lab.traces.name), key="bench")
+elif view is None:
+    st.caption("Press Run, or Ctrl+Enter. Every path is checked for the same answer before it is timed.")

@@ -11,9 +11,9 @@ from pages.kit.all_machines import machines
 from pages.kit.state import RUN_SLOT, live, submit, the_lab
 
 
-def run_to_show(view: TicketView) -> Run | None:
+def run_to_show(view: TicketView | None) -> Run | None:
     """The run of the slot; while it is measured further, and where that came to nothing, the run as it was."""
-    return view.run or the_lab().continued
+    return view.run if view is not None and view.run is not None else the_lab().continued
 
 
 def offer_more(run: Run) -> None:

@@ -218,6 +218,19 @@ def test_a_run_is_measured_further_by_the_button_beside_its_answer(app: AppTest)
     assert "Continued once after a look at the answer" in words(app.caption)
 
 
+def test_a_run_that_cannot_be_continued_says_why_and_stays_on_the_page(
+    app: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.switch_page(nav.BENCHMARK).run()
+    app.button(key="bench_run").click().run()
+    run_until(app, lambda app: app.success)
+    monkeypatch.setenv("FASTPATH_HOSTED", "1")
+    monkeypatch.setenv("FASTPATH_MAX_BATCH_TOKENS", "1")
+    app.button(key="bench_more").click().run()
+    assert "allowed on this shared server" in words(app.error)
+    assert app.success[0].value == verdict_sentence(SAMPLE)
+
+
 def test_operators_are_shown_by_self_and_by_total_time(app: AppTest) -> None:
     app.button(key="overview_run").click().run()
     run_until(app, lambda app: app.success)

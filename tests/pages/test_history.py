@@ -211,6 +211,15 @@ def test_a_run_of_a_busy_machine_is_no_answer(store: Store) -> None:
     assert recall(ASKED, build_here(), NOW) is None
 
 
+def test_a_continued_run_does_not_answer_for_a_number_of_rounds_that_is_asked_for(store: Store) -> None:
+    ten = ASKED.model_copy(update={"iterations": 10})
+    for asked in (ASKED, ten):
+        run = measured_here(asked, timedelta(minutes=3))
+        store.save(run.model_copy(update={"id": f"{asked.iterations}", "sessions": (10, 24)}))
+    assert recall(ASKED, build_here(), NOW) is not None
+    assert recall(ten, build_here(), NOW) is None
+
+
 def test_another_number_of_threads_or_another_build_is_measured(store: Store) -> None:
     store.save(measured_here(ASKED, timedelta(minutes=3)))
     more = ASKED.model_copy(update={"threads": threads_here() + 1})

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from engine.analysis.conclude import concluded
+from engine.analysis.continuing import More
 from engine.present.words.runs import (
     agreement_sentence,
     agreement_words,
@@ -13,6 +14,8 @@ from engine.present.words.runs import (
     evidence_sentence,
     evidence_words,
     interval_words,
+    looks_sentence,
+    more_words,
     ms_words,
     path_noun,
     preparation_sentence,
@@ -245,3 +248,20 @@ def test_numbers_keep_the_digits_that_matter() -> None:
     assert interval_words(None) == ""
     assert batch_sentence((4, 6), 1 / 6, (1,)).endswith("17% of the padded batch is padding. 1 cut at the longest "
                                                         "length allowed.")  # fmt: skip
+
+
+def test_a_button_says_how_much_further_a_run_may_be_measured() -> None:
+    assert more_words(More(rounds=None, seconds=20)) == "20 s more"
+    assert more_words(More(rounds=49, seconds=36.7)) == "49 more rounds, about 37 s"
+    assert more_words(More(rounds=1, seconds=0.2)) == "1 more round, about a second"
+
+
+def test_a_continued_run_says_how_often_it_was_looked_at_and_what_that_costs() -> None:
+    run = sample_run()
+    assert looks_sentence(run) == ""
+    once = run.model_copy(update={"sessions": (5, 3), "continues": "another"})
+    assert looks_sentence(once).startswith("Continued once after a look at the answer")
+    assert looks_sentence(once).endswith("at 97.5 %.")
+    twice = run.model_copy(update={"sessions": (5, 2, 1)})
+    assert looks_sentence(twice).startswith("Continued 2 times")
+    assert looks_sentence(twice).endswith("at 98.75 %.")
