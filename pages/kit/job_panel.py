@@ -12,8 +12,10 @@ from engine.present.charts.runs import LIVE_HEIGHT, closing_in_spec, closing_in_
 from engine.settings import load_settings
 from pages.kit.state import cancel, the_lab, view_of
 
-_STAGE_STARTS = {
+STAGE_STARTS = {
+    "wait": 0.0,
     "load": 0.02,
+    "compile": 0.04,
     "tokenize": 0.05,
     "check": 0.07,
     "examine": 0.08,
@@ -115,10 +117,10 @@ def waiting_words(view: TicketView) -> str:
 
 def share_done(view: TicketView) -> float:
     """How much of the work is behind, from 0 to 1: a stage begins at its own share, rounds move within theirs."""
-    start = _STAGE_STARTS.get(view.stage, 0.0)
+    start = STAGE_STARTS.get(view.stage, 0.0)
     if view.stage != "measure":
         return start
-    return start + (_STAGE_STARTS["profile"] - start) * _share(view.rounds_done, view.rounds_at_most)
+    return start + (STAGE_STARTS["profile"] - start) * _share(view.rounds_done, view.rounds_at_most)
 
 
 def progress_words(view: TicketView) -> str:
