@@ -36,6 +36,7 @@ SampleMs = Annotated[float, Field(ge=1e-6, le=1e9)]
 """A time of one forward: from a nanosecond to twelve days, so that every ratio of two is a number."""
 Samples = Annotated[tuple[SampleMs, ...], Field(max_length=MOST_ROUNDS)]
 
+_OLD_STANDING_NOTE = "the process is held"
 BYTES_PER_VALUE: dict[Precision, int] = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
 MEGABYTE = 1_000_000
 
@@ -193,6 +194,18 @@ class Environment(Record):
     load_after: float | None = None
     quiet: bool = True
     notes: tuple[str, ...] = ()
+    """Why the machine was not quiet; what disturbed the rounds comes after the standing notes."""
+    standing_notes: tuple[str, ...] = ()
+    """Notes that hold whatever the rounds saw, as that the process may not use all cores."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_older_version(cls, data: Any) -> Any:
+        """Runs of before the field was there: the one standing note of that time is known by how it begins."""
+        if isinstance(data, dict) and "standing_notes" not in data:
+            found = [note for note in data.get("notes") or () if str(note).startswith(_OLD_STANDING_NOTE)]
+            return {**data, "standing_notes": found}
+        return data
 
 
 class Agreement(Record):

@@ -108,8 +108,6 @@ class RunRow(Record):
     id: str
     created_at: datetime | None = None
     title: str = ""
-    model: str = ""
-    batch: str = ""
     best_path: str | None = None
     """The fastest path but the baseline; None where no other gave a result."""
     verdict: VerdictWord | None = None

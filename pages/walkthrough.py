@@ -17,7 +17,7 @@ from pages.kit.batches import show_tokenized
 from pages.kit.choosing import chosen_model, loading_panel, show_card, start_loading
 from pages.kit.job_panel import job_panel
 from pages.kit.results import show_ladder, show_operators, show_proof, show_speedups, show_verdict
-from pages.kit.state import submit, the_lab
+from pages.kit.state import live, submit, the_lab
 
 ITERATIONS = 10
 # Ten rounds are asked for, so the budget is only there for a machine that is too slow for them.
@@ -58,6 +58,7 @@ def measure(number: str, paths: tuple[str, ...]) -> Run | None:
         icon=":material/play_arrow:",
         on_click=start,
         args=(slot, paths),
+        disabled=live(slot),
     )
     view = job_panel(slot)
     return view.run if view else None

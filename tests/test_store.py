@@ -69,11 +69,7 @@ def test_rows_come_newest_first_a_page_at_a_time_with_the_best_path(store: Store
     assert [row.id for row in store.latest(3, offset=3)] == ["0"]
     assert store.count() == 4
     row = store.latest(1)[0]
-    assert (row.created_at, row.title, row.batch) == (
-        START + timedelta(minutes=3),
-        a_run().title,
-        "tutorial-small",
-    )
+    assert (row.created_at, row.title) == (START + timedelta(minutes=3), a_run().title)
     assert (row.best_path, row.verdict, row.speedup) == ("fast-nested", "faster", 2.0)
 
 

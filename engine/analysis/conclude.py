@@ -49,8 +49,7 @@ def round_s(run: Run) -> float:
 def _stamped(run: Run) -> Environment:
     if not run.conditions:
         return run.environment
-    known = [note for note in run.environment.notes if note.startswith("the process is held")]
-    notes = (*known, *disturbances(run.conditions))
+    notes = (*run.environment.standing_notes, *disturbances(run.conditions))
     return run.environment.model_copy(update={"quiet": not notes, "notes": notes})
 
 

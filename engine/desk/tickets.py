@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from hmac import compare_digest
@@ -60,8 +60,8 @@ class TicketView:
         left_s: estimated seconds until a running job ends; None if unknown.
         machine: the machine that runs it, or that was requested; empty for this one.
         step: the stage of the job, as text for the user.
-        speedups: 95 % interval of each path's speedup so far.
-        history: the same after each of the last rounds, oldest first.
+        stage: the same by its name (`engine.events.Step`); empty before the first.
+        history: 95 % interval of each path's speedup after each of the last rounds, oldest first.
         run: the result; None once it is old: then only `run_id` is kept.
         message: why it failed or was refused, in one sentence for the user.
     """
@@ -77,9 +77,9 @@ class TicketView:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     step: str = ""
+    stage: str = ""
     rounds_done: int = 0
     rounds_at_most: int = 0
-    speedups: Mapping[str, Interval] = field(default_factory=dict)
     history: tuple[Mapping[str, Interval], ...] = ()
     download: Download | None = None
     run: Run | None = None
@@ -121,8 +121,8 @@ def advanced(view: TicketView, event: Event) -> TicketView:
     if view.ended:
         return view
     match event:
-        case Step(text=text):
-            return replace(view, step=text, download=None)
+        case Step(name=stage, text=text):
+            return replace(view, step=text, stage=stage, download=None)
         case Download():
             return replace(view, download=event)
         case Round():
@@ -139,7 +139,6 @@ def _after_round(view: TicketView, event: Round) -> TicketView:
         view,
         rounds_done=event.done,
         rounds_at_most=event.at_most,
-        speedups=dict(event.speedups),
         history=history,
     )
 

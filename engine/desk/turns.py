@@ -107,9 +107,9 @@ class Turns:
         return starts_in_s(order, self._free_in_s(machines, running_s)).get(_NEWCOMER)
 
     def left_s(self, job_id: str, running_s: float) -> float | None:
-        """Estimated seconds until a running request ends; None if it does not run."""
+        """Estimated seconds until a running request ends; None if it does not run, or takes longer than expected."""
         for request in self._running.values():
-            if request.id == job_id:
+            if request.id == job_id and running_s < request.expected_s:
                 return left_s(request.expected_s, running_s)
         return None
 

@@ -46,6 +46,7 @@ def read_environment(device: str, load_before: float | None) -> Environment:
         load_after=load_average(),
         quiet=not note,
         notes=(note,) if note else (),
+        standing_notes=(note,) if note else (),
     )
 
 

@@ -181,18 +181,21 @@ def _show_states(diagnosis: Diagnosis) -> None:
         states_table(diagnosis),
         hide_index=True,
         # The message of an exception would push the times out of sight.
-        column_config={"Right answers?": st.column_config.TextColumn(width="medium")},
+        column_config={
+            "Right answers?": st.column_config.TextColumn(width="medium"),
+            **{name: st.column_config.TextColumn(width=70) for name in ("Fused", "Nested", "ms")},
+        },
         alt="Every state of the model that was tried",
     )
     for reason in diagnosis.not_tried:
         st.caption(f":material/block: Not tried: {as_text(reason)}")
     if cures := all_cures(diagnosis):
-        st.markdown("**All cures together**")
+        st.markdown("**All cures together**" if len(cures.splitlines()) > 1 else "**The cure**")
         st.code(cures, wrap_lines=True)
 
 
 def states_table(diagnosis: Diagnosis) -> pd.DataFrame:
-    """One row a state, in the order they were tried."""
+    """One row a state, in the order they were tried; their cures stand below, where a line is never cut."""
     return pd.DataFrame(
         [
             {
@@ -203,7 +206,6 @@ def states_table(diagnosis: Diagnosis) -> pd.DataFrame:
                 "ms": f"{state.timing.median_ms:.1f}" if state.timing else "",
                 "Speedup": speedup_cell(state),
                 "Verdict": verdict_cell(diagnosis, state),
-                "Cure": state.cure,
             }
             for state in diagnosis.states
         ]

@@ -12,7 +12,22 @@ from engine.present.charts.runs import LIVE_HEIGHT, closing_in_spec, closing_in_
 from engine.settings import load_settings
 from pages.kit.state import cancel, the_lab, view_of
 
+STAGE_STARTS = {
+    "wait": 0.0,
+    "load": 0.02,
+    "compile": 0.04,
+    "tokenize": 0.05,
+    "check": 0.07,
+    "examine": 0.08,
+    "prepare": 0.1,
+    "treat": 0.15,
+    "warm-up": 0.2,
+    "measure": 0.3,
+    "profile": 0.8,
+}
+"""Where the bar stands when a stage of the work begins."""
 POLL_S = 1.0
+CANCELLED_ELSEWHERE = "Whoever started this measurement cancelled it; nothing of it was kept."
 WAITING_POLL_S = 3.0
 """Who waits sees nothing move for a while."""
 
@@ -42,10 +57,15 @@ def job_panel(slot: str, link: str = "") -> TicketView | None:
     return view
 
 
+def own(slot: str) -> bool:
+    """Whether the work in this slot was started here, and is not only watched."""
+    ticket = the_lab().tickets.get(slot)
+    return ticket is not None and bool(ticket.secret)
+
+
 def _offer(slot: str, link: str) -> None:
     with st.container(horizontal=True):
-        ticket = the_lab().tickets.get(slot)
-        if ticket is not None and ticket.secret:
+        if own(slot):
             st.button("Cancel", key=f"cancel_{slot}", icon=":material/stop:", on_click=cancel, args=(slot,))
         else:
             st.caption("Started elsewhere: only who started it can cancel it.")
@@ -64,7 +84,7 @@ def _show_trouble(slot: str, view: TicketView | None) -> None:
     elif view.state in ("failed", "interrupted"):
         st.error(without_internals(view.message, load_settings()), icon=":material/error:")
     elif view.state == "cancelled":
-        st.info(view.message, icon=":material/stop_circle:")
+        st.info(view.message if own(slot) else CANCELLED_ELSEWHERE, icon=":material/stop_circle:")
     elif view.run_id and view.run is None:
         st.warning("The run ended, and its result is not in the store any more.", icon=":material/error:")
 
@@ -74,10 +94,8 @@ def _draw(view: TicketView) -> None:
         st.progress(0.0, text=waiting_words(view))
     elif view.download is not None:
         st.progress(_share(view.download.received_mb, view.download.total_mb), text=_download_text(view))
-    elif view.rounds_done:
-        st.progress(_share(view.rounds_done, view.rounds_at_most), text=_rounds_text(view))
     else:
-        st.progress(0.0, text=_with_left(view.step or "Starting the process", view))
+        st.progress(share_done(view), text=progress_words(view))
     if len(view.history) > 1:
         st.vega_lite_chart(
             spec=closing_in_spec(view.history),
@@ -97,12 +115,19 @@ def waiting_words(view: TicketView) -> str:
     return f"Waiting: {before} before you{wait}. One runs at a time, so that none disturbs another."
 
 
-def _rounds_text(view: TicketView) -> str:
-    text = f"{view.step}: {view.rounds_done} done, {view.rounds_at_most} at most"
-    return _with_left(text, view)
+def share_done(view: TicketView) -> float:
+    """How much of the work is behind, from 0 to 1: a stage begins at its own share, rounds move within theirs."""
+    start = STAGE_STARTS.get(view.stage, 0.0)
+    if view.stage != "measure":
+        return start
+    return start + (STAGE_STARTS["profile"] - start) * _share(view.rounds_done, view.rounds_at_most)
 
 
-def _with_left(text: str, view: TicketView) -> str:
+def progress_words(view: TicketView) -> str:
+    """The stage of the work, its rounds while it measures them, and the time left where that can be told."""
+    text = view.step or "Starting the process"
+    if view.rounds_done and view.stage == "measure":
+        text = f"{text}: {view.rounds_done} done, {view.rounds_at_most} at most"
     return text if view.left_s is None else f"{text}; about {duration_words(view.left_s)} left"
 
 

@@ -33,6 +33,7 @@ from engine.present.reports.script import script_of
 from engine.present.words.runs import (
     agreement_sentence,
     break_even_sentence,
+    capacity_sentence,
     centre_sentences,
     evidence_sentence,
     looks_sentence,
@@ -113,7 +114,9 @@ def _proof_card(run: Run, path: PathResult) -> None:
     st.caption(agreement_sentence(run, path))
     costs = f"{preparation_sentence(path)} {break_even_sentence(run, path)}".strip()
     p90 = f"p90: {percentile_words(path, 0.9)}."
-    for note in filter(None, (costs, p90, path.next_step, page_fault_sentence(path))):
+    for note in filter(
+        None, (costs, capacity_sentence(path), p90, path.next_step, page_fault_sentence(path))
+    ):
         st.caption(note)
 
 

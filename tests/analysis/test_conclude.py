@@ -1,5 +1,7 @@
 """Conclusions come from raw samples alone, so a stored run can be concluded again."""
 
+import json
+
 import pytest
 
 from engine.analysis.conclude import concluded
@@ -49,3 +51,17 @@ def test_a_disturbed_run_is_stamped_and_says_what_to_do() -> None:
     assert "40% of the CPU" in run.environment.notes[0]
     assert "when the machine is quiet" in run.path("fast-nested").next_step
     assert concluded(run) == run
+
+
+def test_a_note_that_holds_whatever_the_rounds_saw_is_kept_in_new_runs_and_in_old_ones() -> None:
+    note = "the process may use 1 of 2 cores"
+    calm = (Conditions(wall_s=1.0, pulse_ms=5.0),) * 8
+    run = sample_run().model_copy(update={"conditions": calm})
+    held = run.environment.model_copy(update={"notes": ("a passing one", note), "standing_notes": (note,)})
+    assert concluded(run.model_copy(update={"environment": held})).environment.notes == (note,)
+    old = json.loads(run.model_dump_json())
+    old["environment"] |= {"notes": ["the process is held to 1 of 2 cores", "a passing one"]}
+    del old["environment"]["standing_notes"]
+    again = concluded(read_run(json.dumps(old)))
+    assert again.environment.notes == ("the process is held to 1 of 2 cores",)
+    assert concluded(again) == again

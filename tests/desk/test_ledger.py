@@ -176,6 +176,9 @@ def test_place_and_wait_shrink_as_the_queue_moves() -> None:
     office.start()
     office.clock_s += 10
     assert office.shown(first).left_s == 50
+    office.clock_s += 51
+    assert office.shown(first).left_s is None, "what takes longer than expected has no time left to tell"
+    office.clock_s -= 51
     assert [(office.shown(job).place, office.shown(job).wait_s) for job in (second, third)] == [
         (1, 50.0),
         (2, 110.0),

@@ -330,3 +330,14 @@ def test_threads_are_offered_up_to_the_cores_that_may_be_used(
     monkeypatch.setattr("os.cpu_count", lambda: 192)
     app.switch_page(nav.BENCHMARK).run()
     assert len(app.selectbox(key="bench_threads").options) == usable_cores() + 1
+
+
+def test_a_section_that_runs_cannot_be_started_again(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.switch_page(nav.WALKTHROUGH).run()
+    monkeypatch.setitem(PRESETS, "tutorial-big", PRESETS["skewed-64"])
+    app.button(key="walk_2.1_run").click().run()
+    run_until(app, lambda app: any(bar.text.startswith("Measuring for ever") for bar in app.get("progress")))
+    assert app.button(key="walk_2.1_run").disabled
+    app.button(key="cancel_walk_2.1").click().run()
+    run_until(app, lambda app: app.info)
+    assert not app.button(key="walk_2.1_run").disabled

@@ -1,17 +1,18 @@
 """Work that outlives a page: found again by its link, told when it ends elsewhere, answered from the store."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from engine.desk.tickets import DeskView, Ticket, TicketView
+from engine.events import Step
 from engine.records import Run, read_run
 from pages.kit import nav
 from pages.kit.address import ticket_of
 from pages.kit.all_machines import rows_of_all_machines
-from pages.kit.job_panel import waiting_words
+from pages.kit.job_panel import CANCELLED_ELSEWHERE, STAGE_STARTS, progress_words, share_done, waiting_words
 from pages.kit.machine_status import ending_words, page_name, status_words
 from tests.pages.conftest import PROJECT, run_until
 
@@ -60,6 +61,8 @@ def test_a_shared_link_may_look_and_not_cancel(app: AppTest) -> None:
     assert any("for ever" in bar.text for bar in other.get("progress"))
     assert not [button for button in other.button if button.key == "cancel_run"]
     app.button(key="cancel_run").click().run()
+    run_until(other, lambda other: other.info)
+    assert other.info[0].value == CANCELLED_ELSEWHERE
 
 
 @pytest.mark.usefixtures("app")
@@ -132,6 +135,18 @@ def test_waiting_names_the_place_and_the_time() -> None:
     )
     assert waiting_words(TicketView("a", place=3)).startswith("Waiting: 3 measurements before you.")
     assert waiting_words(TicketView("a")).startswith("Starting.")
+
+
+def test_the_bar_moves_forward_from_stage_to_stage() -> None:
+    """Loading, checking, warming up, rounds, profiling: each further on, and rounds that ended early no stop."""
+    views = [TicketView("a", stage=stage) for stage in ("", "load", "check", "warm-up", "measure")]
+    views += [TicketView("a", stage="measure", rounds_done=done, rounds_at_most=60) for done in (1, 8)]
+    views += [TicketView("a", stage="profile", step="Profiling: Packed", rounds_done=8, rounds_at_most=60)]
+    assert set(STAGE_STARTS) == set(get_args(Step.model_fields["name"].annotation))
+    shares = [share_done(view) for view in views]
+    assert shares == sorted(set(shares))
+    assert shares[-1] == 0.8
+    assert progress_words(views[-1]) == "Profiling: Packed"
 
 
 def test_an_end_is_told_with_its_reason() -> None:

@@ -92,7 +92,6 @@ def script_of(run: Run, name: str) -> str:
     experiment, texts = run.experiment, run.experiment.batch.texts
     spec = path_spec(name)
     imports, body = _imports_and_body(spec)
-    own = "EXECUTION_PATHS" in imports
     few = f"# The first {MOST_TEXTS} of {len(texts)} texts.\n" if len(texts) > MOST_TEXTS else ""
     return _SCRIPT.format(
         title=_title(run, name),
@@ -104,10 +103,15 @@ def script_of(run: Run, name: str) -> str:
         dtype=(spec.base in _BODIES and spec.precision) or experiment.dtype,
         device=experiment.device,
         body=body.rstrip("\n") + ("\n" if spec.kind == "groups" else ""),
-        switches="prepared.switches()" if own else "torch.no_grad()",
+        switches="torch.no_grad()" if _by_hand(spec) else "prepared.switches()",
         forwards=FORWARDS,
         synchronize="    torch.cuda.synchronize()\n" if experiment.device != "cpu" else "",
     )
+
+
+def _by_hand(spec: PathSpec) -> bool:
+    """Whether the script spells the path out; any other is prepared by the lab, and holds its own switches."""
+    return spec.kind == "packed" or spec.base in _BODIES
 
 
 def _imports_and_body(spec: PathSpec) -> tuple[str, str]:
@@ -117,7 +121,7 @@ def _imports_and_body(spec: PathSpec) -> tuple[str, str]:
         return "from engine.paths import pack\n", f"forward = pack(loaded.model{dtype})"
     if spec.kind == "groups":
         return "from engine.paths.bucketed import buckets\n", _BUCKETED
-    if spec.base in _BODIES:
+    if _by_hand(spec):
         return "", _BODIES[spec.base]
     return "from engine.paths import EXECUTION_PATHS\n", _PREPARED.format(name=spec.name)
 

@@ -122,7 +122,17 @@ def _proof(path: PathResult) -> str:
 
 def costs_table(run: Run) -> Table:
     """What each measured path costs: accuracy, what is paid once, memory, and after how many batches that is back."""
-    table = _table("path", "precision", "of tolerated", "prepare", "first call", "weights", "paid back after")
+    table = _table(
+        "path",
+        "dtype",
+        "of limit",
+        "prepare",
+        "first call",
+        "weights",
+        "memory",
+        "tokens/s",
+        "paid back",
+    )
     table.title = "What each path costs"
     for path in run.paths:
         if path.status == "ok":
@@ -138,6 +148,8 @@ def _costs(run: Run, path: PathResult) -> tuple[str, ...]:
         "" if path.prepare_ms is None else ms_words(path.prepare_ms),
         "" if path.first_call_ms is None else ms_words(path.first_call_ms),
         f"{path.weights_mb:,.0f} MB" if path.weights_mb else "",
+        "" if path.peak_memory_mb is None else f"{path.peak_memory_mb:,.0f} MB",
+        "" if path.real_tokens_per_s is None else f"{path.real_tokens_per_s:,.0f}",
         "" if batches is None else f"{batches:,} batches",
     )
 

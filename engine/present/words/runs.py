@@ -352,6 +352,14 @@ def batch_sentence(lengths: tuple[int, ...], padding_ratio: float, truncated: tu
     )
 
 
+def capacity_sentence(path: PathResult) -> str:
+    """How many real tokens a path encodes in a second, and what memory it works in; empty where nothing was timed."""
+    parts = [] if path.real_tokens_per_s is None else [f"{path.real_tokens_per_s:,.0f} real tokens a second"]
+    if path.peak_memory_mb is not None:
+        parts.append(f"{path.peak_memory_mb:,.0f} MB of working memory")
+    return f"{sentence_case(', '.join(parts))}." if parts else ""
+
+
 def page_fault_sentence(path: PathResult) -> str:
     """What memory that is given back and fetched again does to a path, and the cure; empty where there is little."""
     if path.page_faults is None or path.page_faults < MANY_PAGE_FAULTS:

@@ -34,7 +34,7 @@ def test_the_tables_of_a_run_fit_a_hundred_columns(run: Run) -> None:
 def test_costs_are_told_a_path_a_row(run: Run) -> None:
     row = next(line for line in _printed(costs_table(run)).splitlines() if "packed@bf16" in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == [
-        *("packed@bf16", "bf16", "10.0%", "40 ms", "30 ms", "21 MB", "9 batches")
+        *("packed@bf16", "bf16", "10.0%", "40 ms", "30 ms", "21 MB", "12 MB", "5,000", "9 batches")
     ]
 
 
