@@ -75,7 +75,9 @@ def answer_run(request: RunRequest) -> Record:
         for name in request.experiment.paths:
             (Path(request.trace_dir) / f"{name}.json.gz").write_bytes(b"a trace")
     if request.continues:
-        return Finished(run=continued(request.continues, SAMPLE.model_copy(update={"id": "longer"})))
+        return Finished(
+            run=continued(request.continues, request.continues.model_copy(update={"id": "longer"}))
+        )
     paths = tuple(result_of(name) for name in request.experiment.paths)
     return Finished(run=SAMPLE.model_copy(update={"experiment": request.experiment, "paths": paths}))
 
