@@ -74,12 +74,11 @@ def answer_run(request: RunRequest) -> Record:
     if request.trace_dir:
         for name in request.experiment.paths:
             (Path(request.trace_dir) / f"{name}.json.gz").write_bytes(b"a trace")
-    if request.continues:
-        return Finished(
-            run=continued(request.continues, request.continues.model_copy(update={"id": "longer"}))
-        )
     paths = tuple(result_of(name) for name in request.experiment.paths)
-    return Finished(run=SAMPLE.model_copy(update={"experiment": request.experiment, "paths": paths}))
+    run = SAMPLE.model_copy(update={"experiment": request.experiment, "paths": paths})
+    if request.continues:
+        run = continued(request.continues, run.model_copy(update={"id": "longer"}))
+    return Finished(run=run)
 
 
 def result_of(name: str) -> PathResult:
