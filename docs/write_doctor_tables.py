@@ -11,7 +11,7 @@ from engine.eligibility.dangers import RISKS
 from engine.eligibility.encoder_conditions import CONSTRUCTION_CONDITIONS, ENCODER_CONDITIONS
 from engine.eligibility.judging import OLDEST, TorchCondition
 from engine.eligibility.layer_conditions import LAYER_CONDITIONS
-from engine.present.words.doctor import EFFECT_TITLES
+from engine.present.words.doctor_obstacles import EFFECT_TITLES
 
 DOCS = Path(__file__).parent / "doctor.md"
 NO_CURE = "none in a line of code"

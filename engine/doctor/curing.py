@@ -75,6 +75,14 @@ def try_cures(subject: Subject) -> tuple[tuple[JudgedSubject, ...], tuple[str, .
     return tuple(states), tuple(refused.values())
 
 
+def dangers_after_cures(states: tuple[JudgedSubject, ...]) -> tuple[Danger, ...]:
+    """The dangers that the subject as it is does not have, because it takes less of the fastpath; each kind once."""
+    known = {danger.key for danger in states[0].dangers}
+    later = {danger.key: danger for state in reversed(states[1:]) for danger in state.dangers}
+    order = dict.fromkeys(danger.key for state in states[1:] for danger in state.dangers)
+    return tuple(later[key] for key in order if key not in known)
+
+
 def _next_state(
     now: JudgedSubject, tried: set[str], refused: dict[str, str]
 ) -> tuple[JudgedSubject, bool] | None:

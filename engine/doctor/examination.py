@@ -23,7 +23,7 @@ from engine.diagnosis import (
     Sparsity,
     State,
 )
-from engine.doctor.curing import JudgedSubject, try_cures
+from engine.doctor.curing import JudgedSubject, dangers_after_cures, try_cures
 from engine.doctor.modifications import under
 from engine.doctor.proving import prove
 from engine.doctor.sparsity import SweepPlan, crossover, free_padding, sweepable, swept_shape
@@ -31,7 +31,7 @@ from engine.doctor.sparsity import sweep as run_sweep
 from engine.doctor.timing import device_of, measure, timing_of
 from engine.doctor.values import Examination, Measured, ProvedState
 from engine.doctor.verdicts import agrees, best_sparse, paddings, token_count, verdict_of
-from engine.doctor.words import findings, summary
+from engine.doctor.words import explanation, findings, summary
 from engine.eligibility.facts import PaddingFacts
 from engine.eligibility.subject import Setting, Subject, admit, shared_copy
 from engine.errors import Refusal
@@ -145,8 +145,10 @@ def _examine(
         layers=len(first.plan.all_layers),
         verdict=verdict,
         summary=summary(verdict, first, as_it_is.forward.proof, agrees(as_it_is)),
+        explanation=explanation(verdict, first, as_it_is.forward.proof),
         checks=first.checks,
         dangers=first.dangers,
+        dangers_after_cures=dangers_after_cures(judged),
         findings=findings(first, as_it_is.prediction, as_it_is.forward.proof, as_it_is.agreement),
         states=tuple(_state(state, measured) for state in seen),
         baseline=measured.baseline if measured else "",

@@ -1,4 +1,4 @@
-"""What really happens in one forward: the profiler counts the operators, and torch's own reasons are read on the way.
+"""What one forward does: the profiler counts the operators, and torch's internal reasons are noted.
 
 torch computes why it leaves the fastpath into a local variable and drops it (pytorch#82919); a profile function
 reads that variable at the moment the function returns.
@@ -49,7 +49,7 @@ class ObservedForward:
 
 
 def observe_forward(subject: Subject) -> ObservedForward:
-    """Run one forward under the profiler and torch's own eyes; never raises for what the forward does.
+    """Run one profiled forward and note torch's internal reasons; never raises for what the forward does.
 
     The subject's own settings are held; torch's random state is put back, and no gradient graph is kept.
     """
@@ -82,7 +82,7 @@ def observe_forward(subject: Subject) -> ObservedForward:
 
 
 def _real(given: list[Tensor | None], seen: list[Tensor | None]) -> list[Tensor | None]:
-    """The real tokens in the places they were given in; a cure that changes which are real has the last word."""
+    """The real tokens in the places they were given in; if a cure changed the mask, those of the changed one."""
     return [
         last if first is None or last is None or not _as_many(first, last) else first
         for first, last in zip(given, seen, strict=True)

@@ -4,30 +4,53 @@ from collections.abc import Iterator
 
 from engine.diagnosis import Check, Prediction, Proof, Taken
 from engine.doctor.curing import JudgedSubject
+from engine.eligibility.dangers import WRONG
 from engine.records import Agreement
 
 
 def summary(verdict: Taken, judged: JudgedSubject, proof: Proof, agrees: bool) -> str:
-    """One sentence for people.
+    """One sentence for people: the verdict, and the explanation behind it.
 
     Args:
         agrees: the outputs were compared with the slow path's, and are the same on real tokens.
     """
-    obstacle = _first_obstacle(judged)
-    layers, sparsity = _layers(judged, proof), _sparsity(judged, proof)
+    detail, reason = _detail(verdict, judged, proof), _reason(verdict, judged, proof)
+    return f"{_verdict_words(verdict, proof, agrees)}{f': {detail}' if detail else ''}.{f' {reason}' if reason else ''}"
+
+
+def explanation(verdict: Taken, judged: JudgedSubject, proof: Proof) -> str:
+    """The summary without the verdict, for a place below it."""
+    detail, reason = _detail(verdict, judged, proof), _reason(verdict, judged, proof)
+    said = f"{detail[:1].upper()}{detail[1:]}." if detail else ""
+    return " ".join(filter(None, (said, reason)))
+
+
+def _verdict_words(verdict: Taken, proof: Proof, agrees: bool) -> str:
     if proof.error:
-        return f"The forward ends with an error: {proof.error.rstrip('.')}."
+        return "The forward ends with an error"
+    # Outputs that agree all the same, as with an adapter of zeros, are right by chance.
+    wrong = "cannot be trusted" if agrees else "is wrong"
+    return {
+        "taken": "The fastpath is taken",
+        "partly taken": "The fastpath is partly taken",
+        "not taken": "The fastpath is not taken",
+        "taken but wrong": f"The fastpath is taken and its answer {wrong}",
+    }[verdict]
+
+
+def _detail(verdict: Taken, judged: JudgedSubject, proof: Proof) -> str:
+    if proof.error:
+        return proof.error.rstrip(".")
     if verdict == "taken but wrong":
-        wrong = next((d for d in judged.dangers if d.effect in ("wrong", "not a number")), None)
-        # Outputs that agree all the same, as with an adapter of zeros, are right by chance.
-        how = "cannot be trusted" if agrees else "is wrong"
-        return f"The fastpath is taken and its answer {how}: {wrong.has if wrong else 'the outputs differ'}."
-    if verdict == "taken":
-        return f"The fastpath is taken: {layers}{sparsity}."
-    reason = f" What stands in the way first: {obstacle}." if obstacle else ""
-    if verdict == "not taken":
-        return f"The fastpath is not taken.{reason}"
-    return f"The fastpath is partly taken: {layers}{sparsity}.{reason}"
+        wrong = next((danger for danger in judged.dangers if danger.effect in WRONG), None)
+        return wrong.has if wrong else "the outputs differ"
+    return "" if verdict == "not taken" else f"{_layers(judged, proof)}{_sparsity(judged, proof)}"
+
+
+def _reason(verdict: Taken, judged: JudgedSubject, proof: Proof) -> str:
+    obstacle = _first_obstacle(judged)
+    left = not proof.error and verdict in ("not taken", "partly taken")
+    return f"What stands in the way first: {obstacle}." if left and obstacle else ""
 
 
 def _layers(judged: JudgedSubject, proof: Proof) -> str:
