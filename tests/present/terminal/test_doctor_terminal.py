@@ -74,7 +74,7 @@ def test_conditions_with_one_cure_are_told_together_and_native_mha_first() -> No
     )
     told = _printed(doctor_report(diagnosis.model_copy(update={"checks": (shared, train, *others)})))
     assert f"Native MHA: {train.key} (" in told
-    assert "and also    Sparsity: eval-mode-encoder “layers[0] was”" in told
+    assert "and also        Sparsity: eval-mode-encoder “layers[0] was”" in told
     assert told.count(train.why) == 1
 
 
@@ -84,7 +84,9 @@ def test_what_torch_said_to_itself_is_quoted_from_the_proof() -> None:
     now = diagnosis.state(AS_IT_IS)
     heard_now = now.model_copy(update={"proof": now.proof.model_copy(update={"torch_reasons": (heard,)})})
     told = _printed(doctor_report(diagnosis.model_copy(update={"states": (diagnosis.states[0], heard_now)})))
-    assert "torch's internal reasons (not logged)\nnn.MultiheadAttention: something only torch computed" in told
+    assert (
+        "torch's internal reasons (not logged)\nnn.MultiheadAttention: something only torch computed" in told
+    )
 
 
 def test_a_condition_that_no_line_of_code_cures_says_so() -> None:
