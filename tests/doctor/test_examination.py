@@ -407,7 +407,7 @@ def test_a_state_that_raises_is_not_timed_and_the_slow_path_is_the_baseline() ->
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_a_healthy_model_raises_no_alarm(minilm: LoadedModel, preset: str) -> None:
+def test_an_unmodified_model_has_no_danger(minilm: LoadedModel, preset: str) -> None:
     """Real weights on every preset: nothing fails, nothing threatens, and both parts are counted."""
     request = DoctorRequest(model="minilm", batch=PRESETS[preset], budget_s=0)
     diagnosis = examine_request(request, minilm, Settings(), Instruments(lambda _e: None, lambda: 0.0))

@@ -50,7 +50,7 @@ def test_every_name_has_its_deed() -> None:
     assert set(modifications.APPLY) == set(MODIFICATIONS)
 
 
-def test_the_loaded_model_stays_healthy(minilm: LoadedModel) -> None:
+def test_the_loaded_model_is_not_changed(minilm: LoadedModel) -> None:
     """The next visitor gets the model that was loaded, not the one that was broken."""
     encoder = minilm.model.encoder.transformer.layers
     everything = tuple(name for name in MODIFICATIONS if name not in ("left-padding", "pad-inside"))

@@ -44,7 +44,7 @@ def test_the_page_opens_inside_the_frame_and_says_what_the_doctor_does(app: AppT
     assert "every condition that torch checks" in words(app.caption)
 
 
-def test_a_healthy_model_is_told_to_take_both_parts(app: AppTest) -> None:
+def test_an_unmodified_model_takes_both_parts(app: AppTest) -> None:
     examine(app)
     assert "The fastpath is taken" in app.success[0].value
     shown = words(app.markdown)

@@ -53,7 +53,7 @@ def doctor_report(diagnosis: Diagnosis, *, every_condition: bool = False) -> Ren
 
 
 def modifications_table(modifications: Iterable[Modification]) -> Table:
-    """What can be done to a healthy model on purpose."""
+    """What can be done to an unmodified model on purpose."""
     table = _table("name", "what it is", "how people write it")
     for modification in modifications:
         table.add_row(modification.name, Text(modification.title), Text(modification.code))
