@@ -9,9 +9,9 @@ from engine.doctor.cures import cure_codes
 from engine.eligibility.attention_conditions import ATTENTION_CONDITIONS
 from engine.eligibility.dangers import RISKS
 from engine.eligibility.encoder_conditions import CONSTRUCTION_CONDITIONS, ENCODER_CONDITIONS
-from engine.eligibility.judging import OLDEST, Condition
+from engine.eligibility.judging import OLDEST, TorchCondition
 from engine.eligibility.layer_conditions import LAYER_CONDITIONS
-from engine.present.words.doctor import EFFECT_TITLES
+from engine.present.words.doctor_obstacles import EFFECT_TITLES
 
 DOCS = Path(__file__).parent / "doctor.md"
 NO_CURE = "none in a line of code"
@@ -41,12 +41,12 @@ def _with_table(text: str, name: str, table: str) -> str:
     return between.sub(lambda _found: f"{start}\n{table}\n{end}", text)
 
 
-def _conditions(conditions: Iterable[Condition[Any]]) -> str:
+def _conditions(conditions: Iterable[TorchCondition[Any]]) -> str:
     rows = [_condition(condition) for condition in conditions]
     return _table(("condition", "needs", "torch's own words where it fails", "cure"), rows)
 
 
-def _condition(condition: Condition[Any]) -> tuple[str, ...]:
+def _condition(condition: TorchCondition[Any]) -> tuple[str, ...]:
     since = "" if condition.since == OLDEST else f" (since torch {'.'.join(map(str, condition.since))})"
     said = condition.torch_says
     return (

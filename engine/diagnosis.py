@@ -199,8 +199,12 @@ class Diagnosis(Record):
     verdict: Taken
     summary: str
     """One sentence: what is taken, and what stands in the way."""
+    explanation: str = ""
+    """The summary without what the verdict says already; empty in diagnoses of older versions."""
     checks: tuple[Check, ...]
     dangers: tuple[Danger, ...] = ()
+    dangers_after_cures: tuple[Danger, ...] = ()
+    """Dangers that only appear once a cure brings the fastpath back, as left padding does behind gradients."""
     findings: tuple[str, ...] = ()
     """Where prediction and proof disagree; the proof wins."""
     states: tuple[State, ...]

@@ -226,6 +226,7 @@ def a_diagnosis() -> Diagnosis:
         layers=6,
         verdict="taken",
         summary="The fastpath is taken: 6 of 6 layers are fused, sparsity is on.",
+        explanation="6 of 6 layers are fused, sparsity is on.",
         checks=(
             a_check("layer.eval", "native MHA", "eval mode", "eval mode"),
             a_check("encoder.mask", "sparsity", "a padding mask", "a padding mask of 3 x 190"),
@@ -274,6 +275,7 @@ def a_broken_diagnosis() -> Diagnosis:
             "modifications": ("train-mode", "gradients"),
             "verdict": "not taken",
             "summary": "The fastpath is not taken. What stands in the way first: train mode.",
+            "explanation": "What stands in the way first: train mode.",
             "checks": (train, gradients, *healthy.checks[1:]),
             "states": (
                 a_state(SLOW, "Slow path", _NOT_FUSED, a_timing(61.0, 1.6)),
@@ -327,6 +329,7 @@ def a_silently_wrong_diagnosis() -> Diagnosis:
             "modifications": ("left-padding",),
             "verdict": "taken but wrong",
             "summary": "The fastpath is taken and its answer is wrong: 2 of 3 texts are padded on the left.",
+            "explanation": "2 of 3 texts are padded on the left.",
             "dangers": (danger,),
             "findings": ("Sparsity was predicted for 1 encoder, and proved for none.",),
             "states": (slow, wrong),

@@ -5,6 +5,7 @@ Results go to standard output, progress and refusals to standard error; a refusa
 imported only by the commands that measure or examine.
 """
 
+import os
 import sys
 import traceback
 
@@ -41,6 +42,8 @@ def child() -> None:
 
 def main() -> None:
     """Run the command line; a refusal is one sentence on standard error and exit code 2."""
+    # torch's profiler logs its start and stop to standard error unless this is set before torch is loaded.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     try:
         app()
     except Refusal as refusal:

@@ -51,7 +51,7 @@ def under(subject: Subject, names: tuple[str, ...], padding_id: int) -> Subject:
         Refusal: a name is unknown.
     """
     for modification in find_modifications(names):
-        subject = DEEDS[modification.name](subject, padding_id)
+        subject = APPLY[modification.name](subject, padding_id)
     return subject
 
 
@@ -114,7 +114,7 @@ def _pad_inside(subject: Subject, padding_id: int) -> Subject:
     return replace(subject, args=(tokens, *subject.args[1:]))
 
 
-DEEDS: dict[str, Callable[[Subject, int], Subject]] = {
+APPLY: dict[str, Callable[[Subject, int], Subject]] = {
     "train-mode": _to_model(nn.Module.train),
     "gradients": _to_setting(gradients=True),
     "fastpath-off": _to_setting(fastpath=False),

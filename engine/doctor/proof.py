@@ -1,4 +1,4 @@
-"""What really happens in one forward: the profiler counts the operators, and torch's own reasons are read on the way.
+"""What one forward does: the profiler counts the operators, and torch's internal reasons are noted.
 
 torch computes why it leaves the fastpath into a local variable and drops it (pytorch#82919); a profile function
 reads that variable at the moment the function returns.
@@ -35,7 +35,7 @@ _WATCHED: dict[CodeType, tuple[str, str]] = {
 
 
 @dataclass
-class Observation:
+class ObservedForward:
     """What was seen of one forward.
 
     Attributes:
@@ -48,8 +48,8 @@ class Observation:
     real: list[Tensor | None] = field(default_factory=list)
 
 
-def observe(subject: Subject) -> Observation:
-    """Run one forward under the profiler and torch's own eyes; never raises for what the forward does.
+def observe_forward(subject: Subject) -> ObservedForward:
+    """Run one profiled forward and note torch's internal reasons; never raises for what the forward does.
 
     The subject's own settings are held; torch's random state is put back, and no gradient graph is kept.
     """
@@ -68,7 +68,7 @@ def observe(subject: Subject) -> Observation:
         for noted in (outputs, given, seen):
             noted.clear()
     profiler = torch.profiler.profile(activities=[ProfilerActivity.CPU])
-    with torch.random.fork_rng(devices=[]), observed.setting.held(), profiler, _torchs_words(reasons):
+    with torch.random.fork_rng(devices=[]), observed.setting.held(), profiler, _noted_reasons(reasons):
         try:
             result = forward()
         except Exception as raised:  # what the forward raises is the finding
@@ -76,13 +76,13 @@ def observe(subject: Subject) -> Observation:
         else:
             outputs = outputs if encoders else list(_tensors(result))
     proof = Proof(counts=_counts(profiler), error=error, torch_reasons=_reasons(reasons))
-    return Observation(
+    return ObservedForward(
         proof, [output.detach() for output in outputs if _is_plain(output)], _real(given, seen)
     )
 
 
 def _real(given: list[Tensor | None], seen: list[Tensor | None]) -> list[Tensor | None]:
-    """The real tokens in the places they were given in; a cure that changes which are real has the last word."""
+    """The real tokens in the places they were given in; if a cure changed the mask, those of the changed one."""
     return [
         last if first is None or last is None or not _as_many(first, last) else first
         for first, last in zip(given, seen, strict=True)
@@ -104,7 +104,7 @@ def _real_tokens_to(real: list[Tensor | None]) -> Callable[..., None]:
 def reference(subject: Subject) -> list[Tensor]:
     """The same outputs by the slow path in eval mode; empty where the slow path cannot run this call."""
     try:
-        seen = observe(subject.slow())
+        seen = observe_forward(subject.slow())
     except RuntimeError:  # a model whose copy cannot switch modes has no reference
         return []
     return [] if seen.proof.error else seen.outputs
@@ -151,7 +151,7 @@ def _reasons(reasons: Counter[tuple[str, str]]) -> tuple[TorchReason, ...]:
 
 
 @contextmanager
-def _torchs_words(reasons: Counter[tuple[str, str]]) -> Iterator[None]:
+def _noted_reasons(reasons: Counter[tuple[str, str]]) -> Iterator[None]:
     """Note the reason of every watched function that returns with one."""
 
     def note(frame: FrameType, event: str, _argument: Any) -> None:

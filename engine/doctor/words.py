@@ -3,46 +3,69 @@
 from collections.abc import Iterator
 
 from engine.diagnosis import Check, Prediction, Proof, Taken
-from engine.doctor.treatment import Treated
+from engine.doctor.curing import JudgedSubject
+from engine.eligibility.dangers import WRONG
 from engine.records import Agreement
 
 
-def summary(verdict: Taken, treated: Treated, proof: Proof, agrees: bool) -> str:
-    """One sentence for people.
+def summary(verdict: Taken, judged: JudgedSubject, proof: Proof, agrees: bool) -> str:
+    """One sentence for people: the verdict, and the explanation behind it.
 
     Args:
         agrees: the outputs were compared with the slow path's, and are the same on real tokens.
     """
-    obstacle = _first_obstacle(treated)
-    layers, sparsity = _layers(treated, proof), _sparsity(treated, proof)
+    detail, reason = _detail(verdict, judged, proof), _reason(verdict, judged, proof)
+    return f"{_verdict_words(verdict, proof, agrees)}{f': {detail}' if detail else ''}.{f' {reason}' if reason else ''}"
+
+
+def explanation(verdict: Taken, judged: JudgedSubject, proof: Proof) -> str:
+    """The summary without the verdict, for a place below it."""
+    detail, reason = _detail(verdict, judged, proof), _reason(verdict, judged, proof)
+    said = f"{detail[:1].upper()}{detail[1:]}." if detail else ""
+    return " ".join(filter(None, (said, reason)))
+
+
+def _verdict_words(verdict: Taken, proof: Proof, agrees: bool) -> str:
     if proof.error:
-        return f"The forward ends with an error: {proof.error.rstrip('.')}."
+        return "The forward ends with an error"
+    # Outputs that agree all the same, as with an adapter of zeros, are right by chance.
+    wrong = "cannot be trusted" if agrees else "is wrong"
+    return {
+        "taken": "The fastpath is taken",
+        "partly taken": "The fastpath is partly taken",
+        "not taken": "The fastpath is not taken",
+        "taken but wrong": f"The fastpath is taken and its answer {wrong}",
+    }[verdict]
+
+
+def _detail(verdict: Taken, judged: JudgedSubject, proof: Proof) -> str:
+    if proof.error:
+        return proof.error.rstrip(".")
     if verdict == "taken but wrong":
-        wrong = next((d for d in treated.dangers if d.effect in ("wrong", "not a number")), None)
-        # Outputs that agree all the same, as with an adapter of zeros, are right by chance.
-        how = "cannot be trusted" if agrees else "is wrong"
-        return f"The fastpath is taken and its answer {how}: {wrong.has if wrong else 'the outputs differ'}."
-    if verdict == "taken":
-        return f"The fastpath is taken: {layers}{sparsity}."
-    reason = f" What stands in the way first: {obstacle}." if obstacle else ""
-    if verdict == "not taken":
-        return f"The fastpath is not taken.{reason}"
-    return f"The fastpath is partly taken: {layers}{sparsity}.{reason}"
+        wrong = next((danger for danger in judged.dangers if danger.effect in WRONG), None)
+        return wrong.has if wrong else "the outputs differ"
+    return "" if verdict == "not taken" else f"{_layers(judged, proof)}{_sparsity(judged, proof)}"
 
 
-def _layers(treated: Treated, proof: Proof) -> str:
-    expected = _expected(treated)
+def _reason(verdict: Taken, judged: JudgedSubject, proof: Proof) -> str:
+    obstacle = _first_obstacle(judged)
+    left = not proof.error and verdict in ("not taken", "partly taken")
+    return f"What stands in the way first: {obstacle}." if left and obstacle else ""
+
+
+def _layers(judged: JudgedSubject, proof: Proof) -> str:
+    expected = _expected(judged)
     if expected:
         return f"{proof.counts.fused_layers} of {expected} layers are fused"
-    return f"{proof.counts.native_attentions} of {len(treated.plan.attentions)} attentions are native"
+    return f"{proof.counts.native_attentions} of {len(judged.plan.attentions)} attentions are native"
 
 
-def _sparsity(treated: Treated, proof: Proof) -> str:
-    if not treated.plan.encoders:
+def _sparsity(judged: JudgedSubject, proof: Proof) -> str:
+    if not judged.plan.encoders:
         return ""
     if proof.counts.nested_conversions:
         return ", sparsity is on"
-    paddings = [encoder.encoder.call.padding for encoder in treated.plan.encoders if encoder.encoder.call]
+    paddings = [encoder.encoder.call.padding for encoder in judged.plan.encoders if encoder.encoder.call]
     hidden = any(
         padding and sum(padding.lengths) < len(padding.lengths) * padding.length for padding in paddings
     )
@@ -51,26 +74,26 @@ def _sparsity(treated: Treated, proof: Proof) -> str:
     return ", and there is no padding to leave out" if all(paddings) else ", and no padding mask was given"
 
 
-def _expected(treated: Treated) -> int:
-    return sum(layer.call.calls if layer.call else 1 for layer in treated.plan.all_layers)
+def _expected(judged: JudgedSubject) -> int:
+    return sum(layer.call.calls if layer.call else 1 for layer in judged.plan.all_layers)
 
 
-def _first_obstacle(treated: Treated) -> str:
-    failing = [check for check in treated.checks if not check.ok]
+def _first_obstacle(judged: JudgedSubject) -> str:
+    failing = [check for check in judged.checks if not check.ok]
     # Conditions of the layers say more than the encoder's copy of them, and __init__'s more than its own result.
     ranked = sorted(failing, key=lambda check: (check.part != "native MHA", check.key == "use-nested"))
     return ranked[0].has if ranked else ""
 
 
 def findings(
-    treated: Treated, prediction: Prediction, proof: Proof, agreement: Agreement | None
+    judged: JudgedSubject, prediction: Prediction, proof: Proof, agreement: Agreement | None
 ) -> tuple[str, ...]:
     """Where the conditions and the proof disagree; empty where they say the same."""
-    return tuple(_findings(treated, prediction, proof, agreement))
+    return tuple(_findings(judged, prediction, proof, agreement))
 
 
 def _findings(
-    treated: Treated, prediction: Prediction, proof: Proof, agreement: Agreement | None
+    judged: JudgedSubject, prediction: Prediction, proof: Proof, agreement: Agreement | None
 ) -> Iterator[str]:
     if prediction.error and not proof.error:
         yield f"The conditions say that the forward raises ({prediction.error}), and it came to its end."
@@ -82,9 +105,9 @@ def _findings(
             f"the profiler counted {_counted(proof.counts.model_dump())}."
         )
     for reason in proof.torch_reasons:
-        if not any(explains(check, reason.reason) for check in treated.checks):
+        if not any(explains(check, reason.reason) for check in judged.checks):
             yield f"{reason.where} has a reason of its own that no condition here names: {reason.reason!r}."
-    if agreement and not agreement.ok and not treated.misleads:
+    if agreement and not agreement.ok and not judged.misleads:
         error = "not numbers" if agreement.max_abs_error is None else f"off by {agreement.max_abs_error:.2g}"
         yield f"The outputs are {error} against the slow path, and no danger named here says why."
 

@@ -9,7 +9,7 @@ from engine.eligibility.judging import (
     INFERENCE,
     PARAMETER_WHY,
     SUPPORTED_DEVICES,
-    Condition,
+    TorchCondition,
     batched,
     gradients_words,
     masks_with_nested,
@@ -26,8 +26,8 @@ def _float_masks(call: CallFacts | None) -> bool:
     return any(mask is not None and mask.dtype != "bool" for mask in masks)
 
 
-ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
-    Condition(
+ATTENTION_CONDITIONS: tuple[TorchCondition[AttentionFacts], ...] = (
+    TorchCondition(
         "bool-masks-attention",
         "attention",
         "floating-point masks are not supported for fast path.",
@@ -36,7 +36,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: not _float_masks(s.call),
         lambda s: "a floating-point mask" if _float_masks(s.call) else "no floating-point mask",
     ),
-    Condition(
+    TorchCondition(
         "fastpath-enabled-attention",
         "attention",
         "torch.backends.mha.get_fastpath_enabled() was not True",
@@ -45,7 +45,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: s.setting.fastpath,
         lambda s: f"the switch is {on_off(s.setting.fastpath)}",
     ),
-    Condition(
+    TorchCondition(
         "batched-attention",
         "attention",
         "input not batched",
@@ -54,7 +54,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: batched(s.call),
         lambda s: shape_words(s.call),
     ),
-    Condition(
+    TorchCondition(
         "self-attention",
         "attention",
         "non-self attention was used",
@@ -63,7 +63,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: s.call is None or s.call.self_attention,
         lambda s: "one tensor" if s.call is None or s.call.self_attention else "different tensors",
     ),
-    Condition(
+    TorchCondition(
         "attention-dtype",
         "attention",
         "dtypes of query",
@@ -74,7 +74,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
             f"{s.call.dtype if s.call else 'no input'} and {s.module.weight_dtype or 'no joined weight'}"
         ),
     ),
-    Condition(
+    TorchCondition(
         "joined-weight-attention",
         "attention",
         "in_proj_weight was None",
@@ -83,7 +83,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: s.module.has_weight,
         lambda s: "one joined weight" if s.module.has_weight else "three separate weights",
     ),
-    Condition(
+    TorchCondition(
         "eval-mode-attention",
         "attention",
         "training is enabled",
@@ -92,7 +92,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: not s.module.training,
         lambda s: "train mode" if s.module.training else "eval mode",
     ),
-    Condition(
+    TorchCondition(
         "even-heads-attention",
         "attention",
         "self.num_heads is not even",
@@ -101,7 +101,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: s.module.num_heads % 2 == 0,
         lambda s: f"{s.module.num_heads} heads",
     ),
-    Condition(
+    TorchCondition(
         "batch-first-attention",
         "attention",
         "batch_first was not True",
@@ -110,7 +110,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: s.module.batch_first,
         lambda s: f"batch_first={s.module.batch_first}",
     ),
-    Condition(
+    TorchCondition(
         "no-bias-kv-attention",
         "attention",
         "self.bias_k was not None",
@@ -119,7 +119,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: not s.module.bias_kv,
         lambda s: f"add_bias_kv={s.module.bias_kv}",
     ),
-    Condition(
+    TorchCondition(
         "no-zero-attention",
         "attention",
         "add_zero_attn was enabled",
@@ -128,7 +128,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: not s.module.zero_attention,
         lambda s: f"add_zero_attn={s.module.zero_attention}",
     ),
-    Condition(
+    TorchCondition(
         "same-widths-attention",
         "attention",
         "_qkv_same_embed_dim was not True",
@@ -137,7 +137,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: s.module.same_widths,
         lambda s: "same widths" if s.module.same_widths else "different widths",
     ),
-    Condition(
+    TorchCondition(
         "nested-without-mask-attention",
         "attention",
         "supplying both src_key_padding_mask and src_mask at the same time",
@@ -146,7 +146,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: not masks_with_nested(s.call),
         lambda s: "a nested input and a mask" if masks_with_nested(s.call) else shape_words(s.call),
     ),
-    Condition(
+    TorchCondition(
         "no-autocast-attention",
         "attention",
         "autocast is enabled",
@@ -155,7 +155,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: not s.setting.autocast_seen,
         lambda s: f"autocast on CUDA is {on_off(s.setting.autocast_seen)}",
     ),
-    Condition(
+    TorchCondition(
         "plain-tensors-attention",
         "attention",
         "some Tensor argument has_torch_function",
@@ -164,7 +164,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         plain_tensors,
         subclass_words,
     ),
-    Condition(
+    TorchCondition(
         "device-attention",
         "attention",
         "some Tensor argument's device is neither one of",
@@ -173,7 +173,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: {*s.module.devices, *((s.call.device,) if s.call else ())} <= SUPPORTED_DEVICES,
         lambda s: ", ".join(s.module.devices),
     ),
-    Condition(
+    TorchCondition(
         "no-gradients-attention",
         "attention",
         "grad is enabled and at least one of query or the input/output projection weights",
@@ -182,7 +182,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         no_gradients_asked,
         gradients_words,
     ),
-    Condition(
+    TorchCondition(
         "not-traced-attention",
         "attention",
         "we are running make_fx tracing",
@@ -191,7 +191,7 @@ ATTENTION_CONDITIONS: tuple[Condition[AttentionFacts], ...] = (
         lambda s: not s.setting.compiling,
         lambda s: "compiled" if s.setting.compiling else "not compiled",
     ),
-    Condition(
+    TorchCondition(
         "biases-attention",
         "attention",
         "",

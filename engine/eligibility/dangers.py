@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from engine.diagnosis import Danger, Effect
 from engine.eligibility.facts import EncoderFacts, LayerFacts, ModelFacts, PaddingFacts
-from engine.eligibility.plan import EncoderPlan, LayerPlan, Plan
+from engine.eligibility.plan import EncoderPlan, LayerPlan, ModelPlan
 
 WRONG: tuple[Effect, ...] = ("wrong", "not a number")
 """Effects after which a result must not be offered."""
@@ -26,10 +26,10 @@ class Risk:
     key: str
     effect: Effect
     why: str
-    seen: Callable[[Plan], Iterator[tuple[str, str]]]
+    seen: Callable[[ModelPlan], Iterator[tuple[str, str]]]
 
 
-def dangers(plan: Plan, cures: dict[str, str]) -> tuple[Danger, ...]:
+def dangers(plan: ModelPlan, cures: dict[str, str]) -> tuple[Danger, ...]:
     """Every danger in a plan, at most one of a kind.
 
     Args:
@@ -55,16 +55,16 @@ def first_error(found: tuple[Danger, ...]) -> str:
     return next((f"{danger.has}: {danger.why}" for danger in found if danger.effect == "error"), "")
 
 
-def _fused(plan: Plan) -> Iterator[LayerPlan]:
+def _fused(plan: ModelPlan) -> Iterator[LayerPlan]:
     return (layer for layer in plan.all_layers if layer.fused)
 
 
 def _in_fused(
     describe: Callable[[LayerFacts], str],
-) -> Callable[[Plan], Iterator[tuple[str, str]]]:
+) -> Callable[[ModelPlan], Iterator[tuple[str, str]]]:
     """A danger of fused layers; `describe` gives an empty text where it is absent."""
 
-    def seen(plan: Plan) -> Iterator[tuple[str, str]]:
+    def seen(plan: ModelPlan) -> Iterator[tuple[str, str]]:
         for layer in _fused(plan):
             text = describe(layer.layer)
             if text:
@@ -73,38 +73,38 @@ def _in_fused(
     return seen
 
 
-def _converting(plan: Plan) -> Iterator[tuple[EncoderPlan, PaddingFacts]]:
+def _converting(plan: ModelPlan) -> Iterator[tuple[EncoderPlan, PaddingFacts]]:
     for encoder in plan.encoders:
         if encoder.converts and encoder.encoder.call and encoder.encoder.call.padding:
             yield encoder, encoder.encoder.call.padding
 
 
-def _left_padding(plan: Plan) -> Iterator[tuple[str, str]]:
+def _left_padding(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for encoder, padding in _converting(plan):
         if padding.left_rows and not padding.looks_inverted:
             yield encoder.encoder.name, f"{_rows(padding.left_rows)} padded on the left, and mask_check=False"
 
 
-def _padding_inside(plan: Plan) -> Iterator[tuple[str, str]]:
+def _padding_inside(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for encoder, padding in _converting(plan):
         if padding.inside_rows:
             yield encoder.encoder.name, f"{_rows(padding.inside_rows)} with padding between real tokens"
 
 
-def _only_padding(plan: Plan) -> Iterator[tuple[str, str]]:
+def _only_padding(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for encoder, padding in _converting(plan):
         if padding.length and padding.lengths and not any(padding.lengths):
             yield encoder.encoder.name, "a batch of nothing but padding"
 
 
-def _empty_input(plan: Plan) -> Iterator[tuple[str, str]]:
+def _empty_input(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     modules: tuple[EncoderFacts | LayerFacts, ...] = (*plan.facts.encoders, *plan.facts.layers)
     for module in modules:
         if module.call and module.call.shape and 0 in module.call.shape:
             yield module.name, f"an input of shape {module.call.shape}"
 
 
-def _inverted_mask(plan: Plan) -> Iterator[tuple[str, str]]:
+def _inverted_mask(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for encoder in plan.encoders:
         padding = encoder.encoder.call.padding if encoder.encoder.call else None
         if padding and padding.looks_inverted:
@@ -112,7 +112,7 @@ def _inverted_mask(plan: Plan) -> Iterator[tuple[str, str]]:
             yield encoder.encoder.name, f"a padding mask that leaves {rows}"
 
 
-def _empty_rows(plan: Plan) -> Iterator[tuple[str, str]]:
+def _empty_rows(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for encoder in plan.encoders:
         padding = encoder.encoder.call.padding if encoder.encoder.call else None
         dense = not encoder.converts and any(layer.fused for layer in encoder.layers)
@@ -120,7 +120,7 @@ def _empty_rows(plan: Plan) -> Iterator[tuple[str, str]]:
             yield encoder.encoder.name, f"{_rows(padding.empty_rows)} of nothing but padding"
 
 
-def _calls_of_fused(plan: Plan) -> Iterator[tuple[LayerPlan | EncoderPlan, EncoderFacts | LayerFacts]]:
+def _calls_of_fused(plan: ModelPlan) -> Iterator[tuple[LayerPlan | EncoderPlan, EncoderFacts | LayerFacts]]:
     for encoder in plan.encoders:
         if any(layer.fused for layer in encoder.layers):
             yield encoder, encoder.encoder
@@ -129,76 +129,76 @@ def _calls_of_fused(plan: Plan) -> Iterator[tuple[LayerPlan | EncoderPlan, Encod
             yield layer, layer.layer
 
 
-def _graded_mask(plan: Plan) -> Iterator[tuple[str, str]]:
+def _graded_mask(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for _plan, module in _calls_of_fused(plan):
         if module.call and module.call.mask and module.call.mask.graded:
             yield module.name, f"an attention mask of graded values, {module.call.mask.dtype}"
 
 
-def _graded_padding(plan: Plan) -> Iterator[tuple[str, str]]:
+def _graded_padding(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for _plan, module in _calls_of_fused(plan):
         if module.call and module.call.padding and module.call.padding.mask.graded:
             yield module.name, f"a padding mask of graded values, {module.call.padding.mask.dtype}"
 
 
-def _causal_hint(plan: Plan) -> Iterator[tuple[str, str]]:
+def _causal_hint(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for _plan, module in _calls_of_fused(plan):
         if module.call and module.call.is_causal and not (module.call.mask and module.call.mask.causal):
             mask = "with a mask that is not causal" if module.call.mask else "without a mask"
             yield module.name, f"is_causal=True {mask}"
 
 
-def _autocast(plan: Plan) -> Iterator[tuple[str, str]]:
+def _autocast(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for layer in _fused(plan):
         if layer.call and layer.call.cpu_autocast and layer.call.device == "cpu":
             inside = "" if plan.facts.setting.cpu_autocast else ", entered inside the model's own forward"
             yield layer.layer.name, f"autocast to {layer.call.cpu_autocast} on the CPU{inside}"
 
 
-def _mixed_precision(plan: Plan) -> Iterator[tuple[str, str]]:
+def _mixed_precision(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for layer in _fused(plan):
         dtype = layer.layer.attention.weight_dtype
         if layer.call and dtype and layer.call.dtype != dtype and not layer.call.cpu_autocast:
             yield layer.layer.name, f"an input of {layer.call.dtype} and weights of {dtype}"
 
 
-def _stuck(plan: Plan) -> Iterator[tuple[str, str]]:
+def _stuck(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for layer in plan.all_layers:
         if layer.stuck:
             yield layer.layer.name, "a nested input in a layer that is not fused"
 
 
-def _no_op_switch(plan: Plan) -> Iterator[tuple[str, str]]:
+def _no_op_switch(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for encoder in plan.encoders:
         if encoder.encoder.use_nested and not encoder.encoder.enable_nested:
             yield encoder.encoder.name, "enable_nested_tensor=False, and use_nested_tensor=True"
 
 
-def _global_hooks(plan: Plan) -> Iterator[tuple[str, str]]:
+def _global_hooks(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     if plan.facts.setting.global_hooks:
         for layer in _fused(plan):
             yield layer.layer.name, "a hook for all modules"
 
 
-def _old_hooks(plan: Plan) -> Iterator[tuple[str, str]]:
+def _old_hooks(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     # From torch 2.5 on a hook takes its layer off the fastpath; until then it is not called.
     for layer in _fused(plan):
         if layer.layer.hooked:
             yield layer.layer.name, f"hooks on {', '.join(layer.layer.hooked)}"
 
 
-def _positions(plan: Plan) -> Iterator[tuple[str, str]]:
+def _positions(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     if plan.facts.position_error:
         yield "", plan.facts.position_error
 
 
-def _input_error(plan: Plan) -> Iterator[tuple[str, str]]:
+def _input_error(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     facts: ModelFacts = plan.facts
     if facts.slow_error and not facts.position_error and not _takes_more_than_the_slow_path(plan):
         yield "", facts.slow_error
 
 
-def _takes_more_than_the_slow_path(plan: Plan) -> bool:
+def _takes_more_than_the_slow_path(plan: ModelPlan) -> bool:
     """Calls that only fused layers run: a nested input, and the hint is_causal without a mask."""
     calls = [module.call for _plan, module in _calls_of_fused(plan) if module.call]
     return any(call.nested or (call.is_causal and not call.mask) for call in calls)

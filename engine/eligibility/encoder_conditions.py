@@ -16,8 +16,8 @@ from engine.eligibility.judging import (
     COMPILING_SINCE,
     INFERENCE,
     PARAMETER_WHY,
-    Condition,
     ConditionInput,
+    TorchCondition,
     batched,
     gradients_words,
     no_gradients_asked,
@@ -65,8 +65,8 @@ def _padding_order(given: ConditionInput[EncoderFacts]) -> str:
     return f"padding on the left in {padding.left_rows} rows, inside the text in {padding.inside_rows}"
 
 
-CONSTRUCTION_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
-    Condition(
+CONSTRUCTION_CONDITIONS: tuple[TorchCondition[EncoderFacts], ...] = (
+    TorchCondition(
         "encoder-layer-class",
         "sparsity",
         "encoder_layer was not TransformerEncoderLayer",
@@ -79,7 +79,7 @@ CONSTRUCTION_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
             else "TransformerEncoderLayer"
         ),
     ),
-    Condition(
+    TorchCondition(
         "post-norm",
         "sparsity",
         "encoder_layer.norm_first was True",
@@ -89,7 +89,7 @@ CONSTRUCTION_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         _of_first(lambda first: not first.norm_first),
         _tell_first(lambda first: f"norm_first={first.norm_first}"),
     ),
-    Condition(
+    TorchCondition(
         "batch-first-encoder",
         "sparsity",
         "encoder_layer.self_attn.batch_first was not True",
@@ -98,7 +98,7 @@ CONSTRUCTION_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         _of_first(lambda first: first.attention.batch_first),
         _tell_first(lambda first: f"batch_first={first.attention.batch_first}"),
     ),
-    Condition(
+    TorchCondition(
         "same-widths-encoder",
         "sparsity",
         "encoder_layer.self_attn._qkv_same_embed_dim was not True",
@@ -109,7 +109,7 @@ CONSTRUCTION_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
             lambda first: "one joined weight" if first.attention.same_widths else "three separate weights"
         ),
     ),
-    Condition(
+    TorchCondition(
         "attention-bias-encoder",
         "sparsity",
         "encoder_layer.self_attn was passed bias=False",
@@ -118,7 +118,7 @@ CONSTRUCTION_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         _of_first(lambda first: first.attention.has_bias),
         _tell_first(lambda first: "biases" if first.attention.has_bias else "bias=False"),
     ),
-    Condition(
+    TorchCondition(
         "activation-encoder",
         "sparsity",
         "encoder_layer.activation_relu_or_gelu was not True",
@@ -127,7 +127,7 @@ CONSTRUCTION_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         _of_first(lambda first: first.activation_code != 0),
         _tell_first(lambda first: first.activation),
     ),
-    Condition(
+    TorchCondition(
         "equal-eps-encoder",
         "sparsity",
         "encoder_layer.norm1.eps was not equal to encoder_layer.norm2.eps",
@@ -136,7 +136,7 @@ CONSTRUCTION_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         _of_first(lambda first: first.eps[0] == first.eps[1]),
         _tell_first(lambda first: f"eps {first.eps[0]:g} and {first.eps[1]:g}"),
     ),
-    Condition(
+    TorchCondition(
         "even-heads-encoder",
         "sparsity",
         "encoder_layer.self_attn.num_heads is odd",
@@ -162,8 +162,8 @@ def _nested_switch(given: ConditionInput[EncoderFacts]) -> str:
     return f"use_nested_tensor=False, {wanted}"
 
 
-ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
-    Condition(
+ENCODER_CONDITIONS: tuple[TorchCondition[EncoderFacts], ...] = (
+    TorchCondition(
         "own-forward-encoder",
         "sparsity",
         "",
@@ -172,7 +172,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         lambda s: s.module.torch_forward,
         lambda s: f"{own_or_torchs(s.module.torch_forward)} forward",
     ),
-    Condition(
+    TorchCondition(
         "fastpath-enabled-encoder",
         "sparsity",
         "torch.backends.mha.get_fastpath_enabled() was not True",
@@ -181,7 +181,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         lambda s: s.setting.fastpath,
         lambda s: f"the switch is {on_off(s.setting.fastpath)}",
     ),
-    Condition(
+    TorchCondition(
         "nested-attribute",
         "sparsity",
         "use_nested_tensor attribute not present",
@@ -190,7 +190,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         lambda s: s.module.use_nested is not None,
         _nested_switch,
     ),
-    Condition(
+    TorchCondition(
         "use-nested",
         "sparsity",
         "self.use_nested_tensor (set in init) was not True",
@@ -199,7 +199,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         lambda s: bool(s.module.use_nested),
         _nested_switch,
     ),
-    Condition(
+    TorchCondition(
         "eval-mode-encoder",
         "sparsity",
         "self.layers[0] was in training mode",
@@ -208,7 +208,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         _of_first(lambda first: not first.training),
         _tell_first(lambda first: "train mode" if first.training else "eval mode"),
     ),
-    Condition(
+    TorchCondition(
         "batched-encoder",
         "sparsity",
         "input not batched",
@@ -217,7 +217,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         lambda s: batched(s.call),
         lambda s: shape_words(s.call),
     ),
-    Condition(
+    TorchCondition(
         "padding-mask",
         "sparsity",
         "src_key_padding_mask was None",
@@ -226,7 +226,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         lambda s: s.call is None or s.call.padding is not None,
         lambda s: _padding_mask(s.call),
     ),
-    Condition(
+    TorchCondition(
         "not-compiling",
         "sparsity",
         "mask_check enabled with torch.compile or torch.export",
@@ -238,7 +238,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         ),
         since=COMPILING_SINCE,
     ),
-    Condition(
+    TorchCondition(
         "right-padded",
         "sparsity",
         "mask_check enabled, and src and src_key_padding_mask was not left aligned",
@@ -247,7 +247,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         lambda s: not (s.module.mask_check and s.call and s.call.padding and not s.call.padding.right_padded),
         _padding_order,
     ),
-    Condition(
+    TorchCondition(
         "plain-input",
         "sparsity",
         "NestedTensor input is not supported",
@@ -256,7 +256,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         lambda s: not (s.call and s.call.nested),
         lambda s: shape_words(s.call),
     ),
-    Condition(
+    TorchCondition(
         "no-attention-mask",
         "sparsity",
         "src_key_padding_mask and mask were both supplied",
@@ -265,7 +265,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         lambda s: not (s.call and s.call.mask),
         lambda s: _attention_mask(s.call),
     ),
-    Condition(
+    TorchCondition(
         "no-autocast-encoder",
         "sparsity",
         "autocast is enabled",
@@ -274,7 +274,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         lambda s: not s.setting.autocast_seen,
         lambda s: f"autocast on CUDA is {on_off(s.setting.autocast_seen)}",
     ),
-    Condition(
+    TorchCondition(
         "plain-tensors-encoder",
         "sparsity",
         "some Tensor argument has_torch_function",
@@ -283,7 +283,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         lambda s: (layer := _as_layer(s)) is None or plain_tensors(layer),
         lambda s: subclass_words(layer) if (layer := _as_layer(s)) else "layers of another class",
     ),
-    Condition(
+    TorchCondition(
         "device-encoder",
         "sparsity",
         "src device is neither one of",
@@ -292,7 +292,7 @@ ENCODER_CONDITIONS: tuple[Condition[EncoderFacts], ...] = (
         lambda s: s.call is None or supported((s.call.device,), s.setting),
         lambda s: s.call.device if s.call else "it was not called",
     ),
-    Condition(
+    TorchCondition(
         "no-gradients-encoder",
         "sparsity",
         "grad is enabled and at least one of query or the input/output projection weights",

@@ -39,7 +39,7 @@ class ConditionInput(Generic[Module]):
 
 
 @dataclass(frozen=True)
-class Condition(Generic[Module]):
+class TorchCondition(Generic[Module]):
     """One thing torch asks.
 
     Attributes:
@@ -130,11 +130,13 @@ def on_off(value: bool) -> str:
     return "on" if value else "off"
 
 
-def asked(conditions: tuple[Condition[Module], ...], setting: SettingFacts) -> tuple[Condition[Module], ...]:
+def asked(
+    conditions: tuple[TorchCondition[Module], ...], setting: SettingFacts
+) -> tuple[TorchCondition[Module], ...]:
     """The conditions that this version of torch checks."""
     return tuple(condition for condition in conditions if condition.since <= setting.version)
 
 
-def all_met(conditions: tuple[Condition[Module], ...], given: ConditionInput[Module]) -> bool:
+def all_met(conditions: tuple[TorchCondition[Module], ...], given: ConditionInput[Module]) -> bool:
     """Whether a given meets every condition this version of torch checks."""
     return all(condition.met(given) for condition in asked(conditions, given.setting))

@@ -9,7 +9,7 @@ from engine.eligibility.judging import (
     HOOKS_SINCE,
     INFERENCE,
     PARAMETER_WHY,
-    Condition,
+    TorchCondition,
     batched,
     gradients_words,
     masks_with_nested,
@@ -25,8 +25,8 @@ from engine.eligibility.judging import (
 _FUSED_BOTH = "The fused layer is native code that knows one kind of layer only."
 
 
-LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
-    Condition(
+LAYER_CONDITIONS: tuple[TorchCondition[LayerFacts], ...] = (
+    TorchCondition(
         "own-forward",
         "native MHA",
         "",
@@ -35,7 +35,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: s.module.torch_forward,
         lambda s: f"{s.module.type_name} with {own_or_torchs(s.module.torch_forward)} forward",
     ),
-    Condition(
+    TorchCondition(
         "fastpath-enabled",
         "native MHA",
         "torch.backends.mha.get_fastpath_enabled() was not True",
@@ -44,7 +44,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: s.setting.fastpath,
         lambda s: f"the switch is {on_off(s.setting.fastpath)}",
     ),
-    Condition(
+    TorchCondition(
         "batched",
         "native MHA",
         "input not batched",
@@ -53,7 +53,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: batched(s.call),
         lambda s: shape_words(s.call),
     ),
-    Condition(
+    TorchCondition(
         "eval-mode",
         "native MHA",
         "training is enabled",
@@ -62,7 +62,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: not s.module.training,
         lambda s: "train mode" if s.module.training else "eval mode",
     ),
-    Condition(
+    TorchCondition(
         "batch-first",
         "native MHA",
         "self_attn.batch_first was not True",
@@ -71,7 +71,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: s.module.attention.batch_first,
         lambda s: f"batch_first={s.module.attention.batch_first}",
     ),
-    Condition(
+    TorchCondition(
         "attention-bias",
         "native MHA",
         "self_attn was passed bias=False",
@@ -80,7 +80,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: s.module.attention.has_bias,
         lambda s: "biases" if s.module.attention.has_bias else "bias=False",
     ),
-    Condition(
+    TorchCondition(
         "same-widths",
         "native MHA",
         "self_attn._qkv_same_embed_dim was not True",
@@ -89,7 +89,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: s.module.attention.same_widths,
         lambda s: "one joined weight" if s.module.attention.same_widths else "three separate weights",
     ),
-    Condition(
+    TorchCondition(
         "activation",
         "native MHA",
         "activation_relu_or_gelu was not True",
@@ -98,7 +98,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: s.module.activation_code != 0,
         lambda s: s.module.activation,
     ),
-    Condition(
+    TorchCondition(
         "equal-eps",
         "native MHA",
         "norm1.eps is not equal to norm2.eps",
@@ -107,7 +107,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: s.module.eps[0] == s.module.eps[1],
         lambda s: f"eps {s.module.eps[0]:g} and {s.module.eps[1]:g}",
     ),
-    Condition(
+    TorchCondition(
         "nested-without-mask",
         "native MHA",
         "neither src_key_padding_mask nor src_mask are not supported with NestedTensor input",
@@ -116,7 +116,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: not masks_with_nested(s.call),
         lambda s: "a nested input and a mask" if masks_with_nested(s.call) else shape_words(s.call),
     ),
-    Condition(
+    TorchCondition(
         "even-heads",
         "native MHA",
         "num_head is odd",
@@ -125,7 +125,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: s.module.attention.num_heads % 2 == 0,
         lambda s: f"{s.module.attention.num_heads} heads",
     ),
-    Condition(
+    TorchCondition(
         "no-autocast",
         "native MHA",
         "autocast is enabled",
@@ -134,7 +134,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: not s.setting.autocast_seen,
         lambda s: f"autocast on CUDA is {on_off(s.setting.autocast_seen)}",
     ),
-    Condition(
+    TorchCondition(
         "no-hooks",
         "native MHA",
         "forward pre-/hooks are attached to the module",
@@ -144,7 +144,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: f"hooks on {', '.join(s.module.hooked) or 'nothing'}",
         since=HOOKS_SINCE,
     ),
-    Condition(
+    TorchCondition(
         "plain-tensors",
         "native MHA",
         "some Tensor argument has_torch_function",
@@ -153,7 +153,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         plain_tensors,
         subclass_words,
     ),
-    Condition(
+    TorchCondition(
         "device",
         "native MHA",
         "some Tensor argument's device is neither one of",
@@ -162,7 +162,7 @@ LAYER_CONDITIONS: tuple[Condition[LayerFacts], ...] = (
         lambda s: supported((*s.module.devices, *((s.call.device,) if s.call else ())), s.setting),
         lambda s: ", ".join(s.module.devices),
     ),
-    Condition(
+    TorchCondition(
         "no-gradients",
         "native MHA",
         "grad is enabled and at least one of query or the input/output projection weights",

@@ -18,7 +18,7 @@ from engine.eligibility.facts import (
     ModelFacts,
     SettingFacts,
 )
-from engine.eligibility.judging import Condition, ConditionInput, Module, all_met, asked
+from engine.eligibility.judging import ConditionInput, Module, TorchCondition, all_met, asked
 from engine.eligibility.layer_conditions import LAYER_CONDITIONS
 
 NESTED = "strided"
@@ -55,7 +55,7 @@ class EncoderPlan:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ModelPlan:
     """What becomes of the whole model."""
 
     facts: ModelFacts
@@ -87,9 +87,9 @@ class Plan:
         )
 
 
-def plan_of(facts: ModelFacts) -> Plan:
+def plan_of(facts: ModelFacts) -> ModelPlan:
     """Follow torch's own decisions through a model."""
-    return Plan(
+    return ModelPlan(
         facts,
         tuple(_encoder_plan(encoder, facts.setting) for encoder in facts.encoders),
         tuple(_layer_plan(layer, layer.call, facts.setting) for layer in facts.layers),
@@ -100,12 +100,12 @@ def plan_of(facts: ModelFacts) -> Plan:
     )
 
 
-def predicted(plan: Plan, error: str) -> Prediction:
+def predicted(plan: ModelPlan, error: str) -> Prediction:
     """The prediction in numbers; after an error they cannot be known."""
     return Prediction(counts=None if error else plan.counts, error=error)
 
 
-def checks(plan: Plan, cures: dict[str, str]) -> tuple[Check, ...]:
+def checks(plan: ModelPlan, cures: dict[str, str]) -> tuple[Check, ...]:
     """Every condition held against the model, encoders first, in torch's order.
 
     Args:
@@ -114,7 +114,7 @@ def checks(plan: Plan, cures: dict[str, str]) -> tuple[Check, ...]:
     return tuple(_all_checks(plan, cures))
 
 
-def _all_checks(plan: Plan, cures: dict[str, str]) -> Iterator[Check]:
+def _all_checks(plan: ModelPlan, cures: dict[str, str]) -> Iterator[Check]:
     setting = plan.facts.setting
     for encoder in plan.encoders:
         given = _given(encoder.encoder, encoder.encoder.call, setting)
@@ -136,14 +136,17 @@ def _without(cures: dict[str, str], key: str) -> dict[str, str]:
 
 
 def _checks_of(
-    conditions: tuple[Condition[Module], ...], given: ConditionInput[Module], name: str, cures: dict[str, str]
+    conditions: tuple[TorchCondition[Module], ...],
+    given: ConditionInput[Module],
+    name: str,
+    cures: dict[str, str],
 ) -> Iterator[Check]:
     for condition in asked(conditions, given.setting):
         yield _check(condition, given, name, cures)
 
 
 def _check(
-    condition: Condition[Module], given: ConditionInput[Module], name: str, cures: dict[str, str]
+    condition: TorchCondition[Module], given: ConditionInput[Module], name: str, cures: dict[str, str]
 ) -> Check:
     ok = condition.met(given)
     return Check(

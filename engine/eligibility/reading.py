@@ -34,7 +34,7 @@ class _Modes:
 
 
 @dataclass
-class _Seen:
+class _WatchedCalls:
     """First call, its modes, and number of calls of each watched module, while the slow path runs.
 
     Gradients are switched off inside watched modules, so that no graph of a large encoder is ever held.
@@ -136,8 +136,8 @@ def beyond_positions(model: nn.Module, longest: int) -> str:
     return ""
 
 
-def _watch(subject: Subject) -> tuple[_Seen, Exception | None]:
-    seen = _Seen()
+def _watch(subject: Subject) -> tuple[_WatchedCalls, Exception | None]:
+    seen = _WatchedCalls()
     kinds = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
     for module in subject.model.modules():
         if isinstance(module, kinds):

@@ -4,6 +4,7 @@ Some paths are switches around the model, others are built from its weights. Som
 process-global (`torch.backends.mha.set_fastpath_enabled`), so a path holds them only while it runs.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
@@ -189,12 +190,20 @@ class Switches:
             self.sparsity if self.constructor_flag is None else self.constructor_flag
         )
         try:
-            with torch.set_grad_enabled(self.gradients):
+            with torch.set_grad_enabled(self.gradients), without_prototype_warning():
                 yield
         finally:
             model.train(before[0])
             torch.backends.mha.set_fastpath_enabled(before[1])
             layers.use_nested_tensor, layers.enable_nested_tensor = sparsity_before
+
+
+@contextmanager
+def without_prototype_warning() -> Iterator[None]:
+    """Hold back torch's warning that nested tensors are a prototype: it is no news for anybody who chose this path."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The PyTorch API of nested tensors is in prototype stage")
+        yield
 
 
 def under_switches(switches: Switches, promise: Callable[[RobertaModel], Promise]) -> Preparation:

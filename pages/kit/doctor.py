@@ -9,35 +9,38 @@ import streamlit as st
 
 from engine.diagnosis import Danger, Diagnosis, Effect, Part
 from engine.present.charts.doctor import crossover_alt, crossover_chart, states_alt, states_chart
-from engine.present.words.doctor import (
+from engine.present.words.doctor_obstacles import (
     EFFECT_TITLES,
+    LATER_DANGERS,
     PART_TITLES,
     PARTS,
     Obstacle,
-    PartStatus,
-    Tone,
-    all_cures,
-    answer_words,
-    as_it_is,
-    conditions_sentence,
-    crossover_age,
-    crossover_sentence,
-    gain_sentence,
-    explanation,
-    headline,
     obstacles,
-    part_statuses,
     passing_sentence,
-    prediction_sentence,
     sorted_dangers,
-    sparsity_sentence,
-    speedup_cell,
-    states_caption,
-    tone,
-    torch_knew,
-    verdict_cell,
+    torchs_reason,
     where_words,
 )
+from engine.present.words.doctor import (
+    PartStatus,
+    Tone,
+    as_it_is,
+    conditions_sentence,
+    explanation,
+    headline,
+    part_statuses,
+    prediction_sentence,
+    states_caption,
+    tone,
+)
+from engine.present.words.doctor_cures import (
+    all_cures,
+    answer_words,
+    gain_sentence,
+    speedup_cell,
+    verdict_cell,
+)
+from engine.present.words.doctor_sparsity import crossover_age, crossover_sentence, sparsity_sentence
 from engine.present.words.runs import speedup_text
 
 Colour = Literal["green", "orange", "red"]
@@ -123,6 +126,10 @@ def _show_conditions(diagnosis: Diagnosis) -> None:
         for obstacle in found:
             with st.container(border=True, height="stretch"):
                 _obstacle_card(obstacle, diagnosis.layers)
+    if diagnosis.dangers_after_cures:
+        st.markdown(f"**{LATER_DANGERS}**")
+    for danger in diagnosis.dangers_after_cures:
+        _danger_card(danger)
     with st.expander(f"{passing_sentence(diagnosis)}: see all", icon=":material/checklist:"):
         for part in PARTS:
             _conditions_table(diagnosis, part)
@@ -140,7 +147,7 @@ def _obstacle_card(obstacle: Obstacle, layers: int) -> None:
         st.code(check.cure, wrap_lines=True)
     else:
         st.caption("No line of code cures this.")
-    if knew := torch_knew(obstacle):
+    if knew := torchs_reason(obstacle):
         st.caption(f":material/visibility_off: {as_text(knew)}")
 
 
@@ -166,7 +173,7 @@ def _conditions_table(diagnosis: Diagnosis, part: Part) -> None:
 def _torch_reasons(diagnosis: Diagnosis) -> None:
     reasons = as_it_is(diagnosis).proof.torch_reasons
     if reasons:
-        st.markdown("**Reasons that torch computed in this forward and told nobody**")
+        st.markdown("**torch's internal reasons in this forward (not logged)**")
     for found in reasons:
         times = "once" if found.calls == 1 else f"{found.calls} times"
         st.caption(f"`{found.where}`, {times}: “{as_text(found.reason)}”")

@@ -80,7 +80,7 @@ def right_padding() -> Tensor:
 
 
 def call(**more: Any) -> dict[str, Any]:
-    """A healthy call of an encoder."""
+    """A call of an encoder that takes both parts of the fastpath."""
     return {"src": states(), "src_key_padding_mask": right_padding(), **more}
 
 

@@ -107,6 +107,18 @@ def test_the_callers_own_context_is_what_is_examined() -> None:
     assert examined(encoder(), call()).verdict == "taken"
 
 
+def test_a_danger_that_gradients_hide_is_named_before_it_is_cured() -> None:
+    """A hook, gradients and left padding together: no nested tensor is made yet, so the padding does no harm yet."""
+    model = Tokens(mask_check=False)
+    model.encoder.layers[1].register_forward_hook(lambda _m, _a, _o: None)
+    diagnosis = doctor(model, tokens().flip(1), budget_s=0)
+    failing = {check.key for check in diagnosis.failing}
+    assert ({"no-hooks", "no-gradients"} if VERSION >= (2, 5) else {"no-gradients"}) <= failing
+    assert "left-padding" in [danger.key for danger in diagnosis.dangers_after_cures]
+    assert "left-padding" not in {danger.key for danger in diagnosis.dangers}
+    assert "right-padded" in [state.name for state in diagnosis.states]
+
+
 def test_frozen_parameters_take_the_fastpath_with_gradients_on() -> None:
     """What torch asks for is tensors that would get a gradient, not for the mode alone."""
     assert doctor(encoder().requires_grad_(False), call(), budget_s=0).verdict == "taken"
@@ -395,7 +407,7 @@ def test_a_state_that_raises_is_not_timed_and_the_slow_path_is_the_baseline() ->
 
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_a_healthy_model_raises_no_alarm(minilm: LoadedModel, preset: str) -> None:
+def test_an_unmodified_model_has_no_danger(minilm: LoadedModel, preset: str) -> None:
     """Real weights on every preset: nothing fails, nothing threatens, and both parts are counted."""
     request = DoctorRequest(model="minilm", batch=PRESETS[preset], budget_s=0)
     diagnosis = examine_request(request, minilm, Settings(), Instruments(lambda _e: None, lambda: 0.0))

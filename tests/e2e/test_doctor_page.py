@@ -22,7 +22,7 @@ def test_a_forgotten_eval_is_found_cured_and_taken_home(browser: Browser, server
     page.get_by_role("button", name=re.compile("Examine")).click()
     expect(page.get_by_role("heading", name="The fastpath is not taken")).to_be_visible(timeout=LONG_MS)
     expect(page.get_by_text("0 of 6 layers fused", exact=True)).to_be_visible()
-    expect(page.get_by_text("torch knew:", exact=False).first).to_be_visible()
+    expect(page.get_by_text("internal reason", exact=False).first).to_be_visible()
     main = page.get_by_test_id("stMain")
     assert main.evaluate("element => element.scrollWidth <= element.clientWidth")
 

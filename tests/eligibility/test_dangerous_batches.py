@@ -5,6 +5,7 @@ precisions. What would be wrong must be known before it runs.
 """
 
 import time
+import warnings
 from functools import cache
 
 import pytest
@@ -149,3 +150,19 @@ def test_a_batch_of_nothing_but_padding_is_refused() -> None:
     """There would be nothing to compare, and the nested path would raise."""
     with pytest.raises(Refusal, match="nothing but padding"):
         checked(bench(torch.full((2, 3), PAD), "fp32"))
+
+
+def test_a_nested_path_runs_without_torchs_warning_and_without_a_filter_left_behind() -> None:
+    """The warning that nested tensors are a prototype is held back while the path runs, and nowhere else."""
+    prepared = EXECUTION_PATHS["fast-nested"].prepare(loaded("fp32").model, None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        filters = list(warnings.filters)
+        torch.set_warn_always(True)
+        try:
+            with prepared.switches():
+                prepared.forward(torch.tensor([[7, 8, 9], [7, 8, PAD]]))
+        finally:
+            torch.set_warn_always(False)
+        assert warnings.filters == filters
+    assert not [str(one.message) for one in caught if "nested tensors" in str(one.message)]

@@ -4,7 +4,7 @@ from streamlit.testing.v1 import AppTest
 
 from engine.catalog.batches import PRESETS
 from engine.catalog.modifications import MODIFICATIONS
-from engine.present.words.doctor import obstacles
+from engine.present.words.doctor_obstacles import obstacles
 from pages.kit import nav
 from pages.kit.doctor import as_text, states_table
 from pages.kit.results import is_doubtful
@@ -44,7 +44,7 @@ def test_the_page_opens_inside_the_frame_and_says_what_the_doctor_does(app: AppT
     assert "every condition that torch checks" in words(app.caption)
 
 
-def test_a_healthy_model_is_told_to_take_both_parts(app: AppTest) -> None:
+def test_an_unmodified_model_takes_both_parts(app: AppTest) -> None:
     examine(app)
     assert "The fastpath is taken" in app.success[0].value
     shown = words(app.markdown)
@@ -64,7 +64,7 @@ def test_a_model_broken_on_purpose_shows_what_stands_in_the_way_with_cures_and_t
     for obstacle in obstacles(checked_by_every_part(a_broken_diagnosis())):
         assert shown.count(f"**Needs** {as_text(obstacle.check.needs)}") == 1
         assert as_text(obstacle.check.has) in shown
-    assert as_text("torch knew: “training is enabled”") in words(app.caption)
+    assert as_text("torch's internal reason (not logged): “training is enabled”") in words(app.caption)
     code = [block.value for block in app.code]
     assert "\n".join(MODIFICATIONS[name].code for name in ("train-mode", "gradients")) in code
     assert code[-1] == "model.eval()\ntorch.inference_mode().__enter__()"

@@ -6,7 +6,8 @@ import pandas as pd
 from engine.analysis.crossover import where_it_pays
 from engine.diagnosis import SLOW, Crossover, Diagnosis, State, Timing
 from engine.present.charts.runs import GUIDE_COLOUR, Drawing, interval_columns, interval_rules, path_colour
-from engine.present.words.doctor import baseline_title, crossover_sentence, gain_sentence
+from engine.present.words.doctor_cures import baseline_title, gain_sentence
+from engine.present.words.doctor_sparsity import crossover_sentence
 from engine.present.words.runs import speedup_text
 
 WRONG_COLOUR = "#D1483A"

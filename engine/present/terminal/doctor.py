@@ -10,27 +10,18 @@ from rich.text import Text
 
 from engine.catalog.modifications import Modification
 from engine.diagnosis import Check, Danger, Diagnosis, State
-from engine.present.words.doctor import (
+from engine.present.words.doctor import PartStatus, Tone, as_it_is, conditions_sentence, part_statuses, tone
+from engine.present.words.doctor_cures import all_cures, answer_words, gain_sentence, verdict_cell
+from engine.present.words.doctor_obstacles import (
     EFFECT_TITLES,
+    LATER_DANGERS,
     PART_TITLES,
     PARTS,
-    PartStatus,
-    Tone,
-    all_cures,
-    answer_words,
-    as_it_is,
-    conditions_sentence,
-    crossover_age,
-    crossover_sentence,
-    gain_sentence,
-    part_statuses,
     passing_sentence,
     sorted_dangers,
-    sparsity_sentence,
-    tone,
-    verdict_cell,
     where_words,
 )
+from engine.present.words.doctor_sparsity import crossover_age, crossover_sentence, sparsity_sentence
 from engine.present.words.runs import batch_sentence, interval_words, speedup_text
 
 _STYLES: dict[Tone, str] = {"good": "bold green", "middling": "bold yellow", "bad": "bold red"}
@@ -53,6 +44,7 @@ def doctor_report(diagnosis: Diagnosis, *, every_condition: bool = False) -> Ren
         *map(_danger, sorted_dangers(diagnosis)),
         *(Text(f"\nPrediction and proof disagree: {finding}", "yellow") for finding in diagnosis.findings),
         *_in_the_way(diagnosis),
+        *_later_dangers(diagnosis),
         *([conditions_table(diagnosis)] if every_condition else []),
         *_gains(diagnosis),
         *_cures(diagnosis),
@@ -61,7 +53,7 @@ def doctor_report(diagnosis: Diagnosis, *, every_condition: bool = False) -> Ren
 
 
 def modifications_table(modifications: Iterable[Modification]) -> Table:
-    """What can be done to a healthy model on purpose."""
+    """What can be done to an unmodified model on purpose."""
     table = _table("name", "what it is", "how people write it")
     for modification in modifications:
         table.add_row(modification.name, Text(modification.title), Text(modification.code))
@@ -116,6 +108,12 @@ def _danger(danger: Danger) -> RenderableType:
     )
 
 
+def _later_dangers(diagnosis: Diagnosis) -> Iterator[RenderableType]:
+    if diagnosis.dangers_after_cures:
+        yield _heading(LATER_DANGERS)
+    yield from map(_danger, diagnosis.dangers_after_cures)
+
+
 def _in_the_way(diagnosis: Diagnosis) -> Iterator[RenderableType]:
     failing = [check for check in diagnosis.failing if check.part != "attention" or not diagnosis.layers]
     if failing:
@@ -124,7 +122,7 @@ def _in_the_way(diagnosis: Diagnosis) -> Iterator[RenderableType]:
         title = f"{_name(first)} ({where_words(first, diagnosis.layers)})"
         yield _told(Text(title), (*_facts(first), *(("and also", _again(check)) for check in others)))
     if reasons := as_it_is(diagnosis).proof.torch_reasons:
-        yield _heading("What torch told itself")
+        yield _heading("torch's internal reasons (not logged)")
     for heard in reasons:
         times = "" if heard.calls == 1 else f", {heard.calls} times"
         yield Text(f"{heard.where}{times}: {heard.reason}")
@@ -151,7 +149,7 @@ def _facts(check: Check) -> _Facts:
     yield from (("needs", check.needs), ("has", check.has), ("why", check.why))
     yield "cure", check.cure or "none in a line of code"
     if check.torch_says:
-        yield "torch knew", f"“{check.torch_says}”"
+        yield "torch's reason", f"“{check.torch_says}”"
 
 
 def _told(title: Text, facts: _Facts) -> RenderableType:

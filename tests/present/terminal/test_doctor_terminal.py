@@ -9,7 +9,8 @@ from rich.console import Console, RenderableType
 from engine.catalog.modifications import MODIFICATIONS
 from engine.diagnosis import AS_IT_IS, Diagnosis, Taken, TorchReason
 from engine.present.terminal.doctor import conditions_table, doctor_report, modifications_table, states_table
-from engine.present.words.doctor import part_statuses, passing_sentence
+from engine.present.words.doctor import part_statuses
+from engine.present.words.doctor_obstacles import passing_sentence
 from tests.samples import a_broken_diagnosis, a_diagnosis, a_silently_wrong_diagnosis
 
 LONG_CURE = 'encoder.layers[1].register_forward_hook(probe).remove()  # the fused operator calls no hooks: "remove" it'
@@ -73,17 +74,19 @@ def test_conditions_with_one_cure_are_told_together_and_native_mha_first() -> No
     )
     told = _printed(doctor_report(diagnosis.model_copy(update={"checks": (shared, train, *others)})))
     assert f"Native MHA: {train.key} (" in told
-    assert "and also    Sparsity: eval-mode-encoder “layers[0] was”" in told
+    assert "and also        Sparsity: eval-mode-encoder “layers[0] was”" in told
     assert told.count(train.why) == 1
 
 
 def test_what_torch_said_to_itself_is_quoted_from_the_proof() -> None:
-    heard = TorchReason(where="nn.MultiheadAttention", reason="something only torch knew", calls=1)
+    heard = TorchReason(where="nn.MultiheadAttention", reason="something only torch computed", calls=1)
     diagnosis = a_diagnosis()
     now = diagnosis.state(AS_IT_IS)
     heard_now = now.model_copy(update={"proof": now.proof.model_copy(update={"torch_reasons": (heard,)})})
     told = _printed(doctor_report(diagnosis.model_copy(update={"states": (diagnosis.states[0], heard_now)})))
-    assert "What torch told itself\nnn.MultiheadAttention: something only torch knew" in told
+    assert (
+        "torch's internal reasons (not logged)\nnn.MultiheadAttention: something only torch computed" in told
+    )
 
 
 def test_a_condition_that_no_line_of_code_cures_says_so() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from engine.diagnosis import AS_IT_IS, SLOW, Counts, Danger, Diagnosis, Effect, Prediction, Proof
 from engine.present.words import doctor as words
+from engine.present.words import doctor_cures, doctor_obstacles, doctor_sparsity
 from engine.records import Agreement, VerdictWord
 from tests.samples import (
     a_broken_diagnosis,
@@ -63,8 +64,8 @@ def test_a_forward_that_raises_is_the_headline() -> None:
     assert (
         words.prediction_sentence(words.part_statuses(went_well)[0]) == "Predicted an error, and none came."
     )
-    assert words.answer_words(words.as_it_is(raised)) == "none: RuntimeError: no"
-    assert words.verdict_cell(raised, words.as_it_is(raised)) == "raises, not recommended"
+    assert doctor_cures.answer_words(words.as_it_is(raised)) == "none: RuntimeError: no"
+    assert doctor_cures.verdict_cell(raised, words.as_it_is(raised)) == "raises, not recommended"
 
 
 def test_a_danger_spoils_a_fastpath_that_is_taken() -> None:
@@ -102,7 +103,7 @@ def test_a_model_of_attentions_alone_is_told_by_its_attentions() -> None:
 )
 def test_layers_are_named_shortly(failing: tuple[int, ...], expected: str) -> None:
     check = a_broken_diagnosis().failing[0].model_copy(update={"failing_layers": failing})
-    assert words.where_words(check, 6) == expected
+    assert doctor_obstacles.where_words(check, 6) == expected
 
 
 def test_what_is_silently_wrong_comes_first() -> None:
@@ -110,44 +111,46 @@ def test_what_is_silently_wrong_comes_first() -> None:
     dangers = tuple(
         Danger(key=effect, effect=effect, module="m", has="h", why="w", cure="c") for effect in effects
     )
-    shown = words.sorted_dangers(a_diagnosis().model_copy(update={"dangers": dangers}))
+    shown = doctor_obstacles.sorted_dangers(a_diagnosis().model_copy(update={"dangers": dangers}))
     assert [danger.effect for danger in shown] == list(reversed(effects))
 
 
 def test_conditions_are_counted() -> None:
-    assert words.passing_sentence(a_diagnosis()) == "All 2 conditions are met"
-    assert words.passing_sentence(a_broken_diagnosis()) == "1 of 3 conditions are met"
+    assert doctor_obstacles.passing_sentence(a_diagnosis()) == "All 2 conditions are met"
+    assert doctor_obstacles.passing_sentence(a_broken_diagnosis()) == "1 of 3 conditions are met"
 
 
 def test_torchs_own_words_are_quoted_where_there_are_any() -> None:
-    train = words.obstacles(checked_by_every_part(a_broken_diagnosis()))[0]
-    assert words.torch_knew(train) == (
-        "torch knew: “training is enabled”, “self.layers[0] was in training mode”"
+    train = doctor_obstacles.obstacles(checked_by_every_part(a_broken_diagnosis()))[0]
+    assert doctor_obstacles.torchs_reason(train) == (
+        "torch's internal reason (not logged): “training is enabled”, “self.layers[0] was in training mode”"
     )
-    assert words.torch_knew(replace(train, torch_says=())) == ""
+    assert doctor_obstacles.torchs_reason(replace(train, torch_says=())) == ""
 
 
 def test_what_several_parts_check_stands_in_the_way_once_and_layers_speak_first() -> None:
-    train, gradients = words.obstacles(checked_by_every_part(a_broken_diagnosis()))
+    train, gradients = doctor_obstacles.obstacles(checked_by_every_part(a_broken_diagnosis()))
     assert (train.parts, train.check.part) == (("native MHA", "sparsity"), "native MHA")
     assert gradients.parts == ("native MHA",)
-    assert words.obstacles(a_diagnosis()) == ()
+    assert doctor_obstacles.obstacles(a_diagnosis()) == ()
 
 
 def test_the_native_attention_alone_stands_in_the_way_only_of_models_without_layers() -> None:
     broken = checked_by_every_part(a_broken_diagnosis())
     needs = "masks of booleans"
-    assert needs not in [obstacle.check.needs for obstacle in words.obstacles(broken)]
+    assert needs not in [obstacle.check.needs for obstacle in doctor_obstacles.obstacles(broken)]
     without_layers = broken.model_copy(update={"layers": 0})
-    assert needs in [obstacle.check.needs for obstacle in words.obstacles(without_layers)]
+    assert needs in [obstacle.check.needs for obstacle in doctor_obstacles.obstacles(without_layers)]
 
 
 def test_the_explanation_does_not_say_the_headline_again() -> None:
     assert words.explanation(a_diagnosis()) == "6 of 6 layers are fused, sparsity is on."
     assert words.explanation(a_broken_diagnosis()) == "What stands in the way first: train mode."
-    assert words.explanation(a_silently_wrong_diagnosis()) == "2 of 3 texts are padded on the left."
-    other = a_diagnosis().model_copy(update={"summary": "Something else."})
-    assert words.explanation(other) == "Something else."
+
+
+def test_an_older_diagnosis_is_explained_by_its_summary() -> None:
+    older = a_diagnosis().model_copy(update={"explanation": ""})
+    assert words.explanation(older) == "The fastpath is taken: 6 of 6 layers are fused, sparsity is on."
 
 
 def test_a_batch_without_padding_has_nothing_to_leave_out() -> None:
@@ -164,75 +167,81 @@ def test_a_batch_without_padding_has_nothing_to_leave_out() -> None:
 def test_whether_answers_are_right_is_told_of_every_kind() -> None:
     healthy, wrong = a_diagnosis().states[1], a_silently_wrong_diagnosis().states[1]
     nan = Agreement(max_abs_error=None, tolerance=1e-4, ok=False)
-    assert words.answer_words(a_diagnosis().state(SLOW)) == "the reference"
-    assert words.answer_words(healthy) == "yes, within 1.2e-06"
-    assert words.answer_words(wrong) == "no, off by 2.8"
+    assert doctor_cures.answer_words(a_diagnosis().state(SLOW)) == "the reference"
+    assert doctor_cures.answer_words(healthy) == "yes, within 1.2e-06"
+    assert doctor_cures.answer_words(wrong) == "no, off by 2.8"
     exact = Agreement(max_abs_error=0.0, tolerance=1e-4, ok=True)
-    assert words.answer_words(healthy.model_copy(update={"agreement": exact})) == "yes, exactly"
-    assert words.answer_words(healthy.model_copy(update={"agreement": nan})) == "no, not a number"
-    assert words.answer_words(healthy.model_copy(update={"agreement": None})) == "nothing to compare"
-    assert "the cure changes them: off by 2.8" in words.answer_words(
+    assert doctor_cures.answer_words(healthy.model_copy(update={"agreement": exact})) == "yes, exactly"
+    assert doctor_cures.answer_words(healthy.model_copy(update={"agreement": nan})) == "no, not a number"
+    assert doctor_cures.answer_words(healthy.model_copy(update={"agreement": None})) == "nothing to compare"
+    assert "the cure changes them: off by 2.8" in doctor_cures.answer_words(
         healthy.model_copy(update={"drift": wrong.agreement})
     )
 
 
 def test_the_fastest_right_answer_is_recommended_and_a_wrong_one_never() -> None:
-    assert words.gain_sentence(a_broken_diagnosis()) == (
+    assert doctor_cures.gain_sentence(a_broken_diagnosis()) == (
         "“no gradients” is the fastest way to a right answer: 2.9x (2.9x to 3.0x) against “As it is”."
     )
     wrong = a_silently_wrong_diagnosis()
-    assert words.gain_sentence(wrong) == "Nothing else with right answers was timed."
-    assert words.gain_sentence(wrong.model_copy(update={"baseline": AS_IT_IS})).startswith(
+    assert doctor_cures.gain_sentence(wrong) == "Nothing else with right answers was timed."
+    assert doctor_cures.gain_sentence(wrong.model_copy(update={"baseline": AS_IT_IS})).startswith(
         "“As it is” gives no right answer. Of what does, “Slow path” comes nearest"
     )
-    assert words.gain_sentence(a_diagnosis()) == (
+    assert doctor_cures.gain_sentence(a_diagnosis()) == (
         "Nothing that was tried is faster than “As it is” for sure; "
         "“Slow path” comes nearest with 0.54x (0.53x to 0.55x): slower."
     )
-    assert words.verdict_cell(wrong, wrong.state(AS_IT_IS)) == "wrong results, not recommended"
+    assert doctor_cures.verdict_cell(wrong, wrong.state(AS_IT_IS)) == "wrong results, not recommended"
     untimed = with_state(with_state(wrong, SLOW, timing=None), AS_IT_IS, timing=None)
-    assert words.gain_sentence(untimed) == "Nothing else with right answers was timed."
-    assert words.verdict_cell(untimed, untimed.state(SLOW)) == "not timed"
+    assert doctor_cures.gain_sentence(untimed) == "Nothing else with right answers was timed."
+    assert doctor_cures.verdict_cell(untimed, untimed.state(SLOW)) == "not timed"
 
 
 def test_all_cures_stand_in_their_order_and_named_ones_follow() -> None:
     broken = a_broken_diagnosis()
-    assert words.all_cures(broken).splitlines() == ["model.eval()", "torch.inference_mode().__enter__()"]
+    assert doctor_cures.all_cures(broken).splitlines() == [
+        "model.eval()",
+        "torch.inference_mode().__enter__()",
+    ]
     third = broken.failing[0].model_copy(update={"cure": "handle.remove()"})
     more = broken.model_copy(update={"checks": (*broken.checks, third)})
-    assert words.all_cures(more).splitlines()[-2:] == ["# named, and not tried here:", "handle.remove()"]
-    assert words.all_cures(a_diagnosis()) == ""
+    assert doctor_cures.all_cures(more).splitlines()[-2:] == [
+        "# named, and not tried here:",
+        "handle.remove()",
+    ]
+    assert doctor_cures.all_cures(a_diagnosis()) == ""
 
 
 def test_a_cure_that_led_to_wrong_answers_is_not_handed_out() -> None:
     harmful = with_state(a_broken_diagnosis(), "layer.gradients", offered=False)
-    assert words.all_cures(harmful) == "model.eval()"
+    assert doctor_cures.all_cures(harmful) == "model.eval()"
 
 
 def test_a_cure_whose_wrong_answers_a_later_one_mends_is_handed_out_with_it() -> None:
     """Gradients off brings the fastpath back onto a left-padded batch; padding on the right then makes it right."""
     broken = a_broken_diagnosis()
     first = with_state(broken, broken.states[2].name, offered=False)
-    assert words.all_cures(first) == words.all_cures(broken)
+    assert doctor_cures.all_cures(first) == doctor_cures.all_cures(broken)
 
 
 def test_sparsity_is_told_with_its_bound_and_what_was_measured() -> None:
     sparsity = some_sparsity()
-    sentence = words.sparsity_sentence(sparsity)
+    sentence = doctor_sparsity.sparsity_sentence(sparsity)
     assert "200 of 570 tokens are real, 65% is padding" in sentence
     assert "3.1x as fast. Measured: 1.70x (1.67x to 1.73x), faster." in sentence
-    unmeasured = words.sparsity_sentence(sparsity.model_copy(update={"measured": None}))
+    unmeasured = doctor_sparsity.sparsity_sentence(sparsity.model_copy(update={"measured": None}))
     assert unmeasured.endswith("Sparsity was not measured here.")
 
 
 def test_the_crossover_tells_on_which_side_the_batch_is() -> None:
     crossover = some_sparsity().crossover
     assert crossover is not None
-    said = words.crossover_sentence(crossover, 0.65)
+    said = doctor_sparsity.crossover_sentence(crossover, 0.65)
     assert (
         "sparsity pays from between 0% and 40% padding on; not sure at 20%. This batch has more, 65%." in said
     )
-    assert "This batch lies between, at 10%." in words.crossover_sentence(crossover, 0.1)
+    assert "This batch lies between, at 10%." in doctor_sparsity.crossover_sentence(crossover, 0.1)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +265,9 @@ def test_the_crossover_is_stated_only_as_far_as_verdicts_are_clear(
     crossover = some_sparsity().crossover
     assert crossover is not None
     points = tuple(a_sweep_point(i / 2, 1.5, verdict) for i, verdict in enumerate(verdicts))
-    assert expected in words.crossover_sentence(crossover.model_copy(update={"points": points}), 0.3)
+    assert expected in doctor_sparsity.crossover_sentence(
+        crossover.model_copy(update={"points": points}), 0.3
+    )
 
 
 def test_a_sweep_of_an_older_version_states_no_crossover() -> None:
@@ -264,7 +275,7 @@ def test_a_sweep_of_an_older_version_states_no_crossover() -> None:
     crossover = some_sparsity().crossover
     assert crossover is not None
     older = crossover.model_copy(update={"points": (), "crossover": 0.24})
-    assert "not precise enough" in words.crossover_sentence(older, 0.65)
+    assert "not precise enough" in doctor_sparsity.crossover_sentence(older, 0.65)
 
 
 @pytest.mark.parametrize(
@@ -278,9 +289,11 @@ def test_a_sweep_of_an_older_version_states_no_crossover() -> None:
 def test_a_kept_sweep_tells_its_age(age: timedelta, expected: str) -> None:
     crossover = some_sparsity().crossover
     assert crossover is not None
-    assert expected in words.crossover_age(crossover, crossover.measured_at + age)
+    assert expected in doctor_sparsity.crossover_age(crossover, crossover.measured_at + age)
     fresh = crossover.model_copy(update={"cached": False})
-    assert words.crossover_age(fresh, crossover.measured_at + age) == "Measured in this examination."
+    assert (
+        doctor_sparsity.crossover_age(fresh, crossover.measured_at + age) == "Measured in this examination."
+    )
 
 
 def test_an_examination_without_a_clock_says_so() -> None:

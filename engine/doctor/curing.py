@@ -10,7 +10,7 @@ from engine.diagnosis import AS_IT_IS, SLOW, Check, Danger
 from engine.doctor.cures import Cure, cure_codes, cure_for
 from engine.eligibility.dangers import WRONG, dangers
 from engine.eligibility.facts import ModelFacts
-from engine.eligibility.plan import Plan, checks, plan_of
+from engine.eligibility.plan import ModelPlan, checks, plan_of
 from engine.eligibility.reading import read_facts
 from engine.eligibility.subject import Subject
 
@@ -18,7 +18,7 @@ MOST_CURES = 12
 
 
 @dataclass(frozen=True)
-class Treated:
+class JudgedSubject:
     """A subject with everything that is known before its forward runs."""
 
     name: str
@@ -26,7 +26,7 @@ class Treated:
     code: str
     subject: Subject
     facts: ModelFacts
-    plan: Plan
+    plan: ModelPlan
     checks: tuple[Check, ...]
     dangers: tuple[Danger, ...]
 
@@ -43,24 +43,24 @@ class Treated:
         return (*harmful, *(check.key for check in self.checks if check.cure), *ignored)
 
 
-def examined(name: str, title: str, code: str, subject: Subject) -> Treated:
+def examined(name: str, title: str, code: str, subject: Subject) -> JudgedSubject:
     """Read the facts of a subject and judge them."""
     facts = read_facts(subject)
     plan, codes = plan_of(facts), cure_codes()
-    return Treated(name, title, code, subject, facts, plan, checks(plan, codes), dangers(plan, codes))
+    return JudgedSubject(name, title, code, subject, facts, plan, checks(plan, codes), dangers(plan, codes))
 
 
-def by_the_slow_path(state: Treated) -> Treated:
+def by_the_slow_path(state: JudgedSubject) -> JudgedSubject:
     """The same call by the slow path, judged from the same facts: the switch alone takes all of it off the fastpath."""
     setting = replace(state.facts.setting, fastpath=False, gradients=False, function_mode=False)
     plan, codes = plan_of(replace(state.facts, setting=setting)), cure_codes()
     slow = state.subject.slow()
-    return Treated(
+    return JudgedSubject(
         SLOW, "The slow path", "", slow, plan.facts, plan, checks(plan, codes), dangers(plan, codes)
     )
 
 
-def treat(subject: Subject) -> tuple[tuple[Treated, ...], tuple[str, ...]]:
+def try_cures(subject: Subject) -> tuple[tuple[JudgedSubject, ...], tuple[str, ...]]:
     """The subject as it is and after each cure on top of the ones before, and the cures that were not tried."""
     states = [examined(AS_IT_IS, "As it is", "", subject)]
     tried, refused = set[str](), dict[str, str]()
@@ -75,7 +75,17 @@ def treat(subject: Subject) -> tuple[tuple[Treated, ...], tuple[str, ...]]:
     return tuple(states), tuple(refused.values())
 
 
-def _next_state(now: Treated, tried: set[str], refused: dict[str, str]) -> tuple[Treated, bool] | None:
+def dangers_after_cures(states: tuple[JudgedSubject, ...]) -> tuple[Danger, ...]:
+    """The dangers that the subject as it is does not have, because it takes less of the fastpath; each kind once."""
+    known = {danger.key for danger in states[0].dangers}
+    later = {danger.key: danger for state in reversed(states[1:]) for danger in state.dangers}
+    order = dict.fromkeys(danger.key for state in states[1:] for danger in state.dangers)
+    return tuple(later[key] for key in order if key not in known)
+
+
+def _next_state(
+    now: JudgedSubject, tried: set[str], refused: dict[str, str]
+) -> tuple[JudgedSubject, bool] | None:
     for cure in _candidates(now):
         if cure.key in tried:
             continue
@@ -87,7 +97,7 @@ def _next_state(now: Treated, tried: set[str], refused: dict[str, str]) -> tuple
     return None
 
 
-def _candidates(now: Treated) -> Iterator[Cure]:
+def _candidates(now: JudgedSubject) -> Iterator[Cure]:
     """Cures of the present problems; those that leave the fastpath for the right answer come last."""
     found = [cure for problem in now.problems if (cure := cure_for(problem))]
     yield from (cure for cure in found if not cure.gives_up)

@@ -1,0 +1,86 @@
+"""How much leaving out padding gives, and from which padding ratio it pays, in words."""
+
+from datetime import datetime
+
+from engine.analysis.crossover import Pays, where_it_pays
+from engine.diagnosis import (
+    Crossover,
+    Sparsity,
+)
+from engine.present.words.ages import age_words
+from engine.present.words.runs import interval_words, speedup_text
+
+
+def sparsity_sentence(sparsity: Sparsity) -> str:
+    """How much padding there is, what leaving it out could give, and what it gives."""
+    could = (
+        f"{sparsity.real_tokens:,} of {sparsity.all_tokens:,} tokens are real, {sparsity.padding_ratio:.0%} is "
+        f"padding: if padding cost nothing, a forward would be {speedup_text(sparsity.bound)} as fast."
+    )
+    if sparsity.measured is None:
+        return f"{could} Sparsity was not measured here."
+    interval = interval_words(sparsity.measured.speedup_ci95)
+    seen = f"{speedup_text(sparsity.measured.speedup)}{f' ({interval})' if interval else ''}"
+    return f"{could} Measured: {seen}, {sparsity.measured.verdict or 'not sure'}."
+
+
+def crossover_sentence(crossover: Crossover, padding_ratio: float) -> str:
+    """From how much padding on sparsity pays, as far as the sweep's verdicts are clear, and where this batch lies.
+
+    Args:
+        padding_ratio: of the examined batch.
+    """
+    pays = where_it_pays(crossover.all_points)
+    rows, length = crossover.shape
+    return (
+        f"For batches of {rows} x {length} tokens on this machine: {_pays_words(pays)}{_open_words(pays)}. "
+        f"{_batch_words(pays, padding_ratio)}"
+    ).strip()
+
+
+def _pays_words(pays: Pays) -> str:
+    low, high = _percent(pays.not_faster_up_to), _percent(pays.faster_from)
+    return {
+        "always": "sparsity pays at every padding ratio that was tried",
+        "between": f"sparsity pays from between {low} and {high} padding on",
+        "from": f"sparsity pays from {high} padding on at the latest",
+        "never": "sparsity does not pay at any padding ratio that was tried",
+        "up to": f"sparsity does not pay at {low} padding",
+        "contradictory": (
+            f"sparsity is faster at {high} padding and not at {low}; more padding should not make it worse, so no "
+            "crossover is stated"
+        ),
+        "imprecise": "the sweep is not precise enough to tell where sparsity pays",
+    }[pays.kind]
+
+
+def _open_words(pays: Pays) -> str:
+    """Where the sweep gives no clear verdict, as far as the rest of the sentence does not say it."""
+    if pays.kind == "imprecise" or not pays.open_ratios:
+        return ""
+    return f"; not sure at {', '.join(map(_percent, pays.open_ratios))}"
+
+
+def _batch_words(pays: Pays, padding_ratio: float) -> str:
+    if pays.kind != "between" or pays.not_faster_up_to is None or pays.faster_from is None:
+        return f"This batch has {padding_ratio:.0%} padding."
+    if padding_ratio >= pays.faster_from:
+        return f"This batch has more, {padding_ratio:.0%}."
+    if padding_ratio <= pays.not_faster_up_to:
+        return f"This batch has less, {padding_ratio:.0%}."
+    return f"This batch lies between, at {padding_ratio:.0%}."
+
+
+def _percent(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.0%}"
+
+
+def crossover_age(crossover: Crossover, now: datetime) -> str:
+    """Whether the sweep was made for this examination, or how old it is.
+
+    Args:
+        now: with a time zone.
+    """
+    if not crossover.cached:
+        return "Measured in this examination."
+    return f"Measured {age_words(crossover.measured_at, now)} and kept since."
