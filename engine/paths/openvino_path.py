@@ -36,7 +36,7 @@ def _preparation(precision: DType) -> Preparation:
     def opened(model: RobertaModel, exports: Path | None) -> Opened:
         openvino = _openvino()
         core = _core()
-        if CAPABILITIES[precision] not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if not computes_in(precision):
             raise Unavailable(f"OpenVINO does not compute in {precision} on this processor.")
         with _converted(openvino, model, exports) as export:
             compiled = core.compile_model(str(export.folder / FILE), "CPU", _options(precision))
@@ -53,6 +53,12 @@ def _preparation(precision: DType) -> Preparation:
         )
 
     return outside_torch(TITLE, opened)
+
+
+def computes_in(precision: DType) -> bool:
+    """Whether OpenVINO multiplies in this precision on this processor."""
+    _openvino()
+    return CAPABILITIES[precision] in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _openvino() -> Any:
