@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from engine.allocator import DEFAULTS, KEPT
 from engine.analysis.continuing import continued
 from engine.diagnosis import Diagnosis
 from engine.events import (
@@ -77,7 +78,10 @@ def answer_run(request: RunRequest) -> Record:
     if request.continues:
         return Finished(run=continued(request.continues, SAMPLE.model_copy(update={"id": "longer"})))
     paths = tuple(result_of(name) for name in request.experiment.paths)
-    return Finished(run=SAMPLE.model_copy(update={"experiment": request.experiment, "paths": paths}))
+    in_force = KEPT if request.experiment.allocator == "kept" else DEFAULTS
+    environment = SAMPLE.environment.model_copy(update={"allocator_in_force": in_force})
+    update = {"experiment": request.experiment, "paths": paths, "environment": environment}
+    return Finished(run=SAMPLE.model_copy(update=update))
 
 
 def result_of(name: str) -> PathResult:
