@@ -26,10 +26,10 @@ import psutil
 from engine.catalog.batches import PRESETS
 from engine.desk.desk import Desk
 from engine.desk.journal import Journal
-from engine.desk.process import ChildProcess
+from engine.desk.process import ChildProcess, local_child
 from engine.desk.tickets import Ticket, TicketView
 from engine.events import LoadRequest, RunRequest
-from engine.records import Experiment
+from engine.records import Allocator, Experiment
 from engine.store import Store
 
 LONG_RUN = RunRequest(
@@ -65,9 +65,9 @@ class Nursery:
     def __init__(self) -> None:
         self.pids: list[int] = []
 
-    def start(self, _machine: str) -> ChildProcess:
+    def start(self, machine: str, allocator: Allocator) -> ChildProcess:
         """A child on this machine."""
-        child = ChildProcess()
+        child = local_child(machine, allocator)
         self.pids.append(child.pid)
         return child
 

@@ -7,9 +7,21 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, TypeAdapter, model_validator
 
+from engine.alike import SETUP, differing
 from engine.budget import examination_budget_s
 from engine.diagnosis import Diagnosis
-from engine.records import MOST_SEED, MOST_THREADS, Batch, DType, Experiment, Interval, ModelCard, Record, Run
+from engine.records import (
+    MOST_SEED,
+    MOST_THREADS,
+    Allocator,
+    Batch,
+    DType,
+    Experiment,
+    Interval,
+    ModelCard,
+    Record,
+    Run,
+)
 
 
 class Step(Record):
@@ -138,12 +150,7 @@ class RunRequest(Record):
 
 def _asks_the_same(asked: Experiment, before: Experiment) -> bool:
     """Whether rounds of two experiments may be put together; the seed and the end of the rounds may differ."""
-    free = {"batch", "paths", "seed", "budget_s", "iterations"}
-    return (
-        asked.model_dump(exclude=free) == before.model_dump(exclude=free)
-        and asked.batch.texts == before.batch.texts
-        and set(asked.paths) <= set(before.paths)
-    )
+    return not differing(asked, before, SETUP) and set(asked.paths) <= set(before.paths)
 
 
 class DoctorRequest(Record):
@@ -165,12 +172,27 @@ class DoctorRequest(Record):
     seed: int = Field(0, ge=0, le=MOST_SEED)
     budget_s: float = Field(examination_budget_s(), ge=0)
     """Longest time for the rounds; 0 examines and proves, and times nothing."""
+    allocator: Allocator = "system"
+    """Requests of before the field meant the system's; new ones name DEFAULT_ALLOCATOR."""
+
+
+class StopRequest(Record):
+    """End the rounds of the request that is being answered, and keep what was measured; has no ending of its own."""
+
+    do: Literal["stop"] = "stop"
 
 
 Request = Annotated[LoadRequest | TokenizeRequest | RunRequest | DoctorRequest, Field(discriminator="do")]
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
+
+
+def allocator_of(request: Request) -> Allocator | None:
+    """The allocator that a request must be measured with; None for what is not measured."""
+    if isinstance(request, RunRequest):
+        return request.experiment.allocator
+    return request.allocator if isinstance(request, DoctorRequest) else None
 
 
 def read_event(line: str) -> Event:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import psutil
 
+from engine.allocator import allocator_settings, child_environment
 from engine.errors import Refusal
+from engine.records import Allocator, Experiment
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Host:
     Attributes:
         torch, torchtext: versions; empty if not installed.
         cores: cores this process may use.
-        allocator: environment variables that steer malloc.
+        allocator: environment variables that steer malloc in a child that measures.
         machine: host name.
     """
 
@@ -36,16 +38,31 @@ class Host:
     machine: str
 
 
-def this_host() -> Host:
-    """The machine as it is now; a child that this process starts measures on the same."""
+def this_host(allocator: Allocator) -> Host:
+    """The machine as it is now, for a child that this process starts for this allocator."""
     return Host(
         torch=torch_version(),
         torchtext=_installed("torchtext"),
         cpu=cpu_name(),
         cores=usable_cores(),
-        allocator=allocator_settings(os.environ),
-        machine=platform.node(),
+        allocator=allocator_settings(measuring_environment(allocator)),
+        machine=this_machine(),
     )
+
+
+def measuring_environment(allocator: Allocator) -> dict[str, str]:
+    """The environment in which this process starts a child that measures."""
+    return child_environment(allocator, os.environ, platform_name())
+
+
+def this_machine() -> str:
+    """Host name of this machine."""
+    return platform.node()
+
+
+def platform_name() -> str:
+    """System, version and C library in a few words."""
+    return platform.platform(terse=True)
 
 
 def torch_version() -> str:
@@ -86,6 +103,11 @@ def threads_here() -> int:
     return default_threads(os.environ, usable_cores(), psutil.cpu_count(logical=False))
 
 
+def with_threads(experiment: Experiment) -> Experiment:
+    """The experiment with its threads named: those it asks for, or torch's own choice on this machine."""
+    return experiment.model_copy(update={"threads": experiment.threads or threads_here()})
+
+
 def usable_cores() -> int:
     """Cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -118,14 +140,3 @@ def cpu_name(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def allocator_settings(variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables among these that control malloc: a preloaded allocator, or glibc's settings.
-
-    They decide whether freed memory returns to the system; then the next forward has page faults.
-    """
-    names = (
-        name for name in variables if name.startswith(("MALLOC_", "GLIBC_TUNABLES")) or name == "LD_PRELOAD"
-    )
-    return {name: variables[name] for name in sorted(names)}

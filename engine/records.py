@@ -19,6 +19,13 @@ Precision = Literal["fp32", "bf16", "fp16", "int8"]
 """What a path may compute in: a model's dtype, or integers made of it on the way."""
 Status = Literal["ok", "failed", "unavailable"]
 VerdictWord = Literal["faster", "slower", "same", "not sure"]
+Allocator = Literal["kept", "system"]
+"""What becomes of freed memory: it stays in the process, or the platform's allocator decides (engine/allocator.py)."""
+DEFAULT_ALLOCATOR: Allocator = "kept"
+"""What a new experiment or examination is measured with unless people choose.
+
+Not the default of the records' own field: a stored record without the field was measured with the system's.
+"""
 SourceKind = Literal["embedded", "torchtext", "random", "folder", "hub"]
 Interval = tuple[float, float]
 
@@ -158,6 +165,8 @@ class Experiment(Record):
     budget_s: float = Field(60.0, gt=0)
     iterations: int | None = Field(None, ge=1, le=1000)
     """A fixed number of rounds, as in the tutorial (10); None measures until the answer is precise enough."""
+    allocator: Allocator = "system"
+    """Records of before the field were measured with the system's; new experiments name DEFAULT_ALLOCATOR."""
 
     @model_validator(mode="after")
     def _baseline_is_measured_once(self) -> Self:
@@ -190,6 +199,8 @@ class Environment(Record):
     """Versions of what else has a say: numpy, MKL, oneDNN."""
     allocator: dict[str, str] = {}
     """Environment variables that steer the memory allocator; empty for the platform's own ways."""
+    allocator_in_force: str = ""
+    """The allocator that measured, in words; empty in older runs, whose variables tell (engine/allocator.py)."""
     load_before: float | None = None
     load_after: float | None = None
     quiet: bool = True

@@ -4,7 +4,6 @@ A row has the run's JSON and the columns that lists and look-ups need. Rows that
 changed. Threads, processes and servers may write at the same time.
 """
 
-import json
 import logging
 import sys
 import threading
@@ -12,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -42,6 +40,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from engine.alike import experiment_key, key_of
 from engine.analysis.recommend import fastest_path
 from engine.catalog.batches import PRESETS
 from engine.errors import Refusal
@@ -55,8 +54,8 @@ BUSY_MS = 30_000
 """How long a writer waits for other writers, in milliseconds."""
 OPENING_ATTEMPTS, OPENING_PAUSE_S = 10, 0.1
 """Two processes that create the same database at once may fail; a later attempt finds it."""
-CANDIDATES = 5
-"""Rows of the same experiment that are tried, newest first, if some are unreadable."""
+CANDIDATES = 20
+"""Rows of the same experiment that are looked at, newest first, for one that a quiet machine measured."""
 _ANCHOR = "_fastpath_store"
 
 _RUNS = Table(
@@ -115,25 +114,9 @@ class RunRow(Record):
     machine: str = ""
 
 
-def experiment_key(experiment: Experiment) -> str:
-    """Hash of all that decides an experiment's answer; its seed and the batch's name do not.
-
-    A stored run names its threads, so set `threads` before you look one up.
-    """
-    return _hash(
-        {
-            **experiment.model_dump(
-                include={"model", "device", "dtype", "threads", "baseline", "iterations", "budget_s"}
-            ),
-            "texts": experiment.batch.texts,
-            "paths": sorted(experiment.paths),
-        }
-    )
-
-
 def build_key(facts: BuildFacts) -> str:
     """Hash of the machine and the build: of a run's environment, or of the host that asks."""
-    return _hash(
+    return key_of(
         {
             "torch": facts.torch,
             "torchtext": facts.torchtext,
@@ -143,10 +126,6 @@ def build_key(facts: BuildFacts) -> str:
             "machine": facts.machine,
         }
     )
-
-
-def _hash(facts: Mapping[str, object]) -> str:
-    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def is_preset(batch: Batch) -> bool:
@@ -225,7 +204,9 @@ class Store:
             return connection.scalar(query) or 0
 
     def find_same(self, experiment: Experiment, environment_key: str) -> Run | None:
-        """The newest readable run of the same experiment on the same machine and build, or None.
+        """A run of the same experiment on the same machine and build; None where there is none.
+
+        The newest that a quiet machine measured, and where there is none, the newest.
 
         Raises:
             Refusal: the database cannot be read.
@@ -238,10 +219,14 @@ class Store:
         )
         with self._connected("read") as connection:
             texts = connection.scalars(query).all()
+        newest: Run | None = None
         for text in texts:
             with suppress(Refusal):
-                return _readable(text)
-        return None
+                run = _readable(text)
+                if run.environment.quiet:
+                    return run
+                newest = newest or run
+        return newest
 
     def delete(self, run_id: str) -> None:
         """Delete a run; does nothing if there is none.

@@ -10,6 +10,8 @@ nav.guard()
 
 from engine.host import usable_cores
 from pages.kit.choosing import choose_paths
+from engine.records import Run
+from pages.kit.allocators import choose_allocator, offer_other_allocator
 from pages.kit.all_machines import choose_machine, runs_of_all_machines, show_all_machines, slot_of
 from pages.kit.continuing import offer_more, run_to_show
 from pages.kit.history import show_run
@@ -26,6 +28,13 @@ from pages.kit.state import (
 )
 
 lab = the_lab()
+
+
+def offer_what_next(run: Run) -> None:
+    """Further rounds of the run, and the same with the other allocator."""
+    offer_more(run)
+    offer_other_allocator(run)
+
 
 st.title("Benchmark")
 show_model_and_batch()
@@ -48,6 +57,7 @@ with st.container(horizontal=True, vertical_alignment="top"):
         persist_state="session",
         width=180,
     )
+    choose_allocator()
     choose_machine()
 if offers_traces():
     st.toggle(
@@ -77,7 +87,7 @@ elif (run := run_to_show(view)) is not None:
         st.info(
             "The settings have changed since this run; Run measures the new ones.", icon=":material/update:"
         )
-    show_run(run, key="bench", beside_the_answer=offer_more)
+    show_run(run, key="bench", beside_the_answer=offer_what_next)
     if lab.traces is not None:
         show_traces(Path(lab.traces.name), key="bench")
 elif view is None:

@@ -10,12 +10,16 @@ from random import Random
 import pytest
 from filelock import FileLock
 
+from engine.allocator import allocator_settings, in_force
 from engine.analysis.conclude import concluded
 from engine.cli.progress import stop_on_interrupt
-from engine.records import read_run
+from engine.host import measuring_environment, platform_name
+from engine.records import Allocator, read_run
 from tests.samples import sample_run
 
 ROOT = Path(__file__).parents[1]
+LONG_S = 180.0
+SHORTEST = ("--batch", "tutorial-small", "--paths", "slow", "--rounds", "1")
 
 
 def _engine(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -224,10 +228,11 @@ def test_a_limit_that_is_none_is_refused_before_measuring(limit: str) -> None:
 
 def test_the_first_interrupt_asks_to_stop_and_the_second_one_insists() -> None:
     before = signal.getsignal(signal.SIGINT)
-    with stop_on_interrupt() as stop_asked:
-        assert not stop_asked()
+    asked: list[bool] = []
+    with stop_on_interrupt(lambda: asked.append(True)):
+        assert not asked
         signal.raise_signal(signal.SIGINT)
-        assert stop_asked()
+        assert asked == [True]
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
@@ -237,12 +242,12 @@ def test_the_command_line_waits_for_its_turn_on_the_machine(tmp_path: Path) -> N
     """A run from a terminal and a server's would spoil each other; it starts when the other lets go."""
     lock = tmp_path / "machine.lock"
     environment = {**os.environ, "FASTPATH_LOCK_FILE": str(lock)}
-    command = [sys.executable, "-m", "engine", "run", "--batch", "tutorial-small", "--rounds", "1"]
+    command = [sys.executable, "-m", "engine", "run", *SHORTEST]
     with FileLock(lock):
         child = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(timeout=8)
-    output, _ = child.communicate(timeout=60)
+    output, _ = child.communicate(timeout=LONG_S)
     assert child.returncode == 0
     assert "slow path" in output.lower()
 
@@ -266,3 +271,78 @@ def test_threads_and_seeds_that_no_machine_can_use_are_refused_in_one_sentence(
     assert done.returncode == 2
     assert clue in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_no_model_is_loaded_while_another_program_measures(tmp_path: Path) -> None:
+    """Loading takes seconds of every core; a device that only loading finds out about shows when it is reached."""
+    lock = tmp_path / "machine.lock"
+    environment = {**os.environ, "FASTPATH_LOCK_FILE": str(lock)}
+    command = [sys.executable, "-m", "engine", "run", "--device", "tpu"]
+    with FileLock(lock):
+        waiting = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(timeout=15)
+    _, told = waiting.communicate(timeout=LONG_S)
+    assert waiting.returncode == 2
+    assert "tpu" in told
+
+
+@pytest.mark.parametrize("allocator", ["kept", "system"])
+def test_a_run_is_measured_with_the_allocator_asked_for_and_tells_which_was_in_force(
+    tmp_path: Path, allocator: Allocator
+) -> None:
+    """In the user's own folder, where the lab does not lie."""
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", "run", *SHORTEST, "--allocator", allocator, "--json", "out.json"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=LONG_S,
+    )
+    assert done.returncode == 0, done.stderr
+    run = read_run((tmp_path / "out.json").read_bytes())
+    assert run.experiment.allocator == allocator
+    wanted = measuring_environment(allocator)
+    assert run.environment.allocator == allocator_settings(wanted)
+    assert run.environment.allocator_in_force == in_force(wanted, platform_name())
+    assert f"memory: {run.environment.allocator_in_force}" in " ".join(done.stdout.split())
+
+
+def test_the_process_that_draws_the_progress_does_not_import_torch() -> None:
+    code = (
+        "import sys; from engine.cli import main\n"
+        f"sys.argv = ['engine', 'run', *{SHORTEST!r}]\n"
+        "try: main()\n"
+        "except SystemExit as ended: print('code', ended.code, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=LONG_S
+    )
+    assert done.stdout.splitlines()[-1] == "code 0 False", done.stderr
+
+
+def test_an_interrupt_ends_the_rounds_and_keeps_what_was_measured(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "engine", "run", "--batch", "tutorial-big", "--paths", "slow"]
+    command += ["--rounds", "1000", "--budget", "600", "--json", str(tmp_path / "out.json")]
+    environment = {**os.environ, "FORCE_COLOR": "1", "COLUMNS": "200"}  # so that the progress is drawn
+    measuring = subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert measuring.stderr is not None
+    seen = b""
+    while b"easuring" not in seen:
+        seen += measuring.stderr.read1()
+    measuring.send_signal(signal.SIGINT)
+    measuring.communicate(timeout=LONG_S)
+    assert measuring.returncode == 0
+    run = read_run((tmp_path / "out.json").read_bytes())
+    assert 1 <= run.rounds < 1000
+
+
+def test_an_allocator_that_is_none_is_refused() -> None:
+    for command in ("run", "tutorial", "doctor"):
+        done = _engine(command, "--allocator", "jemalloc")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "--allocator takes kept or system" in done.stderr

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from engine.allocator import in_force
 from engine.catalog.modifications import MODIFICATIONS
 from engine.diagnosis import AS_IT_IS, SLOW, read_diagnosis
+from engine.host import measuring_environment, platform_name
+from engine.records import Allocator
 
 ROOT = Path(__file__).parents[1]
 UNTIMED = ("--batch", "tutorial-small", "--no-measure")
@@ -146,3 +149,17 @@ def test_help_warns_that_own_code_is_run_and_names_every_modification() -> None:
     told = " ".join(_doctor("--help").stdout.replace("│", " ").split())
     assert "This runs that file's code" in told
     assert all(name in told for name in MODIFICATIONS)
+
+
+@pytest.mark.parametrize("allocator", ["kept", "system"])
+def test_a_class_of_one_s_own_is_examined_with_the_allocator_asked_for(
+    tmp_path: Path, allocator: Allocator
+) -> None:
+    (tmp_path / "my_model.py").write_text(OWN)
+    done = _doctor(
+        *("--python", "my_model.py:make", "--no-measure", "--allocator", allocator, "--json", "out.json"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    environment = read_diagnosis((tmp_path / "out.json").read_bytes()).environment
+    assert environment.allocator_in_force == in_force(measuring_environment(allocator), platform_name())

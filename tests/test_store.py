@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy.dialects import postgresql
 
+from engine.alike import experiment_key
 from engine.analysis.conclude import concluded
 from engine.catalog.batches import PRESETS
 from engine.errors import Refusal
-from engine.host import default_threads, this_host
-from engine.records import Environment, Experiment, Run
+from engine.host import default_threads, measuring_environment, this_host
+from engine.records import Allocator, Environment, Experiment, Run
 from engine.settings import Settings
-from engine.store import FILE_NAME, Store, build_key, experiment_key, store_url, the_store, upsert
+from engine.store import FILE_NAME, Store, build_key, store_url, the_store, upsert
 from tests.samples import sample_environment, sample_run
 
 PROJECT = Path(__file__).parents[1]
@@ -165,16 +166,22 @@ def test_a_run_of_another_machine_or_build_does_not_answer(store: Store, changes
     assert store.find_same(an_experiment(), build_key(other)) is None
 
 
-def test_a_run_measured_here_has_this_machines_build_key() -> None:
+@pytest.mark.parametrize("allocator", ["kept", "system"])
+def test_a_run_measured_here_has_this_machines_build_key(allocator: Allocator) -> None:
     """The server's facts of the machine (without torch) and the child's must agree, else no run is found again."""
     code = (
         "from engine.measure.environment import read_environment; from engine.store import build_key;"
         "print(build_key(read_environment('cpu', None)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env=measuring_environment(allocator),
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert build_key(this_host()) == done.stdout.strip()
+    assert build_key(this_host(allocator)) == done.stdout.strip()
 
 
 @pytest.mark.parametrize(
@@ -372,3 +379,16 @@ def _writer(file: Path, name: str, runs: int) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_an_older_quiet_run_answers_before_a_newer_one_of_a_busy_machine(store: Store) -> None:
+    busy = sample_environment().model_copy(update={"quiet": False, "notes": ("others were at work",)})
+    key = build_key(sample_environment())
+    store.save(a_run("busy", 1, environment=busy))
+    found = store.find_same(an_experiment(), key)
+    assert found is not None
+    assert found.id == "busy", "better than none"
+    store.save(a_run("quiet", 0))
+    found = store.find_same(an_experiment(), key)
+    assert found is not None
+    assert found.id == "quiet"

@@ -1,13 +1,14 @@
 """Two runs of the same experiment: has a path become slower? Paired by path, judged by interval, never by eye.
 
 Runs made at different times cannot be paired round by round. So every path is judged by its speedup over its own
-run's baseline, which the machine's mood cancels out of, and the baseline by its time.
+run's baseline, from which the state of the machine cancels out, and the baseline by its time.
 """
 
 from enum import IntEnum
 from statistics import median
 from typing import Literal
 
+from engine.alike import SETUP, as_measured, differing, facts_of
 from engine.analysis.stats import median_interval, paired_ratios, shared_confidence, speedup
 from engine.analysis.verdict import MARGIN
 from engine.errors import Refusal
@@ -84,22 +85,24 @@ def gate_ratio(run: Run, name: str, least: float) -> Gate:
 
 
 def unlike(before: Run, after: Run) -> tuple[str, ...]:
-    """In which respects two runs are not of one experiment, in words."""
-    a, b = before.experiment, after.experiment
-    pairs = {
-        "model": (a.model, b.model),
-        "batch": (a.batch.name, b.batch.name),
-        "texts": (a.batch.texts, b.batch.texts),
-        "device": (before.environment.device_name, after.environment.device_name),
-        "precision": (a.dtype, b.dtype),
-        "threads": (before.environment.threads, after.environment.threads),
-        "baseline": (a.baseline, b.baseline),
+    """In which respects two runs are not of one experiment on one kind of machine, in words."""
+    a, b = as_measured(before), as_measured(after)
+    old, new = facts_of(a), facts_of(b)
+    differences = [_difference(name, old[name], new[name]) for name in differing(a, b, SETUP)]
+    seen = {
+        "processor": (before.environment.device_name, after.environment.device_name),
     }
-    return tuple(_difference(what, *values) for what, values in pairs.items() if values[0] != values[1])
+    in_force = tuple(run.environment.allocator_in_force for run in (before, after))
+    # Older runs do not tell; and where another allocator was asked for, that is said already.
+    if all(in_force) and a.allocator == b.allocator:
+        seen["allocator in force"] = (in_force[0], in_force[1])
+    return (*differences, *(_difference(what, *pair) for what, pair in seen.items() if pair[0] != pair[1]))
 
 
 def _difference(what: str, before: object, after: object) -> str:
-    return f"{what} differ" if what == "texts" else f"{what} {before} against {after}"
+    if what == "texts":
+        return "texts differ"
+    return f"{'precision' if what == 'dtype' else what} {before} against {after}"
 
 
 def _check_alike(before: Run, after: Run) -> None:

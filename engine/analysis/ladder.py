@@ -5,6 +5,7 @@ The headline is the whole ladder; Better Transformer's own share is the last two
 
 from itertools import pairwise
 
+from engine.analysis.allocators import BothAllocators
 from engine.analysis.stats import median_interval, paired_ratios, shared_confidence, speedup
 from engine.records import Interval, Record, Run
 
@@ -30,10 +31,14 @@ class Rung(Record):
     """Whether it sums up several steps: the headline, and the honest share."""
 
 
-def ladder(run: Run) -> tuple[Rung, ...]:
+def ladder(run: Run, both: BothAllocators | None = None) -> tuple[Rung, ...]:
     """The steps that this run measured, then the headline and the honest share where both ends are there.
 
     The intervals hold together with 95 % confidence: each is taken at 1 - 0.05 / steps.
+
+    Args:
+        both: the same experiment under both allocators: what keeping freed memory brings the last step's path is a
+            step of its own, which is not paired, and is part of neither sum.
     """
     measured = [name for name in LADDER if any(p.name == name and p.samples_ms for p in run.paths)]
     pairs = list(pairwise(measured))
@@ -44,6 +49,22 @@ def ladder(run: Run) -> tuple[Rung, ...]:
     return (
         *(_rung(run, *step, confidence) for step in steps),
         *(_rung(run, *whole, confidence, spans_steps=True) for whole in sums),
+        *_allocator_rungs(both, measured),
+    )
+
+
+def _allocator_rungs(both: BothAllocators | None, measured: list[str]) -> tuple[Rung, ...]:
+    """What keeping freed memory brings the last path that was measured."""
+    return tuple(
+        Rung(
+            start=f"{cost.name}, system's allocator",
+            end=f"{cost.name}, freed memory kept",
+            meaning="freed memory kept",
+            speedup=cost.ratio,
+            ci95=cost.ci95,
+        )
+        for cost in (both.costs if both else ())
+        if cost.name == measured[-1]
     )
 
 

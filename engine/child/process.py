@@ -16,8 +16,9 @@ from typing import NoReturn, TextIO
 import psutil
 from pydantic import ValidationError
 
+from engine.allocator import started_for
 from engine.errors import Refusal
-from engine.events import Event, Refused, Request, read_request
+from engine.events import Event, Refused, Request, StopRequest, read_request
 from engine.settings import load_settings
 
 END_OF_INPUT = 75
@@ -41,7 +42,8 @@ def main() -> None:
         events.flush()
 
     lines: SimpleQueue[str] = SimpleQueue()
-    threading.Thread(target=_read_until_the_end, args=(lines,), daemon=True).start()
+    stop = threading.Event()
+    threading.Thread(target=_read_until_the_end, args=(lines, stop), daemon=True).start()
     try:
         settings = load_settings()
     except Refusal as refusal:
@@ -53,7 +55,8 @@ def main() -> None:
     def memory_is_short() -> bool:
         return memory_available_mb() < settings.memory_reserve_mb
 
-    serve(until_memory_is_short(lines, memory_is_short, IDLE_S), RequestHandler(settings, tell).answer, tell)
+    handler = RequestHandler(settings, tell, stop.is_set, started_for(os.environ))
+    serve(until_memory_is_short(lines, memory_is_short, IDLE_S), handler.answer, tell)
     _exit(LEFT)
 
 
@@ -92,12 +95,23 @@ def _private_output() -> TextIO:
     return private
 
 
-def _read_until_the_end(lines: SimpleQueue[str]) -> None:
+def sort_line(line: str, lines: SimpleQueue[str], stop: threading.Event) -> None:
+    """Queue a request's line; a wish to stop belongs to the request before it, and is met at once."""
+    try:
+        StopRequest.model_validate_json(line)
+    except ValidationError:
+        stop.clear()
+        lines.put(line)
+    else:
+        stop.set()
+
+
+def _read_until_the_end(lines: SimpleQueue[str], stop: threading.Event) -> None:
     # In a separate thread, so that the parent's death ends the child even during a forward.
     try:
         with open(0, encoding="utf-8", errors="replace", closefd=False) as source:
             for line in source:
-                lines.put(line)
+                sort_line(line, lines, stop)
     finally:
         _exit(END_OF_INPUT)
 

@@ -27,23 +27,36 @@ from engine.events import (
     Step,
     Tokenized,
     TokenizeRequest,
+    allocator_of,
 )
-from engine.host import check_threads, threads_here, usable_cores
+from engine.host import check_threads, usable_cores
 from engine.measure.experiment import run_experiment
 from engine.measure.instruments import Instruments
 from engine.models.inputs import tokenize
 from engine.models.loading import LoadedModel, ModelCache, load_model
 from engine.models.memory import NotEnoughMemory
 from engine.paths.packed import kernels_compiled_meanwhile, kernels_folder
-from engine.records import DType, Run
+from engine.records import Allocator, DType, Run
 from engine.settings import Settings
 
 
 class RequestHandler:
-    """Answers requests one after another and keeps the models it has loaded."""
+    """Answers requests one after another and keeps the models it has loaded.
 
-    def __init__(self, settings: Settings, tell: Callable[[Event], None]) -> None:
+    Args:
+        stop_asked: whether the rounds of what is being measured are to end.
+        allocator: which one this process was started for.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        tell: Callable[[Event], None],
+        stop_asked: Callable[[], bool],
+        allocator: Allocator,
+    ) -> None:
         self._settings, self._tell = settings, tell
+        self._stop_asked, self._allocator = stop_asked, allocator
         self._models = ModelCache(settings.model_cache_mb)
 
     def answer(self, request: Request) -> Event:
@@ -69,19 +82,29 @@ class RequestHandler:
             return Tokenized(
                 batch=tokenize(request.batch, model.tokenizer, model.card.shape, self._settings).record
             )
+        self._check_allocator(request)
         with machine_lock(self._settings.lock_file, self._tell):
             if isinstance(request, DoctorRequest):
                 return Diagnosed(diagnosis=self._examine(request))
             return Finished(run=self._run(request))
 
+    def _check_allocator(self, request: Request) -> None:
+        asked = allocator_of(request)
+        if asked != self._allocator:
+            raise Refusal(
+                f"This measuring process was started for the allocator {self._allocator!r} and cannot measure "
+                f"with {asked!r}, so nothing was measured: start another one (engine/allocator.py)."
+            )
+
     def _run(self, request: RunRequest) -> Run:
-        check_threads(request.experiment.threads, usable_cores())
-        threads = request.experiment.threads or threads_here()
-        experiment = request.experiment.model_copy(update={"threads": threads})
+        experiment = request.experiment
+        check_threads(experiment.threads, usable_cores())
         with kernels_compiled_meanwhile(experiment, kernels_folder(self._settings), self._tell_compiling):
             loaded = self._model(experiment.model, experiment.dtype, experiment.device)
         trace_dir = Path(request.trace_dir) if request.trace_dir else None
-        instruments = Instruments(self._tell, time.perf_counter, trace_dir=trace_dir)
+        instruments = Instruments(
+            self._tell, time.perf_counter, stop_asked=self._stop_asked, trace_dir=trace_dir
+        )
         return run_experiment(experiment, loaded, self._settings, instruments, request.continues)
 
     def _tell_compiling(self) -> None:
@@ -89,9 +112,9 @@ class RequestHandler:
 
     def _examine(self, request: DoctorRequest) -> Diagnosis:
         check_threads(request.threads, usable_cores())
-        request = request.model_copy(update={"threads": request.threads or threads_here()})
         loaded = self._model(request.model, request.dtype, request.device)
-        return examine_request(request, loaded, self._settings, Instruments(self._tell, time.perf_counter))
+        instruments = Instruments(self._tell, time.perf_counter, stop_asked=self._stop_asked)
+        return examine_request(request, loaded, self._settings, instruments)
 
     def _model(self, name: str, dtype: DType, device: str) -> LoadedModel:
         spec = find_model(name)

@@ -1,6 +1,5 @@
 """The command that examines: `doctor`, on a model on offer or on a class of one's own."""
 
-import time
 from math import inf
 from pathlib import Path
 from typing import Annotated
@@ -11,9 +10,10 @@ from rich.console import Console
 
 from engine.budget import examination_budget_s
 from engine.catalog.batches import DEFAULT_PRESET
-from engine.catalog.models import DEFAULT_MODEL, find_model
+from engine.catalog.models import DEFAULT_MODEL
 from engine.catalog.modifications import MODIFICATIONS, find_modifications
 from engine.cli.files import check_writable, write_record
+from engine.cli.measurer import examine, restart_for
 from engine.cli.options import (
     BATCH_HELP,
     DEVICE_HELP,
@@ -21,20 +21,22 @@ from engine.cli.options import (
     MODEL_HELP,
     SEED_HELP,
     JsonFile,
+    Memory,
     Text,
     TextsFile,
     Threads,
+    chosen_allocator,
     chosen_batch,
 )
-from engine.cli.progress import progress, stop_on_interrupt
+from engine.cli.progress import progress
 from engine.diagnosis import Diagnosis
 from engine.errors import Refusal
 from engine.events import DoctorRequest, Step
 from engine.host import check_threads, usable_cores
 from engine.present.terminal import runs as terminal
 from engine.present.terminal.doctor import doctor_report
-from engine.records import MOST_SEED, refusal_of
-from engine.settings import Settings, load_settings
+from engine.records import DEFAULT_ALLOCATOR, MOST_SEED, refusal_of
+from engine.settings import load_settings
 
 WITH_HELP = f"What to do to the model first, separated by commas: {', '.join(MODIFICATIONS)}."
 PYTHON_HELP = (
@@ -61,6 +63,7 @@ def doctor(  # noqa: PLR0913  (one argument an option)
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Whether to time what each cure brings.")
     ] = True,
+    allocator: Memory = DEFAULT_ALLOCATOR,
     every: Annotated[bool, typer.Option("--all", help="Show the conditions that are met, too.")] = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -69,6 +72,7 @@ def doctor(  # noqa: PLR0913  (one argument an option)
     Exit code 0: taken; 1: partly taken, not taken, or taken with wrong answers; 2: bad input.
     """
     settings = load_settings()
+    memory = chosen_allocator(allocator)
     changes = _names(modifications or "")
     usual_s = examination_budget_s(len(changes), settings.max_budget_s)
     budget_s = (
@@ -85,14 +89,16 @@ def doctor(  # noqa: PLR0913  (one argument an option)
             threads=threads,
             seed=seed,
             budget_s=budget_s,
+            allocator=memory,
         )
-        diagnosis = _examined(request, settings)
+        diagnosis = examine(request)
     else:
         _refuse_beside_python(
             {"model": model, "batch": batch, "text": text, "texts": texts, "with": modifications}
             | {"device": device, "dtype": dtype, "threads": threads}
         )
         _check_seed(seed)
+        restart_for(memory)
         diagnosis = _own_model_examined(python, budget_s, seed)
     # Lines of code are never cut: they are there to be copied.
     Console(width=terminal.width()).print(doctor_report(diagnosis, every_condition=every), crop=False)
@@ -136,28 +142,14 @@ def _request(**fields: object) -> DoctorRequest:
     return request
 
 
-def _examined(request: DoctorRequest, settings: Settings) -> Diagnosis:
-    spec = find_model(request.model)
-    with progress() as tell:
-        tell(Step(name="load", text=f"Loading {spec.title}"))
-        from engine.child.lock import machine_lock
-        from engine.doctor import examine_request
-        from engine.measure.instruments import Instruments
-        from engine.models.loading import load_model
-
-        clock = time.perf_counter
-        loaded = load_model(spec, request.dtype, request.device, settings, tell, clock)
-        with machine_lock(settings.lock_file, tell), stop_on_interrupt() as stop_asked:
-            return examine_request(request, loaded, settings, Instruments(tell, clock, stop_asked=stop_asked))
-
-
 def _own_model_examined(place: str, budget_s: float, seed: int) -> Diagnosis:
     with progress() as tell:
         tell(Step(name="load", text=f"Running {place}"))
         from engine.child.lock import machine_lock
-        from engine.doctor import doctor as examine
+        from engine.doctor import doctor as examine_here
         from engine.models.own_model import load_own_model
 
-        own = load_own_model(place, Path.cwd())
         with machine_lock(load_settings().lock_file, tell):
-            return examine(own.model, own.example, budget_s=budget_s, seed=seed, title=place, tell=tell)
+            # Their code builds a model, which would disturb somebody else's timing as well.
+            own = load_own_model(place, Path.cwd())
+            return examine_here(own.model, own.example, budget_s=budget_s, seed=seed, title=place, tell=tell)

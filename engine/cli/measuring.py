@@ -1,6 +1,5 @@
 """Commands that measure: `run` on paths of your choice, `tutorial` on the tutorial's six."""
 
-import time
 from math import inf, nan
 from pathlib import Path
 from typing import Annotated
@@ -14,28 +13,30 @@ from engine.analysis.conclude import round_s
 from engine.analysis.continuing import More, continuation, more_of
 from engine.budget import default_budget_s
 from engine.catalog.batches import DEFAULT_PRESET, find_preset
-from engine.catalog.models import DEFAULT_MODEL, find_model
+from engine.catalog.models import DEFAULT_MODEL
 from engine.catalog.paths import BASELINE, PATHS, default_paths, find_paths, paths_of
 from engine.cli.files import check_writable, make_trace_folder, read_bytes, write_record
+from engine.cli.measurer import measure
 from engine.cli.options import (
     BATCH_HELP,
     Device,
     JsonFile,
+    Memory,
     Model,
     Precision,
     Seed,
     Text,
     TextsFile,
     Threads,
+    chosen_allocator,
     chosen_batch,
 )
-from engine.cli.progress import progress, stop_on_interrupt
 from engine.errors import Refusal
-from engine.events import Step
+from engine.events import RunRequest
 from engine.host import check_threads, usable_cores
 from engine.present.terminal import runs as terminal
 from engine.present.terminal.tutorial import TUTORIAL_ITERATIONS, tutorial_report
-from engine.records import Experiment, Run, read_run, refusal_of
+from engine.records import DEFAULT_ALLOCATOR, Experiment, Run, read_run, refusal_of
 from engine.settings import Settings, load_settings
 
 BESIDE_CONTINUE = ("continued", "rounds", "budget", "json_file", "fail_under")
@@ -65,6 +66,7 @@ def run(  # noqa: PLR0913  (one argument an option)
         float | None,
         typer.Option(help="Most seconds to spend on rounds.", show_default="8 for a path, and 8"),
     ] = None,
+    allocator: Memory = DEFAULT_ALLOCATOR,
     continued: Annotated[
         Path | None,
         typer.Option(
@@ -102,10 +104,13 @@ def run(  # noqa: PLR0913  (one argument an option)
         seed=seed,
         iterations=rounds,
         budget_s=default_budget_s(len(names), settings.max_budget_s) if budget is None else budget,
+        allocator=chosen_allocator(allocator),
     )
     check_writable(json_file)
     make_trace_folder(trace)
-    _report(_measure(experiment, settings, trace), json_file, limits)
+    _report(
+        measure(RunRequest(experiment=experiment, trace_dir=str(trace) if trace else None)), json_file, limits
+    )
 
 
 def _report(finished: Run, json_file: Path | None, limits: list[tuple[str, float]]) -> None:
@@ -134,7 +139,7 @@ def _measured_on(earlier: Run, rounds: int | None, budget: float | None, setting
         request = continuation(earlier, more, budget or settings.max_budget_s)
     except ValidationError as error:
         raise refusal_of(error, "experiment") from None
-    return _measure(request.experiment, settings, None, earlier)
+    return measure(request)
 
 
 def tutorial(
@@ -143,6 +148,7 @@ def tutorial(
     device: Device = "cpu",
     threads: Threads = None,
     seed: Seed = 0,
+    allocator: Memory = DEFAULT_ALLOCATOR,
     json_file: JsonFile = None,
 ) -> None:
     """Make the tutorial's six runs (2.1 to 2.3) in its order, and show what its three traps do to them."""
@@ -156,12 +162,13 @@ def tutorial(
         seed=seed,
         iterations=TUTORIAL_ITERATIONS,
         budget_s=settings.max_budget_s,
+        allocator=chosen_allocator(allocator),
     )
     check_writable(json_file)
-    finished = _measure(experiment, settings, None)
+    finished = measure(RunRequest(experiment=experiment))
     on_cpu = finished
     if device != "cpu":
-        on_cpu = _measure(experiment.model_copy(update={"device": "cpu"}), settings, None)
+        on_cpu = measure(RunRequest(experiment=experiment.model_copy(update={"device": "cpu"})))
     Console(width=terminal.width()).print(tutorial_report(finished, on_cpu))
     write_record(finished, "run", json_file)
 
@@ -207,20 +214,3 @@ def _with_baseline(names: str) -> tuple[str, ...]:
     asked = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     find_paths(asked)
     return asked if BASELINE in asked else (BASELINE, *asked)
-
-
-def _measure(
-    experiment: Experiment, settings: Settings, trace: Path | None, continues: Run | None = None
-) -> Run:
-    spec = find_model(experiment.model)
-    with progress() as tell:
-        tell(Step(name="load", text=f"Loading {spec.title}"))
-        from engine.child.lock import machine_lock
-        from engine.measure.experiment import Instruments, run_experiment
-        from engine.models.loading import load_model
-
-        clock = time.perf_counter
-        loaded = load_model(spec, experiment.dtype, experiment.device, settings, tell, clock)
-        with machine_lock(settings.lock_file, tell), stop_on_interrupt() as stop_asked:
-            instruments = Instruments(tell, clock, stop_asked=stop_asked, trace_dir=trace)
-            return run_experiment(experiment, loaded, settings, instruments, continues)

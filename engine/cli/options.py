@@ -7,7 +7,8 @@ import typer
 
 from engine.catalog.batches import PRESETS, find_preset
 from engine.cli.files import read_bytes
-from engine.records import Batch, DType
+from engine.errors import Refusal
+from engine.records import Allocator, Batch, DType
 from engine.settings import Settings
 from engine.texts import checked_texts, decode_upload, split_lines
 
@@ -24,7 +25,27 @@ Threads = Annotated[int | None, typer.Option(help="Threads torch may use; its ow
 Seed = Annotated[int, typer.Option(help=SEED_HELP)]
 Text = Annotated[list[str] | None, typer.Option(help="A text of your own; may be repeated.")]
 TextsFile = Annotated[Path | None, typer.Option(help="A UTF-8 file with one text a line.")]
+Memory = Annotated[
+    str,
+    typer.Option(
+        "--allocator",
+        help="What becomes of freed memory: kept (stays in the process), or system (the platform's allocator decides).",
+    ),
+]
+ALLOCATORS: tuple[Allocator, ...] = get_args(Allocator)
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this file.")]
+
+
+def chosen_allocator(name: str) -> Allocator:
+    """The allocator of this name.
+
+    Raises:
+        Refusal: there is none.
+    """
+    for allocator in ALLOCATORS:
+        if allocator == name:
+            return allocator
+    raise Refusal(f"--allocator takes {' or '.join(ALLOCATORS)}; {name!r} is not that.")
 
 
 def chosen_batch(preset: str, typed: list[str], file: Path | None, settings: Settings) -> Batch:

@@ -1,7 +1,6 @@
 """What a person sees and can do while a command measures: progress on standard error, and Ctrl-C."""
 
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,27 +9,35 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from engine.events import Download, Event, Round, Step
 
+Tell = Callable[[Event], None]
+
 
 @contextmanager
-def stop_on_interrupt() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C ends the rounds and keeps what was measured; the second one drops everything."""
-    asked = threading.Event()
+def stop_on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C ends the rounds and keeps what was measured; the second one drops everything.
+
+    Args:
+        stop: asks what measures to end its rounds.
+    """
+    asked = False
 
     def interrupted(_signal: int, _frame: object) -> None:
-        if asked.is_set():
+        nonlocal asked
+        if asked:
             raise KeyboardInterrupt
-        asked.set()
+        asked = True
+        stop()
         Console(stderr=True).print("Stopping after this round; press again to drop everything.")
 
     previous = signal.signal(signal.SIGINT, interrupted)
     try:
-        yield asked.is_set
+        yield
     finally:
         signal.signal(signal.SIGINT, previous)
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[Event], None]]:
+def progress() -> Iterator[Tell]:
     """A line of progress that is moved by events; nothing where standard error is no terminal."""
     # Drawn only when told, never by a timer thread, which would compete with what is measured.
     console = Console(stderr=True)

@@ -22,6 +22,7 @@ from engine.desk.cluster_worker import machine_name, measure, scheduler_problem
 from engine.desk.process import CHILD_COMMAND, Child, ChildDied, local_child
 from engine.errors import Refusal
 from engine.events import ENDINGS, Event, Refused, Request, RunRequest, TokenizeRequest, read_event
+from engine.records import Allocator
 
 LOG = logging.getLogger(__name__)
 CONNECT_S = 5.0
@@ -75,9 +76,12 @@ class Cluster:
                 self._look()
             return tuple(machine.name for machine in self._machines)
 
-    def start_child(self, machine: str) -> Child:
-        """A child on this machine, or a local one for the empty name."""
-        return ClusterChild(self, machine) if machine else local_child(machine)
+    def start_child(self, machine: str, allocator: Allocator) -> Child:
+        """A child on this machine, or a local one for the empty name.
+
+        A machine starts its own child for each request, with the allocator that the request names.
+        """
+        return ClusterChild(self, machine) if machine else local_child(machine, allocator)
 
     def submit(self, job: str, machine: str, request: Request, inbox: SimpleQueue[Message]) -> Future[None]:
         """Send one job to a machine; its messages go to the inbox.

@@ -16,8 +16,9 @@ from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from engine.desk.process import ChildDied, ChildProcess
-from engine.events import Diagnosed, Event, Finished, read_request
-from engine.records import Environment
+from engine.events import Diagnosed, Event, Finished, allocator_of, read_request
+from engine.host import measuring_environment
+from engine.records import Allocator, Environment
 
 PLUGIN = "fastpath-children"
 CONFIG = "cluster.yaml"
@@ -45,9 +46,9 @@ class Children(WorkerPlugin):
                 child.kill()
 
     @contextmanager
-    def child(self, job: str, command: Sequence[str]) -> Iterator[ChildProcess]:
-        """A child for a job; always ended with the job."""
-        child = ChildProcess(command)
+    def child(self, job: str, command: Sequence[str], allocator: Allocator) -> Iterator[ChildProcess]:
+        """A child for a job, started for its allocator; always ended with the job."""
+        child = ChildProcess(command, environment=measuring_environment(allocator))
         with self._lock:
             self._running[job] = child
         try:
@@ -86,9 +87,10 @@ def measure(job: str, topic: str, request: str, arguments: Sequence[str]) -> Non
         tell(refused=f"The machine {machine} {problem}")
         return
     children = cast(Children, worker.plugins[PLUGIN])
-    with children.child(job, (sys.executable, *arguments)) as child:
+    asked = read_request(request)
+    with children.child(job, (sys.executable, *arguments), allocator_of(asked) or "system") as child:
         try:
-            for event in child.ask(read_request(request)):
+            for event in child.ask(asked):
                 tell(event=with_machine(event, machine).model_dump_json())
         except ChildDied as death:
             tell(died=str(death), log=child.log_tail())

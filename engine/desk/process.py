@@ -9,14 +9,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from pydantic import ValidationError
 
-from engine.events import ENDINGS, Event, Request, read_event
+from engine.events import ENDINGS, Event, Request, StopRequest, read_event
+from engine.host import measuring_environment
+from engine.records import Allocator, Record
 
 PROJECT = Path(__file__).parents[2]
 CHILD_COMMAND = (sys.executable, "-m", "engine", "child")
@@ -25,6 +27,10 @@ LOG_TAIL_BYTES = 4_000
 
 class ChildDied(Exception):  # noqa: N818  (a state of a process, not an error of the caller)
     """The child's output ended, or was not an event, before it answered; the message is for the user."""
+
+    def __init__(self, message: str, *, killed: bool = False) -> None:
+        super().__init__(message)
+        self.killed = killed
 
 
 class Child(Protocol):
@@ -51,19 +57,29 @@ class Child(Protocol):
         """End it and release its resources."""
 
 
-StartChild = Callable[[str], Child]
-"""Starts a child on a machine; the empty name is this machine."""
+StartChild = Callable[[str, Allocator], Child]
+"""Starts a child on a machine for an allocator; the empty name is this machine."""
 
 
 class ChildProcess:
-    """A child on this machine; not thread-safe, except `kill`, which any thread may call."""
+    """A child on this machine; not thread-safe, except `kill`, which any thread may call.
 
-    def __init__(self, command: Sequence[str] = CHILD_COMMAND, cwd: Path = PROJECT) -> None:
+    Args:
+        environment: its variables, which say what its allocator does (engine/allocator.py); None for the parent's.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str] = CHILD_COMMAND,
+        cwd: Path = PROJECT,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         # A file, not a pipe: it is not read while the child works, and a full pipe would block the child.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed with the child)
         self._process = subprocess.Popen(
             command,
             cwd=cwd,
+            env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -100,7 +116,12 @@ class ChildProcess:
             yield event
             if isinstance(event, ENDINGS):
                 return
-        raise ChildDied(_death_sentence(self._process.wait()))
+        return_code = self._process.wait()
+        raise ChildDied(_death_sentence(return_code), killed=return_code == -signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Ask for the end of the rounds; what was measured is kept, and the request ends as it would have."""
+        self._send(StopRequest())
 
     def log_tail(self) -> str:
         """The end of the child's standard error, for the server's log."""
@@ -130,7 +151,7 @@ class ChildProcess:
         self.kill()
         self._ended = True
 
-    def _send(self, request: Request) -> None:
+    def _send(self, request: Record) -> None:
         assert self._process.stdin is not None  # noqa: S101  (a pipe, see `__init__`)
         # If the child has ended already, `ask` sees the end of its output.
         with suppress(BrokenPipeError):
@@ -160,6 +181,6 @@ def _death_sentence(return_code: int) -> str:
     )
 
 
-def local_child(_machine: str) -> ChildProcess:
+def local_child(_machine: str, allocator: Allocator) -> ChildProcess:
     """A child on this machine."""
-    return ChildProcess()
+    return ChildProcess(environment=measuring_environment(allocator))

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from engine.desk.jobs import Job
 from engine.desk.process import Child, ChildDied, StartChild
-from engine.events import ENDINGS, Event, Failed, Request
+from engine.events import ENDINGS, Event, Failed, Request, allocator_of
+from engine.records import Allocator
 
 LOG = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class Worker:
         self._start_child, self._warm = start_child, warm
         self._guard = threading.Lock()
         self._child: Child | None = None
+        self._allocator: Allocator = "system"
 
     def answer(self, request: Request, begin: Callable[[], bool], tell: Callable[[Event], None]) -> Event:
         """The last event of a request; a dead child or a defect gives a `Failed`.
@@ -56,7 +58,7 @@ class Worker:
             return child
 
     def _answer(self, request: Request, begin: Callable[[], bool], tell: Callable[[Event], None]) -> Event:
-        child, reused = self._started_child()
+        child, reused = self._started_child(allocator_of(request))
         heard = answered = False
         try:
             if not begin():
@@ -78,17 +80,22 @@ class Worker:
         # A kept child may exit between two requests, when memory is short: start another and ask again.
         return self._answer(request, begin, tell)
 
-    def _started_child(self) -> tuple[Child, bool]:
-        """A child, and whether it has answered an earlier request."""
+    def _started_child(self, allocator: Allocator | None) -> tuple[Child, bool]:
+        """A child, and whether it has answered an earlier request.
+
+        Args:
+            allocator: the one it must have been started for; None for any.
+        """
         with self._guard:
-            if self._child is not None and self._child.alive:
+            fits = allocator in (None, self._allocator)
+            if self._child is not None and self._child.alive and fits:
                 return self._child, True
         old = self.detach()
         if old is not None:
             old.close()
-        child = self._start_child(self.machine)
+        child = self._start_child(self.machine, allocator or "system")
         with self._guard:
-            self._child = child
+            self._child, self._allocator = child, allocator or "system"
         return child, False
 
     def _owns(self, child: Child) -> bool:

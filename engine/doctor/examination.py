@@ -36,6 +36,7 @@ from engine.eligibility.facts import PaddingFacts
 from engine.eligibility.subject import Setting, Subject, admit, shared_copy
 from engine.errors import Refusal
 from engine.events import DoctorRequest, Event, Step
+from engine.host import threads_here
 from engine.measure.environment import load_average, read_environment
 from engine.measure.instruments import Instruments
 from engine.models.inputs import tokenize
@@ -88,8 +89,7 @@ def examine_request(
         Refusal: the texts do not fit, or a modification is unknown.
     """
     find_modifications(request.modifications)
-    if request.threads:
-        torch.set_num_threads(request.threads)
+    torch.set_num_threads(request.threads or threads_here())
     batch = tokenize(request.batch, loaded.tokenizer, loaded.card.shape, settings)
     tokens = batch.tokens.to(request.device)
     unmodified = Subject(

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import torch
 
-from engine.host import allocator_settings, cpu_name, usable_cores
+from engine.allocator import allocator_settings, in_force
+from engine.host import cpu_name, platform_name, usable_cores
 from engine.models.torchtext import bridge as torchtext_bridge
 from engine.records import MEGABYTE, Conditions, Environment
 
@@ -30,7 +31,7 @@ def read_environment(device: str, load_before: float | None) -> Environment:
         torchtext=version("torchtext"),
         bridge=torchtext_bridge.install(),
         python=platform.python_version(),
-        platform=platform.platform(terse=True),
+        platform=platform_name(),
         cpu=cpu_name(),
         cpu_capability=torch.backends.cpu.get_cpu_capability(),
         cores=cores,
@@ -42,6 +43,7 @@ def read_environment(device: str, load_before: float | None) -> Environment:
         driver=gpu_driver() if on_cuda else None,
         libraries=library_versions(),
         allocator=allocator_settings(os.environ),
+        allocator_in_force=in_force(os.environ, platform_name()),
         load_before=load_before,
         load_after=load_average(),
         quiet=not note,

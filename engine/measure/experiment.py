@@ -20,6 +20,7 @@ from engine.eligibility.plan import plan_of
 from engine.eligibility.reading import presumed_facts
 from engine.errors import Refusal, first_line
 from engine.events import Step
+from engine.host import with_threads
 from engine.measure.agreement import compare, disagreement, hidden_states
 from engine.measure.environment import load_average, read_environment
 from engine.measure.instruments import Instruments
@@ -119,8 +120,9 @@ def run_experiment(
             those of the run to continue.
     """
     find_paths(experiment.paths)
-    if experiment.threads:
-        torch.set_num_threads(experiment.threads)
+    experiment = with_threads(experiment)
+    assert experiment.threads is not None  # noqa: S101  (named by now)
+    torch.set_num_threads(experiment.threads)
     instruments.tell(Step(name="tokenize", text="Turning the texts into tokens"))
     batch = tokenize(experiment.batch, loaded.tokenizer, loaded.card.shape, settings)
     batch = replace(batch, tokens=batch.tokens.to(experiment.device))
@@ -151,9 +153,7 @@ def run_experiment(
             id=_run_id(experiment, created_at),
             created_at=created_at,
             title=f"{loaded.card.title}, {batch.record.name}, {experiment.device} {experiment.dtype}",
-            experiment=experiment.model_copy(
-                update={"batch": batch.record, "threads": torch.get_num_threads()}
-            ),
+            experiment=experiment.model_copy(update={"batch": batch.record}),
             model_card=loaded.card,
             environment=read_environment(experiment.device, load_before),
             paths=tuple(candidate.result for candidate in seen),

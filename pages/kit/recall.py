@@ -7,9 +7,9 @@ from pathlib import Path
 
 from engine.catalog.models import CATALOG
 from engine.errors import Refusal
-from engine.host import this_host, threads_here
+from engine.host import this_host, with_threads
 from engine.present.words.ages import age_words
-from engine.records import Experiment, Run
+from engine.records import Allocator, Experiment, Run
 from engine.store import build_key, the_store
 
 LOG = logging.getLogger(__name__)
@@ -23,13 +23,13 @@ class Recalled:
     sentence: str
 
 
-def build_here() -> str:
-    """Key of this machine and build as they are now."""
-    return build_key(this_host())
+def build_here(allocator: Allocator) -> str:
+    """Key of this machine and build as they are now, for a child with this allocator."""
+    return build_key(this_host(allocator))
 
 
 def recall(experiment: Experiment, build: str, now: datetime | None = None) -> Recalled | None:
-    """The newest run of this experiment on this build with its age; None where it has to be measured.
+    """The kept run of this experiment on this build with its age; None where it has to be measured.
 
     A run of a machine that was busy is no answer: it is measured again. Nor is a run that was continued, where a
     number of rounds is asked for. A store that does not work is no reason not to measure: it is logged, and nothing
@@ -39,9 +39,8 @@ def recall(experiment: Experiment, build: str, now: datetime | None = None) -> R
         build: key of the machine that would measure (`build_here`, where it is this one).
         now: with a time zone.
     """
-    asked = experiment.model_copy(update={"threads": experiment.threads or threads_here()})
     try:
-        run = the_store().find_same(asked, build)
+        run = the_store().find_same(with_threads(experiment), build)
     except Refusal as refusal:
         LOG.warning("nothing is recalled: %s", refusal)
         return None

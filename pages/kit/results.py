@@ -28,6 +28,7 @@ from engine.present.charts.explanations import (
 )
 from engine.present.reports.summary import operators_csv, report_markdown
 from engine.present.charts.roofline import has_roofline, roofline_chart
+from engine.present.words.allocators import memory_sentence, page_faults_sentence
 from engine.present.words.roofline import memory_words, peaks_words, roofline_words, useful_words
 from engine.present.reports.script import script_of
 from engine.present.words.runs import (
@@ -38,7 +39,6 @@ from engine.present.words.runs import (
     evidence_sentence,
     looks_sentence,
     machine_sentence,
-    page_fault_sentence,
     path_title,
     percentile_words,
     preparation_sentence,
@@ -64,7 +64,8 @@ def show_verdict(run: Run) -> None:
     best = fastest_path(run)
     box = st.success if best is not None and best.verdict == "faster" else st.info
     box(verdict_sentence(run), title="Verdict", icon=":material/gavel:")
-    st.caption(f"{machine_sentence(run)} {looks_sentence(run)}")
+    told = (machine_sentence(run), memory_sentence(run), page_faults_sentence(run), looks_sentence(run))
+    st.caption(" ".join(filter(None, told)))
     for note in run.environment.notes:
         st.caption(f":material/warning: {note[0].upper()}{note[1:]}.")
 
@@ -114,9 +115,7 @@ def _proof_card(run: Run, path: PathResult) -> None:
     st.caption(agreement_sentence(run, path))
     costs = f"{preparation_sentence(path)} {break_even_sentence(run, path)}".strip()
     p90 = f"p90: {percentile_words(path, 0.9)}."
-    for note in filter(
-        None, (costs, capacity_sentence(path), p90, path.next_step, page_fault_sentence(path))
-    ):
+    for note in filter(None, (costs, capacity_sentence(path), p90, path.next_step)):
         st.caption(note)
 
 

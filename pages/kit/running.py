@@ -11,6 +11,7 @@ from engine.settings import load_settings
 from pages.kit.all_machines import chosen_machines, machines, slot_of
 from pages.kit.recall import Recalled, build_here, recall
 from pages.kit.state import (
+    ALLOCATOR_SLOT,
     DOCTOR_SLOT,
     RUN_SLOT,
     examination_of_session,
@@ -36,6 +37,7 @@ def start_run(again: bool = False) -> None:
     """
     lab = the_lab()
     lab.all_machines, lab.recalled, lab.traces, lab.continued = (), "", _traces_folder(), None
+    forget(ALLOCATOR_SLOT)
     known = None if again else _recalled()
     if known is not None:
         _show_recalled(known)
@@ -71,7 +73,8 @@ def _recalled() -> Recalled | None:
     if the_lab().traces is not None or machines() != ONLY_HERE:
         return None
     try:
-        return recall(experiment_of_session(), build_here())
+        experiment = experiment_of_session()
+        return recall(experiment, build_here(experiment.allocator))
     except Refusal:
         return None  # submitting tells what does not fit
 

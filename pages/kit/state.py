@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 import streamlit as st
 from pydantic import ValidationError
 
+from engine.alike import CHOICE, SETUP, as_measured, differing
 from engine.budget import default_budget_s, examination_budget_s
 from engine.catalog.models import DEFAULT_MODEL
 from engine.catalog.paths import BASELINE, PathGroup, default_paths
@@ -19,16 +20,18 @@ from engine.desk.desk import the_desk
 from engine.desk.tickets import Ticket, TicketView
 from engine.errors import Refusal
 from engine.events import DoctorRequest, Request
-from engine.host import usable_cores
+from engine.host import this_machine, usable_cores, with_threads
 from engine.hosting import check_request, without_internals
 from engine.catalog.batches import DEFAULT_PRESET, PRESETS
-from engine.records import Batch, Experiment, ModelCard, Run, refusal_of
+from engine.records import DEFAULT_ALLOCATOR, Batch, Experiment, ModelCard, Run, refusal_of
 from engine.settings import load_settings
 from engine.store import the_store
 
 OWN_TEXTS = "own texts"
 RUN_SLOT = "run"
 DOCTOR_SLOT = "doctor"
+ALLOCATOR_SLOT = "run-other-allocator"
+"""The last run once more, with the other allocator."""
 TOLD_SLOTS = (RUN_SLOT, DOCTOR_SLOT)
 """Work that takes long enough for people to go elsewhere."""
 PATH_KEYS: dict[PathGroup, str] = {
@@ -198,6 +201,7 @@ def experiment_of_session() -> Experiment:
             threads=session.get("bench_threads") or None,
             iterations=10 if rounds == TUTORIAL_ITERATIONS else None,
             budget_s=default_budget_s(len(paths), load_settings().max_budget_s),
+            allocator=session.get("bench_allocator") or DEFAULT_ALLOCATOR,
         )
     except ValidationError as error:
         raise refusal_of(error, "experiment") from None
@@ -205,19 +209,15 @@ def experiment_of_session() -> Experiment:
 
 def settings_changed(run: Run) -> bool:
     """Whether the session would now measure something else than this run did."""
-    measured = run.experiment
+    measured = as_measured(run)
     try:
         now = experiment_of_session()
     except Refusal:
         return True
-    same = (now.model, now.batch.texts, now.device, now.dtype, set(now.paths)) == (
-        measured.model,
-        measured.batch.texts,
-        measured.device,
-        measured.dtype,
-        set(measured.paths),
-    )
-    return not same
+    if now.threads is None and run.environment.machine != this_machine():
+        # What torch chooses on another machine is not known here.
+        now = now.model_copy(update={"threads": measured.threads})
+    return bool(differing(with_threads(now), measured, (*SETUP, *CHOICE)))
 
 
 def examination_of_session() -> DoctorRequest:
@@ -231,4 +231,5 @@ def examination_of_session() -> DoctorRequest:
         device=session.get("doctor_device") or "cpu",
         dtype=session.get("doctor_dtype") or "fp32",
         budget_s=examination_budget_s(len(modifications), load_settings().max_budget_s),
+        allocator=DEFAULT_ALLOCATOR,
     )

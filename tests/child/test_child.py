@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from engine.analysis.continuing import More, continuation
 from engine.catalog.batches import PRESETS
 from engine.child.lock import machine_lock
-from engine.child.process import raise_oom_score, until_memory_is_short
+from engine.child.process import raise_oom_score, sort_line, until_memory_is_short
 from engine.events import (
     ENDINGS,
     Diagnosed,
@@ -27,6 +28,7 @@ from engine.events import (
     Request,
     RunRequest,
     Step,
+    StopRequest,
     Tokenized,
     TokenizeRequest,
     read_event,
@@ -241,3 +243,25 @@ def test_the_end_of_input_ends_a_child_that_is_still_loading_torch(tmp_path: Pat
     assert child.process.stdin is not None
     child.process.stdin.close()
     assert child.process.wait(timeout=60) == 75
+
+
+def test_a_child_that_was_started_for_another_allocator_measures_nothing(child: Child) -> None:
+    batch = PRESETS["tutorial-small"]
+    asked = Experiment(model="minilm", batch=batch, paths=("slow",), iterations=1, allocator="kept")
+    for request in (
+        RunRequest(experiment=asked),
+        DoctorRequest(model="minilm", batch=batch, allocator="kept"),
+    ):
+        ending = child.ask(request)[-1]
+        assert isinstance(ending, Refused)
+        assert "nothing was measured" in ending.message
+
+
+def test_a_wish_to_stop_belongs_to_the_request_before_it() -> None:
+    lines: SimpleQueue[str] = SimpleQueue()
+    stop = threading.Event()
+    for line, wanted in (("first", False), (StopRequest().model_dump_json(), True), ("second", False)):
+        sort_line(line, lines, stop)
+        assert stop.is_set() is wanted
+    assert [lines.get_nowait(), lines.get_nowait()] == ["first", "second"]
+    assert lines.empty()

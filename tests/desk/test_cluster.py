@@ -213,7 +213,7 @@ def test_two_real_runs_each_name_the_machine_that_measured(scheduler: str) -> No
 def test_two_jobs_run_at_the_same_time_each_on_the_machine_asked_for(
     cluster: Cluster, tmp_path: Path
 ) -> None:
-    children = {name: cluster.start_child(name) for name in ("left", "right")}
+    children = {name: cluster.start_child(name, "system") for name in ("left", "right")}
     begun = {name: begin(child, str(tmp_path)) for name, child in children.items()}
     assert not any(gone(pid) for _, pid in begun.values()), "both wait for the same file, so both are at work"
     addresses = {name: addresses_of(pid) for name, (_, pid) in begun.items()}
@@ -227,7 +227,7 @@ def test_two_jobs_run_at_the_same_time_each_on_the_machine_asked_for(
 
 def test_a_job_for_one_machine_never_runs_on_another(cluster: Cluster) -> None:
     for name, address in [("right", "127.0.0.2"), ("left", "127.0.0.1")] * 2:
-        child = cluster.start_child(name)
+        child = cluster.start_child(name, "system")
         _, pid = begin(child)
         assert address in addresses_of(pid)
         assert ("127.0.0.2" in addresses_of(pid)) == (name == "right")
@@ -235,7 +235,7 @@ def test_a_job_for_one_machine_never_runs_on_another(cluster: Cluster) -> None:
 
 
 def test_a_worker_killed_mid_job_fails_that_job_alone(cluster: Cluster, tmp_path: Path) -> None:
-    left, right = (cluster.start_child(name) for name in ("left", "right"))
+    left, right = (cluster.start_child(name, "system") for name in ("left", "right"))
     lost, lost_pid = begin(left)
     other, other_pid = begin(right, str(tmp_path))
     worker_of(lost_pid).kill()
@@ -246,36 +246,36 @@ def test_a_worker_killed_mid_job_fails_that_job_alone(cluster: Cluster, tmp_path
     (tmp_path / "go").touch()
     assert soon(lambda: next(other)) == Refused(message=f"answered by {other_pid}")
     until(lambda: cluster.machines() == ("left", "right"))
-    assert "answered by" in answer_of(cluster.start_child("left"), run_of("any"))
+    assert "answered by" in answer_of(cluster.start_child("left", "system"), run_of("any"))
 
 
 def test_cancel_ends_the_child_and_the_machine_takes_the_next_job(cluster: Cluster) -> None:
-    child = cluster.start_child("left")
+    child = cluster.start_child("left", "system")
     events, pid = begin(child)
     child.kill()
     until(lambda: gone(pid))
     with pytest.raises(ChildDied):
         soon(lambda: next(events))
     assert not child.alive
-    assert "answered by" in answer_of(cluster.start_child("left"), run_of("any"))
+    assert "answered by" in answer_of(cluster.start_child("left", "system"), run_of("any"))
 
 
 def test_a_job_cancelled_before_it_is_sent_never_starts(cluster: Cluster) -> None:
-    child = cluster.start_child("left")
+    child = cluster.start_child("left", "system")
     child.kill()
     with pytest.raises(ChildDied, match="before it was sent"):
         answer_of(child, run_of("any"))
 
 
 def test_events_that_nobody_reads_any_more_end_the_child(cluster: Cluster) -> None:
-    events, pid = begin(cluster.start_child("left"))
+    events, pid = begin(cluster.start_child("left", "system"))
     assert isinstance(events, Generator)
     events.close()
     until(lambda: gone(pid))
 
 
 def test_a_dead_child_is_reported_with_the_end_of_its_log(cluster: Cluster) -> None:
-    child = cluster.start_child("right")
+    child = cluster.start_child("right", "system")
     with pytest.raises(ChildDied, match=r"exit code 3"):
         answer_of(child, run_of("die"))
     assert child.log_tail() == "out of luck\n"
@@ -285,7 +285,7 @@ def test_a_killed_server_ends_its_child(scheduler: str) -> None:
     code = (
         "import sys, time; from tests.desk.test_cluster import *\n"
         "with connected(sys.argv[1], 'left', 'right') as cluster:\n"
-        "    events, pid = begin(cluster.start_child('left'))\n"
+        "    events, pid = begin(cluster.start_child('left', 'system'))\n"
         "    print(pid, flush=True); time.sleep(60)"
     )
     server = subprocess.Popen([sys.executable, "-c", code, scheduler], cwd=ROOT, stdout=subprocess.PIPE)
@@ -312,7 +312,7 @@ def test_a_killed_server_ends_its_child(scheduler: str) -> None:
 def test_a_machine_gets_only_jobs_for_its_devices(
     cluster: Cluster, machine: str, request_: RunRequest, words: str
 ) -> None:
-    message = answer_of(cluster.start_child(machine), request_)
+    message = answer_of(cluster.start_child(machine, "system"), request_)
     assert re.search(words, message), message
 
 
@@ -321,7 +321,7 @@ def test_a_worker_that_takes_two_jobs_at_once_is_refused(scheduler: str) -> None
         a_worker(scheduler, "wide", "127.0.0.1", threads=2),
         connected(scheduler, "left", "right", "wide") as found,
     ):
-        message = answer_of(found.start_child("wide"), run_of("any"))
+        message = answer_of(found.start_child("wide", "system"), run_of("any"))
     assert "machine wide takes 2 jobs at once" in message
 
 
@@ -330,8 +330,8 @@ def test_a_worker_that_cannot_read_the_request_is_not_reported_as_dead(cluster: 
     """As where its lab is of another version."""
     of_tomorrow = run_of("any").model_copy(update={"do": "dance"})
     with pytest.raises(ChildDied, match="machine left could not start the work"):
-        answer_of(cluster.start_child("left"), of_tomorrow)
-    assert "answered by" in answer_of(cluster.start_child("left"), run_of("any"))
+        answer_of(cluster.start_child("left", "system"), of_tomorrow)
+    assert "answered by" in answer_of(cluster.start_child("left", "system"), run_of("any"))
 
 
 def test_a_lost_scheduler_is_reported_and_found_again() -> None:
@@ -339,30 +339,30 @@ def test_a_lost_scheduler_is_reported_and_found_again() -> None:
     with a_scheduler(address) as process, a_worker(address, "alone", "127.0.0.1"):
         cluster = Cluster(address, child_arguments=OBEDIENT)
         until(lambda: cluster.machines() == ("alone",))
-        events, pid = begin(cluster.start_child("alone"))
+        events, pid = begin(cluster.start_child("alone", "system"))
         process.kill()
         with pytest.raises(ChildDied, match="connection to the scheduler"):
             soon(lambda: next(events))
         until(lambda: gone(pid))
         assert cluster.machines() == ()
-        message = answer_of(cluster.start_child("alone"), run_of("any"))
+        message = answer_of(cluster.start_child("alone", "system"), run_of("any"))
         assert "was lost" in message
     with a_scheduler(address), a_worker(address, "alone", "127.0.0.1"):
         until(lambda: cluster.machines() == ("alone",))
-        assert "answered by" in answer_of(cluster.start_child("alone"), run_of("any"))
+        assert "answered by" in answer_of(cluster.start_child("alone", "system"), run_of("any"))
         cluster.close()
 
 
 def test_no_call_waits_for_an_unreachable_scheduler() -> None:
     cluster = Cluster(free_address())
     assert cluster.machines() == ()
-    message = answer_of(cluster.start_child("any"), run_of("any"))
+    message = answer_of(cluster.start_child("any", "system"), run_of("any"))
     assert "scheduler" in message
     cluster.close()
 
 
 def test_the_empty_name_is_this_machine_even_with_a_cluster(cluster: Cluster) -> None:
-    child = cluster.start_child("")
+    child = cluster.start_child("", "system")
     assert isinstance(child, ChildProcess)
     child.close()
 
@@ -439,6 +439,6 @@ def test_a_scheduler_without_dask_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 def test_with_a_scheduler_its_workers_are_the_machines(scheduler: str) -> None:
     start_child, machines = backend(Settings(scheduler=scheduler))
     until(lambda: machines() == ("left", "right"))
-    child = start_child("left")
+    child = start_child("left", "system")
     assert child.alive
     child.close()

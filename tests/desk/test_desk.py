@@ -16,16 +16,17 @@ from engine.desk.journal import Journal
 from engine.desk.limits import Limits
 from engine.desk.process import ChildProcess
 from engine.desk.tickets import Ticket, TicketView
+from engine.desk.worker import Worker
 from engine.errors import Refusal
-from engine.events import DoctorRequest, LoadRequest, RunRequest, TokenizeRequest
-from engine.records import Batch, Experiment
+from engine.events import DoctorRequest, LoadRequest, Refused, Request, RunRequest, TokenizeRequest
+from engine.records import Allocator, Batch, Experiment
 
 FAKE_CHILD = Path(__file__).with_name("fake_child.py")
 BATCH = Batch(name="two", texts=("one", "two words"))
 LONG_S = 20.0
 
 
-def fake_child(_machine: str) -> ChildProcess:
+def fake_child(_machine: str, _allocator: Allocator = "system") -> ChildProcess:
     return ChildProcess((sys.executable, str(FAKE_CHILD)))
 
 
@@ -158,7 +159,7 @@ def test_the_assistant_answers_while_a_measurement_runs(desk: Desk) -> None:
 
 
 def test_a_child_that_cannot_be_started_fails_its_ticket() -> None:
-    desk = Desk(lambda _machine: ChildProcess(("/no/such/program",)))
+    desk = Desk(lambda *_where: ChildProcess(("/no/such/program",)))
     view = desk.wait(desk.submit(run_of("any")).id, LONG_S)
     assert view.state == "failed"
     assert "could not be started" in view.message
@@ -242,7 +243,7 @@ def test_visitors_take_turns(desk: Desk, tmp_path: Path) -> None:
 def test_two_machines_measure_at_once_and_each_names_itself(tmp_path: Path) -> None:
     asked_for = []
 
-    def start(machine: str) -> ChildProcess:
+    def start(machine: str, _allocator: Allocator) -> ChildProcess:
         asked_for.append(machine)
         return fake_child(machine)
 
@@ -317,3 +318,29 @@ def test_the_desk_of_the_process_survives_the_removal_of_its_modules() -> None:
         assert reloaded() is before
     finally:
         sys.modules["engine.desk.desk"] = module
+
+
+def test_a_child_is_started_for_the_allocator_of_its_request_and_a_warm_one_serves_no_other() -> None:
+    started_for = []
+
+    def start(machine: str, allocator: Allocator) -> ChildProcess:
+        started_for.append(allocator)
+        return fake_child(machine)
+
+    worker = Worker("", start, warm=True)
+
+    def answered_by(request: Request) -> str:
+        ending = worker.answer(request, lambda: True, lambda _event: None)
+        assert isinstance(ending, Refused)
+        return ending.message
+
+    def asked(allocator: Allocator) -> RunRequest:
+        return RunRequest(experiment=run_of("refuse").experiment.model_copy(update={"allocator": allocator}))
+
+    kept, again, system = (answered_by(asked(allocator)) for allocator in ("kept", "kept", "system"))
+    assert kept == again != system
+    assert answered_by(LoadRequest(model="refuse")) == system, "what is not measured goes to any child"
+    assert started_for == ["kept", "system"]
+    child = worker.detach()
+    assert child is not None
+    child.close()

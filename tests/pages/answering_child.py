@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from engine.allocator import DEFAULTS, KEPT
 from engine.analysis.continuing import continued
 from engine.diagnosis import Diagnosis
 from engine.events import (
@@ -75,7 +76,10 @@ def answer_run(request: RunRequest) -> Record:
         for name in request.experiment.paths:
             (Path(request.trace_dir) / f"{name}.json.gz").write_bytes(b"a trace")
     paths = tuple(result_of(name) for name in request.experiment.paths)
-    run = SAMPLE.model_copy(update={"experiment": request.experiment, "paths": paths})
+    in_force = KEPT if request.experiment.allocator == "kept" else DEFAULTS
+    environment = SAMPLE.environment.model_copy(update={"allocator_in_force": in_force})
+    update = {"experiment": request.experiment, "paths": paths, "environment": environment}
+    run = SAMPLE.model_copy(update=update)
     if request.continues:
         run = continued(request.continues, run.model_copy(update={"id": "longer"}))
     return Finished(run=run)

@@ -19,7 +19,7 @@ LONG_S = 30.0
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    desk = Desk(lambda _machine: ChildProcess(CHILD, PROJECT))
+    desk = Desk(lambda *_where: ChildProcess(CHILD, PROJECT))
     monkeypatch.setitem(sys.__dict__, desk_module._ANCHOR, desk)
     return AppTest.from_file(str(PROJECT / "streamlit_app.py"), default_timeout=LONG_S).run()
 

@@ -179,7 +179,7 @@ def test_times_are_told_by_the_readers_clock() -> None:
 
 def measured_here(experiment: Experiment, age: timedelta) -> Run:
     """A run as a child on this machine leaves it: with the threads it used and the environment it saw."""
-    host = this_host()
+    host = this_host(experiment.allocator)
     facts = {name: getattr(host, name) for name in host.__dataclass_fields__} | {"quiet": True}
     return SAMPLE.model_copy(
         update={
@@ -194,10 +194,10 @@ ASKED = SAMPLE.experiment.model_copy(update={"threads": None})
 
 
 def test_a_question_asked_before_is_answered_with_its_age(store: Store) -> None:
-    assert recall(ASKED, build_here(), NOW) is None
+    assert recall(ASKED, build_here("system"), NOW) is None
     run = measured_here(ASKED, timedelta(minutes=3))
     store.save(run)
-    recalled = recall(ASKED, build_here(), NOW)
+    recalled = recall(ASKED, build_here("system"), NOW)
     assert recalled is not None
     assert recalled.run == run
     assert recalled.sentence == "Measured 3 minutes ago on this machine; nothing was measured again."
@@ -208,7 +208,7 @@ def test_a_run_of_a_busy_machine_is_no_answer(store: Store) -> None:
     run = measured_here(ASKED, timedelta(minutes=3))
     busy = run.environment.model_copy(update={"quiet": False, "notes": ("other processes were at work",)})
     store.save(run.model_copy(update={"environment": busy}))
-    assert recall(ASKED, build_here(), NOW) is None
+    assert recall(ASKED, build_here("system"), NOW) is None
 
 
 def test_a_continued_run_does_not_answer_for_a_number_of_rounds_that_is_asked_for(store: Store) -> None:
@@ -223,13 +223,13 @@ def test_a_continued_run_does_not_answer_for_a_number_of_rounds_that_is_asked_fo
 def test_another_number_of_threads_or_another_build_is_measured(store: Store) -> None:
     store.save(measured_here(ASKED, timedelta(minutes=3)))
     more = ASKED.model_copy(update={"threads": threads_here() + 1})
-    assert recall(more, build_here(), NOW) is None
+    assert recall(more, build_here("system"), NOW) is None
     assert recall(ASKED, "another build", NOW) is None
 
 
 def test_a_store_that_does_not_work_does_not_stop_the_measuring(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("no database" * 1000)
-    assert recall(ASKED, build_here(), NOW) is None
+    assert recall(ASKED, build_here("system"), NOW) is None
 
 
 def test_a_folder_written_since_or_a_name_on_the_hub_is_measured_again(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from itertools import accumulate
 import altair as alt
 import pandas as pd
 
+from engine.analysis.allocators import BothAllocators
 from engine.analysis.ladder import Rung, ladder
 from engine.analysis.waterfall import Bar, waterfall
 from engine.present.charts.runs import (
@@ -95,9 +96,9 @@ def waterfall_words(baseline: PathResult, path: PathResult) -> str:
     )
 
 
-def ladder_chart(run: Run) -> Drawing:
+def ladder_chart(run: Run, both: BothAllocators | None = None) -> Drawing:
     """A bar a step with its interval; 1 is no change."""
-    data = ladder_data(run)
+    data = ladder_data(run, both)
     y = alt.Y("step:N", sort=list(data["step"]), title=None, axis=alt.Axis(labelLimit=220))
     x = alt.X("speedup:Q", title="Speedup of this step alone", scale=alt.Scale(zero=True))
     base = alt.Chart(data)
@@ -114,9 +115,9 @@ def ladder_chart(run: Run) -> Drawing:
     return alt.layer(bars, interval_rules(base, y), labels, one).properties(height=34 * len(data) + 60)
 
 
-def ladder_data(run: Run) -> pd.DataFrame:
+def ladder_data(run: Run, both: BothAllocators | None = None) -> pd.DataFrame:
     """One row a rung: step, speedup, low, high, edge, interval, kind, label."""
-    return pd.DataFrame([_rung_row(rung) for rung in ladder(run)])
+    return pd.DataFrame([_rung_row(rung) for rung in ladder(run, both)])
 
 
 def _rung_row(rung: Rung) -> dict[str, object]:
@@ -129,11 +130,11 @@ def _rung_row(rung: Rung) -> dict[str, object]:
     }
 
 
-def ladder_words(run: Run) -> str:
+def ladder_words(run: Run, both: BothAllocators | None = None) -> str:
     """The takeaway of `ladder_chart`."""
     parts = (
         f"{rung.meaning} {speedup_text(rung.speedup)} ({interval_words(rung.ci95) or 'no interval'})"
-        for rung in ladder(run)
+        for rung in ladder(run, both)
     )
     return f"Step by step: {'; '.join(parts)}."
 

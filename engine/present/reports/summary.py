@@ -4,6 +4,7 @@ import csv
 from io import StringIO
 
 from engine.analysis.break_even import break_even_batches
+from engine.present.words.allocators import memory_sentence
 from engine.present.words.roofline import peaks_words, roofline_words, useful_words
 from engine.present.words.runs import (
     agreement_sentence,
@@ -32,7 +33,7 @@ def report_markdown(run: Run) -> str:
         f"# {run.title}",
         verdict_sentence(run),
         *recommendation_sentences(run),
-        f"Measured on {run.created_at:%d %B %Y, %H:%M %Z}. {machine_sentence(run)}",
+        f"Measured on {run.created_at:%d %B %Y, %H:%M %Z}. {machine_sentence(run)} {memory_sentence(run)}",
         *filter(None, (looks_sentence(run),)),
         *(f"Note: {note}." for note in run.environment.notes),
         "## Paths",

@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from engine.allocator import allocator_words
 from engine.analysis.break_even import break_even_batches
 from engine.analysis.compare import Change, Gate
 from engine.analysis.ladder import ladder
@@ -15,6 +16,7 @@ from engine.analysis.recommend import fastest_path
 from engine.analysis.stats import percentile
 from engine.analysis.waterfall import waterfall
 from engine.catalog.paths import PathSpec, path_spec
+from engine.present.words.allocators import page_faults_sentence
 from engine.present.words.roofline import peaks_words, roofline_words
 from engine.present.words.runs import (
     agreement_words,
@@ -23,7 +25,6 @@ from engine.present.words.runs import (
     interval_words,
     looks_sentence,
     ms_words,
-    page_fault_sentence,
     recommendation_sentences,
     verdict_label,
     verdict_sentence,
@@ -171,8 +172,8 @@ def notes(run: Run) -> Iterator[str]:
             yield f"{path.name}: {evidence_words(path)}."
         if path.next_step:
             yield f"{path.name}: {path.verdict_reason}. {path.next_step}"
-        if fetching := page_fault_sentence(path):
-            yield fetching
+    if fetching := page_faults_sentence(run):
+        yield fetching
 
 
 def operators_table(path: PathResult, title: str = "") -> Table:
@@ -271,7 +272,8 @@ def conditions_words(run: Run) -> str:
         f"{run.rounds} paired rounds ({run.stop_reason}); "
         f"noise floor {interval_words(run.noise_floor.ci95) or 'unknown, too few rounds'}; "
         f"torch {environment.torch}, torchtext {environment.torchtext} {environment.bridge}, "
-        f"{environment.device_name} ({environment.cpu_capability}), {environment.threads} threads, {quiet}"
+        f"{environment.device_name} ({environment.cpu_capability}), {environment.threads} threads, "
+        f"memory: {allocator_words(environment)}, {quiet}"
     )
 
 

@@ -8,7 +8,6 @@ from engine.analysis.continuing import More
 from engine.analysis.recommend import Pick, Recommendation, compared_paths, keeps_the_answer, recommend
 from engine.analysis.stats import paired_ratios, percentile, shared_confidence, speedup
 from engine.analysis.verdict import duration_text
-from engine.analysis.waterfall import MANY_PAGE_FAULTS
 from engine.catalog.operators import (
     DROPOUT_DRAW,
     FUSED_LAYER,
@@ -81,13 +80,7 @@ def verdict_sentence(run: Run) -> str:
     lost = [f"{path_noun(path.name)} gave no result" for path in run.paths if path.status != "ok"]
     if not clauses and not lost:
         return f"Only {baseline} was measured: add a path to compare it with."
-    fetching = [path_noun(path.name) for path in measured if page_fault_sentence(path)]
-    memory = (
-        [f"{' and '.join(fetching)} fetched memory anew in every forward, which costs time"]
-        if fetching
-        else []
-    )
-    sentences = ["; ".join(part) for part in (clauses, lost, memory) if part]
+    sentences = ["; ".join(part) for part in (clauses, lost) if part]
     return " ".join(f"{sentence_case(sentence)}." for sentence in sentences)
 
 
@@ -358,17 +351,6 @@ def capacity_sentence(path: PathResult) -> str:
     if path.peak_memory_mb is not None:
         parts.append(f"{path.peak_memory_mb:,.0f} MB of working memory")
     return f"{sentence_case(', '.join(parts))}." if parts else ""
-
-
-def page_fault_sentence(path: PathResult) -> str:
-    """What memory that is given back and fetched again does to a path, and the cure; empty where there is little."""
-    if path.page_faults is None or path.page_faults < MANY_PAGE_FAULTS:
-        return ""
-    return (
-        f"{path_title(path.name)} fetches {path.page_faults:,} pages of memory from the system in every forward, "
-        "because the allocator gives them back after the last one; glibc keeps them where MALLOC_MMAP_THRESHOLD_ and "
-        "MALLOC_TRIM_THRESHOLD_ are both set to 1073741824."
-    )
 
 
 def percentile_words(path: PathResult, q: float) -> str:

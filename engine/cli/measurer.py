@@ -1,0 +1,127 @@
+"""The child that measures for a command: started for an allocator, stopped by Ctrl-C, and heard to its end.
+
+So a command measures as the desk does, and torch stays out of the process that draws the progress.
+"""
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.console import Console
+
+from engine.allocator import allocator_settings
+from engine.catalog.models import find_model
+from engine.cli.progress import Tell, progress, stop_on_interrupt
+from engine.desk.process import PROJECT, ChildDied, ChildProcess
+from engine.diagnosis import Diagnosis
+from engine.errors import Refusal
+from engine.events import (
+    ENDINGS,
+    Diagnosed,
+    DoctorRequest,
+    Download,
+    Event,
+    Failed,
+    Finished,
+    Refused,
+    RunRequest,
+    Step,
+    allocator_of,
+)
+from engine.host import measuring_environment
+from engine.records import Allocator, Run
+
+# Without the user's folder on the path: a file of theirs called torch.py must not be imported.
+COMMAND = (sys.executable, "-P", "-m", "engine", "child")
+NOT_YET_MEASURING = ("wait", "load", "compile")
+
+
+def measure(request: RunRequest) -> Run:
+    """Measure an experiment in a child of its own.
+
+    Raises:
+        Refusal: it cannot be met, or the child ended before it answered.
+    """
+    ending = _ending(request, request.experiment.model)
+    assert isinstance(ending, Finished)  # noqa: S101  (the only good ending of a run)
+    return ending.run
+
+
+def examine(request: DoctorRequest) -> Diagnosis:
+    """Have the doctor examine a model on offer in a child of its own.
+
+    Raises:
+        Refusal: it cannot be met, or the child ended before it answered.
+    """
+    ending = _ending(request, request.model)
+    assert isinstance(ending, Diagnosed)  # noqa: S101  (the only good ending of an examination)
+    return ending.diagnosis
+
+
+def restart_for(allocator: Allocator) -> None:
+    """Start this command again as a process with this allocator; returns where it has it already.
+
+    For code of the user's own, which runs in the command's process, with its terminal, folder and tracebacks.
+    """
+    environment = measuring_environment(allocator)
+    if allocator_settings(environment) != allocator_settings(os.environ):
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606  (ourselves)
+
+
+def _ending(request: RunRequest | DoctorRequest, model: str) -> Event:
+    title = find_model(model).title
+    # In the user's folder, because models, traces and settings may be named from there.
+    child = ChildProcess(COMMAND, Path.cwd(), _environment(allocator_of(request) or "system"))
+    try:
+        with progress() as tell:
+            tell(Step(name="load", text=f"Loading {title}"))
+            ending = _heard(child, request, tell)
+    except ChildDied as death:
+        _print_log(child)
+        raise Refusal(_death_words(death)) from None
+    finally:
+        child.close()
+    if isinstance(ending, Failed):
+        _print_log(child)
+    if isinstance(ending, Failed | Refused):
+        raise Refusal(ending.message)
+    return ending
+
+
+def _heard(child: ChildProcess, request: RunRequest | DoctorRequest, tell: Tell) -> Event:
+    """The ending of a request; as long as nothing is measured yet, Ctrl-C drops everything."""
+    measuring = False
+    with ExitStack() as stack:
+        for event in child.ask(request):
+            if isinstance(event, ENDINGS):
+                return event
+            if not measuring and not _is_before_measuring(event):
+                stack.enter_context(stop_on_interrupt(child.stop))
+                measuring = True
+            tell(event)
+    raise AssertionError("a child that does not answer has died")
+
+
+def _is_before_measuring(event: Event) -> bool:
+    return isinstance(event, Download) or (isinstance(event, Step) and event.name in NOT_YET_MEASURING)
+
+
+def _environment(allocator: Allocator) -> dict[str, str]:
+    environment = measuring_environment(allocator)
+    path = [str(PROJECT), *filter(None, [environment.get("PYTHONPATH", "")])]
+    return {**environment, "PYTHONPATH": os.pathsep.join(path)}
+
+
+def _print_log(child: ChildProcess) -> None:
+    if log := child.log_tail():
+        Console(stderr=True, soft_wrap=True).print(log, markup=False, highlight=False)
+
+
+def _death_words(death: ChildDied) -> str:
+    if death.killed:
+        return (
+            "The measuring process was killed by the system, which is most often a lack of memory, so nothing was "
+            "measured: try a smaller model or batch."
+        )
+    return "The measuring process ended before it answered, so nothing was measured; what it wrote last stands above."

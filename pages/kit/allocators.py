@@ -1,0 +1,88 @@
+"""The memory allocator on the Benchmark page: its choice, the same run with the other one, and both side by side."""
+
+from typing import get_args
+
+import streamlit as st
+
+from engine.allocator import DEFAULTS, KEPT, allocator_words
+from engine.analysis.allocators import both_allocators
+from engine.analysis.ladder import ladder
+from engine.desk.tickets import TicketView
+from engine.errors import Refusal
+from engine.events import RunRequest
+from engine.present.charts.allocators import allocator_chart
+from engine.present.charts.explanations import ladder_chart, ladder_words
+from engine.present.words.allocators import HELP, LABELS, costs_sentence
+from engine.records import DEFAULT_ALLOCATOR, Allocator, Experiment, Run
+from pages.kit.all_machines import machines
+from pages.kit.job_panel import job_panel
+from pages.kit.recall import build_here, recall
+from pages.kit.state import ALLOCATOR_SLOT, RUN_SLOT, forget, live, submit, the_lab, view_of
+
+
+def choose_allocator() -> None:
+    """What becomes of freed memory in the next run."""
+    st.segmented_control(
+        "Memory",
+        get_args(Allocator),
+        default=DEFAULT_ALLOCATOR,
+        required=True,
+        format_func=lambda allocator: LABELS[allocator],
+        key="bench_allocator",
+        bind="query-params",
+        help=HELP,
+    )
+
+
+def with_the_other_allocator(experiment: Experiment) -> Experiment:
+    """The same experiment under the other allocator."""
+    other: Allocator = "system" if experiment.allocator == "kept" else "kept"
+    return experiment.model_copy(update={"allocator": other})
+
+
+def offer_other_allocator(run: Run) -> None:
+    """A button that measures the same with the other allocator, and then both side by side."""
+    view = view_of(ALLOCATOR_SLOT)
+    if view is not None and view.run is not None:
+        _show_both(run, view.run)
+    elif allocator_words(run.environment) in (KEPT, DEFAULTS):
+        other = with_the_other_allocator(run.experiment).allocator
+        label = "with the system's allocator" if other == "system" else "with freed memory kept"
+        st.button(
+            f"Measure {label} too",
+            key="bench_other_allocator",
+            icon=":material/memory:",
+            help="The same experiment once more, to see what the allocator costs each path.",
+            on_click=start_other,
+            args=(run,),
+            disabled=live(ALLOCATOR_SLOT) or live(RUN_SLOT),
+        )
+    job_panel(ALLOCATOR_SLOT)
+
+
+def start_other(run: Run) -> None:
+    """Measure the run's experiment with the other allocator, where this run was measured; a callback."""
+    lab, experiment = the_lab(), with_the_other_allocator(run.experiment)
+    machine = run.environment.machine if run.environment.machine in machines() else ""
+    known = recall(experiment, build_here(experiment.allocator)) if not machine else None
+    if known is None:
+        submit(ALLOCATOR_SLOT, lambda: RunRequest(experiment=experiment), machine)
+        return
+    forget(ALLOCATOR_SLOT)
+    lab.ended[ALLOCATOR_SLOT] = TicketView(known.run.id, state="done", title=known.run.title, run=known.run)
+    lab.announced.add(known.run.id)
+
+
+def _show_both(run: Run, other: Run) -> None:
+    try:
+        both = both_allocators(run, other)
+    except Refusal:
+        return  # the other one belonged to an earlier run
+    st.subheader("What the allocator costs")
+    words = costs_sentence(both)
+    st.altair_chart(allocator_chart(both), key="bench_allocators", alt=words)
+    st.caption(words)
+    if len(ladder(both.system)) > 1:
+        told = ladder_words(both.system, both)
+        st.altair_chart(ladder_chart(both.system, both), key="bench_allocators_ladder", alt=told)
+        st.caption(told)
