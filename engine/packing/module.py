@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  (torch's own habit)
 
 from engine.errors import Refusal
-from engine.packing.build import default_folder
+from engine.packing.build import default_folder, gain_here
 from engine.packing.checks import (
     check_batch,
     check_call,
@@ -225,7 +225,7 @@ def pack(
     dtype: DType | None = None,
     *,
     release: bool = False,
-    compiled: bool = True,
+    compiled: bool | None = None,
     kernels_folder: Path | None = None,
 ) -> nn.Module:
     """A module with the same call as `model`, which spends nothing on padding.
@@ -236,7 +236,8 @@ def pack(
             stream and the norms are always fp32.
         release: free the original's linear weights, layer by layer, so that memory does not double; the original
             cannot be used afterwards.
-        compiled: use kernels that are compiled for this processor on first use, which takes some seconds. If they
+        compiled: use kernels that are compiled for this processor on first use, which takes some seconds; None uses
+            them on processors with AVX-512, because on others torch's operators are faster (docs/packed.md). If they
             cannot be compiled, torch's operators do the same work, and `packed.stack.without_kernels` says why.
         kernels_folder: where compiled kernels are kept; None takes `build.default_folder()`.
 
@@ -245,7 +246,8 @@ def pack(
             does not exist; the model was not changed.
     """
     check_precision(dtype)
-    folder = (kernels_folder or default_folder()) if compiled else None
+    wanted = gain_here() if compiled is None else compiled
+    folder = (kernels_folder or default_folder()) if wanted else None
     if isinstance(model, nn.TransformerEncoder):
         check_eval_mode(model)
         check_encoder(model)

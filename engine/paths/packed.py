@@ -10,7 +10,7 @@ from engine.catalog.paths import path_spec
 from engine.errors import Refusal
 from engine.models.encoder import RobertaModel
 from engine.packing import PackedRoberta, PackedStack, pack
-from engine.packing.build import NotCompiled, are_compiled, build
+from engine.packing.build import NotCompiled, are_compiled, build, gain_here
 from engine.packing.kernels import ADD_AND_NORM, ATTENTION, ENCODER
 from engine.packing.linear import PACKED_LINEAR
 from engine.paths.execution import (
@@ -28,6 +28,7 @@ from engine.settings import Settings, load_settings
 LINEARS_A_LAYER, NORMS_A_LAYER = 4, 2
 CLAIM = "real tokens only"
 COMPILED = "its kernels were compiled on the way, some seconds that later starts are spared"
+NO_GAIN = "computed with torch's operators, which are faster than its kernels on a processor without AVX-512"
 _NOT_TORCHS_PATHS = (Expectation(FUSED_LAYER, 0), Expectation(NESTED_CONVERSION, 0), Expectation(SDPA, 0))
 
 
@@ -63,7 +64,7 @@ def kernels_compiled_meanwhile(
 
 def _needs_kernels(experiment: Experiment) -> bool:
     packed = any(path_spec(name).kind == "packed" for name in experiment.paths)
-    return packed and experiment.device == "cpu"
+    return packed and experiment.device == "cpu" and gain_here()
 
 
 def _preparation(dtype: DType | None) -> Preparation:
@@ -80,11 +81,18 @@ def _preparation(dtype: DType | None) -> Preparation:
             packed,
             packed.hidden,
             weights_mb=packed.weights_mb,
-            note=COMPILED if compiled_now else packed.stack.without_kernels,
+            note=_note(packed.stack, compiled_now=compiled_now),
             promise=promise(packed.stack),
         )
 
     return prepare
+
+
+def _note(stack: PackedStack, *, compiled_now: bool) -> str:
+    """How its kernels were made, or why torch's operators do their work."""
+    if compiled_now:
+        return COMPILED
+    return stack.without_kernels if stack.kernels or gain_here() else NO_GAIN
 
 
 def promise(stack: PackedStack) -> Promise:

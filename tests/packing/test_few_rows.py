@@ -50,7 +50,7 @@ def rms(values: Tensor) -> float:
 
 
 def few_rows(model: nn.TransformerEncoder, dtype: DType) -> FewRows:
-    packed = pack(model, dtype)
+    packed = pack(model, dtype, compiled=True)
     assert isinstance(packed, PackedEncoder)
     found = FewRows.of(load_kernels(default_folder()), packed.stack.layers, HEADS, TORCH_DTYPES[dtype])
     if found is None:
@@ -94,7 +94,7 @@ def test_in_bf16_it_rounds_less_than_part_by_part() -> None:
     expected = model(alone)[0]
     torch.backends.mha.set_fastpath_enabled(True)
     plan = Plan((0,), torch.arange(MOST_ROWS), (0, MOST_ROWS))
-    part_by_part = pack(model, "bf16")(again)[0]
+    part_by_part = pack(model, "bf16", compiled=True)(again)[0]
     assert rms(few(rows(MOST_ROWS), plan, firsts=False) - expected) < 0.97 * rms(part_by_part - expected)
 
 
@@ -125,14 +125,14 @@ def test_more_rows_and_more_threads_than_panels_go_another_way() -> None:
 
 def test_layers_whose_weights_lie_in_another_way_are_not_served() -> None:
     layer = nn.TransformerEncoderLayer(WIDTH, HEADS, 100, batch_first=True)
-    packed = pack(nn.TransformerEncoder(layer, 1, enable_nested_tensor=False).eval())
+    packed = pack(nn.TransformerEncoder(layer, 1, enable_nested_tensor=False).eval(), compiled=True)
     assert isinstance(packed, PackedEncoder)
     assert FewRows.of(load_kernels(default_folder()), packed.stack.layers, HEADS, torch.float32) is None
 
 
 def test_a_packed_encoder_goes_this_way_by_itself() -> None:
     few_rows(encoder(), "fp32")
-    packed = pack(encoder())
+    packed = pack(encoder(), compiled=True)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
         packed(rows().view(1, -1, WIDTH))
     seen = {event.key for event in profiler.key_averages() if event.key.startswith("packed::")}

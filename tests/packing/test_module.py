@@ -86,6 +86,18 @@ def test_a_head_of_another_width_is_computed_with_torchs_operators() -> None:
     assert torch.allclose(found[~padding], expected[~padding], atol=1e-5)
 
 
+@pytest.mark.parametrize("capability", ["AVX2", "AVX512", "DEFAULT"])
+def test_kernels_are_used_where_they_gain_unless_somebody_chooses(
+    capability: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    gains = capability == "AVX512"
+    for compiled, used in ((None, gains), (True, True), (False, False)):
+        packed = pack(encoder(), compiled=compiled)
+        assert isinstance(packed, PackedEncoder)
+        assert packed.stack.kernels is used
+
+
 def test_without_a_compiler_torchs_operators_do_the_work_and_it_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -94,7 +106,7 @@ def test_without_a_compiler_torchs_operators_do_the_work_and_it_is_said(
 
     monkeypatch.setattr(kernels, "load_kernels", no_compiler)
     model, (src, padding) = encoder(), batch()
-    packed = pack(model)
+    packed = pack(model, compiled=True)
     assert isinstance(packed, PackedEncoder)
     assert packed.stack.without_kernels == "computed with torch's operators: no C++ compiler is found here"
     expected = slow(model, src, padding)
