@@ -18,7 +18,8 @@ def test_a_forgotten_eval_is_found_cured_and_taken_home(browser: Browser, server
     broken = MODIFICATIONS["train-mode"]
     # A telephone's width, because the result is the widest thing of the app.
     page = open_page(browser, f"{server.url}/doctor?doctor_modifications={quote(broken.title)}", width=390)
-    expect(page.get_by_text(broken.code, exact=True)).to_be_visible()
+    # Streamlit fetches its code block in a request of its own, which takes seconds on a busy machine.
+    expect(page.get_by_text(broken.code, exact=True)).to_be_visible(timeout=LONG_MS)
     page.get_by_role("button", name=re.compile("Examine")).click()
     expect(page.get_by_role("heading", name="The fastpath is not taken")).to_be_visible(timeout=LONG_MS)
     expect(page.get_by_text("0 of 6 layers fused", exact=True)).to_be_visible()

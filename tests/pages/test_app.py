@@ -281,7 +281,7 @@ def test_a_result_explains_where_the_difference_comes_from(app: AppTest) -> None
     shown = words(app.caption)
     assert "From the slow path to native MHA + sparsity" in shown
     assert "Each bar is one step against the one before" in shown
-    assert "pages of memory" in shown
+    assert "Pages of memory fetched" in shown
 
 
 def test_a_device_is_chosen_only_where_there_is_more_than_one(

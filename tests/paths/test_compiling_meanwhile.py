@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.catalog.batches import PRESETS
+from engine.paths import packed
 from engine.paths.packed import kernels_compiled_meanwhile
 from engine.records import Experiment
 from tests.samples import standing_compiler
@@ -32,7 +33,18 @@ def _until(reached: Callable[[], bool]) -> None:
 def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a compiler that waits for the file `go`."""
     monkeypatch.setenv("CXX", str(standing_compiler(tmp_path)))
+    monkeypatch.setattr(packed, "gain_here", lambda: True)
     return tmp_path
+
+
+def test_nothing_is_compiled_for_a_processor_on_which_the_kernels_do_not_gain(
+    compiler: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packed, "gain_here", lambda: False)
+    (compiler / "go").touch()
+    with kernels_compiled_meanwhile(_experiment("slow", "packed"), compiler / "kernels", lambda: None):
+        pass
+    assert not (compiler / "started").exists()
 
 
 def test_the_compiler_runs_beside_the_loading_and_has_ended_when_it_is_over(compiler: Path) -> None:

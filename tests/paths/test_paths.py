@@ -14,11 +14,13 @@ from engine.measure.profiling import profile
 from engine.models.inputs import TokenBatch, tokenize
 from engine.models.loading import LoadedModel
 from engine.packing import kernels, linear
+from engine.packing import module as packing_module
 from engine.packing.build import NotCompiled
 from engine.packing.kernels import Kernels
-from engine.paths import EXECUTION_PATHS, PreparedPath
-from engine.paths.packed import COMPILED
+from engine.paths import EXECUTION_PATHS, PreparedPath, packed
+from engine.paths.packed import COMPILED, NO_GAIN
 from engine.settings import Settings
+from tests.paths.here import paths_here
 
 FUSED, NESTED = "aten::_transformer_encoder_layer_fwd", "aten::_nested_tensor_from_mask"
 Prepared = Callable[[str], PreparedPath]
@@ -87,8 +89,8 @@ def test_every_switch_is_put_back(
 def test_all_paths_agree_on_real_tokens(prepared: Prepared, batch: TokenBatch) -> None:
     states = {
         name: hidden_states(prepared(name), batch)
-        for name, path in EXECUTION_PATHS.items()
-        if not path.stochastic
+        for name in paths_here()
+        if not EXECUTION_PATHS[name].stochastic
     }
     for name, other in states.items():
         precision = EXECUTION_PATHS[name].precision or "fp32"
@@ -106,11 +108,19 @@ def test_only_train_mode_draws_anew_each_time(prepared: Prepared, batch: TokenBa
         path = prepared(name)
         return torch.equal(hidden_states(path, batch), hidden_states(path, batch))
 
-    assert {name: not twice(name) for name in EXECUTION_PATHS} == {
-        name: path.stochastic for name, path in EXECUTION_PATHS.items()
+    assert {name: not twice(name) for name in paths_here()} == {
+        name: EXECUTION_PATHS[name].stochastic for name in paths_here()
     }
 
 
+@pytest.fixture
+def kernels_gain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packed execution uses its kernels on this processor, whatever it is."""
+    for module in (packing_module, packed):
+        monkeypatch.setattr(module, "gain_here", lambda: True)
+
+
+@pytest.mark.usefixtures("kernels_gain")
 @pytest.mark.parametrize(
     ("kernels_there", "onednn", "words"),
     [
@@ -146,6 +156,16 @@ def test_packed_execution_promises_what_it_was_made_of(
     assert ("no C++ compiler" in prepared.note) is not kernels_there
 
 
+def test_without_avx512_packed_execution_says_that_torchs_operators_are_faster(
+    minilm: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    prepared = EXECUTION_PATHS["packed"].prepare(minilm.model)
+    assert "linear layers" in prepared.promise.claim
+    assert prepared.note == NO_GAIN
+
+
+@pytest.mark.usefixtures("kernels_gain")
 def test_the_first_packing_says_that_it_compiled_its_kernels(
     minilm: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

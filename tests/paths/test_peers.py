@@ -26,6 +26,7 @@ from engine.paths.huggingface import huggingface_encoder
 from engine.paths.peers import FOUND, PARTIAL, STALE_S, export_of
 from engine.records import EncoderShape
 from engine.settings import Settings
+from tests.paths.here import runs_here
 
 pytestmark = pytest.mark.xdist_group("paths")
 
@@ -33,18 +34,6 @@ ROOT = Path(__file__).parents[2]
 Prepared = Callable[[str], PreparedPath]
 RIVALS = tuple(name for name in EXECUTION_PATHS if PATHS[name].kind == "library")
 EXPORTED = tuple(name for name in RIVALS if name.startswith(("onnxruntime", "openvino")))
-
-
-def runs_here(name: str) -> bool:
-    """Whether this processor has what a rival needs: OpenVINO computes in bf16 only where there are units for it."""
-    return name != "openvino@bf16" or openvino_path.computes_in("bf16")
-
-
-@pytest.fixture(autouse=True)
-def _only_what_runs_here(request: pytest.FixtureRequest) -> None:
-    name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")
-    if name and not runs_here(name):
-        pytest.skip("OpenVINO does not compute in bf16 on this processor; its refusal has a test of its own")
 
 
 @pytest.fixture(scope="module")
