@@ -62,7 +62,7 @@ def test_a_run_in_a_file_is_measured_further(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     before, after = (read_run(file.read_bytes()) for file in (first, second))
     assert (after.continues, after.sessions) == (before.id, (6, 4))
-    assert "Continued once after a look at the answer" in " ".join(done.stdout.split())
+    assert "Continued once after its result was seen" in " ".join(done.stdout.split())
     other = _engine("run", "--continue", str(first), "--model", "minilm")
     assert (other.returncode, other.stdout) == (2, "")
     assert "--model does not go with --continue" in other.stderr

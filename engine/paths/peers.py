@@ -89,7 +89,7 @@ class Opened:
 
 
 OUTSIDE_TORCH = Promise(
-    "torch computes the head and nothing else",
+    "the library runs the encoder, torch only the classification head",
     (
         Expectation(FUSED_LAYER, 0),
         Expectation(NESTED_CONVERSION, 0),

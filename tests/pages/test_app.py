@@ -215,7 +215,7 @@ def test_a_run_is_measured_further_by_the_button_beside_its_answer(app: AppTest)
     run_until(app, lambda app: "run" in lab(app).ended and app.success)
     longer = lab(app).ended["run"].run
     assert (longer.continues, longer.rounds) == (first.id, 2 * first.rounds)
-    assert "Continued once after a look at the answer" in words(app.caption)
+    assert "Continued once after its result was seen" in words(app.caption)
 
 
 def test_a_run_that_cannot_be_continued_says_why_and_stays_on_the_page(
