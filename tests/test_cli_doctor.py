@@ -67,7 +67,7 @@ def test_a_healthy_model_is_taken_with_exit_code_0_and_its_diagnosis_is_written(
 def test_a_broken_model_is_not_taken_with_exit_code_1_and_the_cures_are_printed(tmp_path: Path) -> None:
     done = _doctor(*UNTIMED, "--with", "train-mode, hook", "--json", str(tmp_path / "out.json"))
     assert done.returncode == 1, done.stderr
-    assert "Done to it on purpose: train-mode, hook." in done.stdout
+    assert "Modified on purpose: train-mode, hook." in done.stdout
     block = done.stdout[done.stdout.index("All cures together") :]
     assert "model.eval()" in block
     diagnosis = read_diagnosis((tmp_path / "out.json").read_bytes())

@@ -53,7 +53,7 @@ def test_a_proof_that_differs_from_the_prediction_says_so() -> None:
     other = now.proof.counts.model_copy(update={"fused_layers": 5})
     differing = now.model_copy(update={"proof": now.proof.model_copy(update={"counts": other})})
     told = _printed(doctor_report(diagnosis.model_copy(update={"states": (diagnosis.states[0], differing)})))
-    assert told.count("they differ; the proof wins") == 1
+    assert told.count("they differ; the profile is right") == 1
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -91,7 +91,7 @@ def test_what_torch_said_to_itself_is_quoted_from_the_proof() -> None:
 
 def test_a_condition_that_no_line_of_code_cures_says_so() -> None:
     told = _printed(doctor_report(_with_first_check(a_broken_diagnosis(), cure="")))
-    assert "none in a line of code" in told
+    assert "no line of code cures this" in told
 
 
 def test_a_danger_stands_before_everything_that_is_well_and_names_its_cure() -> None:
@@ -157,18 +157,18 @@ def test_without_timing_no_time_is_invented() -> None:
     assert "nothing was timed" in told
 
 
-def test_sparsity_is_told_with_bound_measure_crossover_and_its_age() -> None:
+def test_sparsity_is_shown_with_its_limit_its_gain_the_crossover_and_its_age() -> None:
     told = " ".join(_printed(doctor_report(a_diagnosis())).split())
     assert "200 of 570 tokens are real" in told
     assert "3.1x as fast. Measured: 1.70x" in told
-    assert "from between 0% and 40% padding on" in told
-    assert "Measured 3 days ago" in told
+    assert "starts to pay between 0% and 40% padding" in told
+    assert "From a stored sweep, measured 3 days ago." in told
 
 
 def test_what_was_not_tried_and_what_was_done_on_purpose_are_told() -> None:
     told = _printed(doctor_report(a_broken_diagnosis()))
     assert "Not tried: The hook was left alone: it may be yours." in told
-    assert "Done to it on purpose: train-mode, gradients." in told
+    assert "Modified on purpose: train-mode, gradients." in told
 
 
 def test_conditions_that_are_met_are_counted_and_listed_only_when_asked_for() -> None:

@@ -1,4 +1,4 @@
-"""The doctor's words say what was proved, never praise a wrong answer, and offer every cure but those that harm."""
+"""The doctor's sentences say what was proved, never praise a wrong answer, and offer no cure that does harm."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -59,10 +59,10 @@ def test_a_forward_that_raises_is_the_headline() -> None:
     native, sparsity = words.part_statuses(raised)
     assert (native.tone, sparsity.tone) == ("bad", "bad")
     assert native.proved == "0 of 6 layers fused, before the error"
-    assert words.prediction_sentence(native) == "Predicted an error, and so it came."
+    assert words.prediction_sentence(native) == "Predicted an error; the forward raised it."
     went_well = with_state(raised, AS_IT_IS, proof=a_diagnosis().state(AS_IT_IS).proof)
     assert (
-        words.prediction_sentence(words.part_statuses(went_well)[0]) == "Predicted an error, and none came."
+        words.prediction_sentence(words.part_statuses(went_well)[0]) == "Predicted an error; the forward raised none."
     )
     assert doctor_cures.answer_words(words.as_it_is(raised)) == "none: RuntimeError: no"
     assert doctor_cures.verdict_cell(raised, words.as_it_is(raised)) == "raises, not recommended"
@@ -181,20 +181,20 @@ def test_whether_answers_are_right_is_told_of_every_kind() -> None:
 
 def test_the_fastest_right_answer_is_recommended_and_a_wrong_one_never() -> None:
     assert doctor_cures.gain_sentence(a_broken_diagnosis()) == (
-        "“no gradients” is the fastest way to a right answer: 2.9x (2.9x to 3.0x) against “As it is”."
+        "“no gradients” is the fastest state with right answers: 2.9x (2.9x to 3.0x) against “As it is”."
     )
     wrong = a_silently_wrong_diagnosis()
-    assert doctor_cures.gain_sentence(wrong) == "Nothing else with right answers was timed."
+    assert doctor_cures.gain_sentence(wrong) == "No other state with right answers was timed."
     assert doctor_cures.gain_sentence(wrong.model_copy(update={"baseline": AS_IT_IS})).startswith(
-        "“As it is” gives no right answer. Of what does, “Slow path” comes nearest"
+        "“As it is” gives wrong answers. Of the states with right answers, “Slow path” comes nearest"
     )
     assert doctor_cures.gain_sentence(a_diagnosis()) == (
-        "Nothing that was tried is faster than “As it is” for sure; "
+        "No state is clearly faster than “As it is”; "
         "“Slow path” comes nearest with 0.54x (0.53x to 0.55x): slower."
     )
     assert doctor_cures.verdict_cell(wrong, wrong.state(AS_IT_IS)) == "wrong results, not recommended"
     untimed = with_state(with_state(wrong, SLOW, timing=None), AS_IT_IS, timing=None)
-    assert doctor_cures.gain_sentence(untimed) == "Nothing else with right answers was timed."
+    assert doctor_cures.gain_sentence(untimed) == "No other state with right answers was timed."
     assert doctor_cures.verdict_cell(untimed, untimed.state(SLOW)) == "not timed"
 
 
@@ -207,7 +207,7 @@ def test_all_cures_stand_in_their_order_and_named_ones_follow() -> None:
     third = broken.failing[0].model_copy(update={"cure": "handle.remove()"})
     more = broken.model_copy(update={"checks": (*broken.checks, third)})
     assert doctor_cures.all_cures(more).splitlines()[-2:] == [
-        "# named, and not tried here:",
+        "# suggested, not tried here:",
         "handle.remove()",
     ]
     assert doctor_cures.all_cures(a_diagnosis()) == ""
@@ -239,7 +239,7 @@ def test_the_crossover_tells_on_which_side_the_batch_is() -> None:
     assert crossover is not None
     said = doctor_sparsity.crossover_sentence(crossover, 0.65)
     assert (
-        "sparsity pays from between 0% and 40% padding on; not sure at 20%. This batch has more, 65%." in said
+        "sparsity starts to pay between 0% and 40% padding; not sure at 20%. This batch has more, 65%." in said
     )
     assert "This batch lies between, at 10%." in doctor_sparsity.crossover_sentence(crossover, 0.1)
 
@@ -249,7 +249,7 @@ def test_the_crossover_tells_on_which_side_the_batch_is() -> None:
     [
         (("same", "slower"), "sparsity does not pay at any padding ratio that was tried."),
         (("faster", "faster"), "sparsity pays at every padding ratio that was tried."),
-        (("not sure", "faster"), "sparsity pays from 50% padding on at the latest; not sure at 0%."),
+        (("not sure", "faster"), "sparsity pays from 50% padding on, perhaps from less; not sure at 0%."),
         (("same", "not sure"), "sparsity does not pay at 0% padding; not sure at 50%."),
         (
             ("faster", "slower"),
