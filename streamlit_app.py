@@ -1,4 +1,4 @@
-"""The frame of the app: page configuration, navigation, the state of the machine and news of one's own work."""
+"""The frame of the app: page configuration, navigation, the machine's state, and notices of finished jobs."""
 
 import streamlit as st
 

@@ -63,9 +63,9 @@ def test_a_model_loaded_a_second_time_is_told_to_be_in_memory(app: AppTest) -> N
     app.switch_page(nav.MODEL).run()
     app.button(key="model_load").click().run()
     run_until(app, lambda app: app.metric)
-    assert "Already in memory" not in words(app.caption)
+    assert "already in memory" not in words(app.caption)
     app.button(key="model_load").click().run()
-    run_until(app, lambda app: "Already in memory" in words(app.caption))
+    run_until(app, lambda app: "already in memory" in words(app.caption))
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_an_unmodified_model_takes_both_parts(app: AppTest) -> None:
     shown = words(app.markdown)
     assert "6 of 6 layers fused" in shown
     assert "1 nested conversion: padding left out" in shown
-    assert "Nothing that torch checks." in shown
+    assert "All conditions that torch checks are met." in shown
     assert not app.error
 
 

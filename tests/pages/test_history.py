@@ -53,7 +53,7 @@ def open_buttons(app: AppTest) -> list[str]:
 
 
 def test_without_runs_the_page_says_how_one_comes_here(app: AppTest) -> None:
-    assert "No run is kept yet" in words(history(app).markdown)
+    assert "There are no runs yet" in words(history(app).markdown)
 
 
 def test_runs_are_listed_with_time_title_verdict_and_machine(app: AppTest, store: Store) -> None:
@@ -79,7 +79,7 @@ def test_a_run_opens_as_on_the_benchmark_page_and_closes_again(app: AppTest, sto
         "Is the fastpath really taken?",
         "Where the time goes",
         "Where the difference comes from",
-        "Take it away",
+        "Download",
     ]
     labels = [app.get_by_key(f"history_download_{kind}").label for kind in ("json", "csv", "md")]
     assert labels == ["Run (.json)", "Operators (.csv)", "Report (.md)"]
@@ -94,7 +94,7 @@ def test_a_link_opens_its_run_and_one_that_leads_nowhere_says_so(app: AppTest, s
     assert history(app).success
     app.query_params["run"] = "gone"
     app.run()
-    assert "There is no run of this name here" in app.info[0].value
+    assert "This server has no such run" in app.info[0].value
     assert not app.exception
 
 
@@ -164,7 +164,7 @@ def test_a_hosted_history_keeps_visitors_texts_to_themselves_and_deletes_nothing
             "native MHA alone is as fast as the slow path (1.00x)",
         ),
         ({"best_path": "fast-mha", "speedup": 1.1}, "native MHA alone: not sure (1.10x)"),
-        ({}, "no path to compare with the slow one"),
+        ({}, "no path was compared with the slow path"),
     ],
 )
 def test_the_verdict_of_a_row(row: dict[str, object], sentence: str) -> None:

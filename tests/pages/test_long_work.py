@@ -120,7 +120,7 @@ def test_an_address_names_a_ticket(text: str, ticket: Ticket) -> None:
         (DeskView(True, 0), True, "Measuring yours"),
         (DeskView(True, 2, place=2, wait_s=40.0), False, "Your place in the queue: 2, about 40 s"),
         (DeskView(True, 0, machines=("a", "b"), free=("b",)), False, "1 of 2 machines free"),
-        (DeskView(False, 0, machines=()), False, "No machine that measures is there"),
+        (DeskView(False, 0, machines=()), False, "No measuring machine is connected"),
     ],
 )
 def test_the_status_says_where_one_stands(view: DeskView, own: bool, words: str) -> None:

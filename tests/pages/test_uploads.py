@@ -49,8 +49,8 @@ def test_each_kind_of_file_gives_its_texts(name: str, data: bytes, expected: tup
     ("name", "data", "sentence"),
     [
         ("a.txt", b"\xff", "not UTF-8"),
-        ("a.txt", b"\n \n", "holds no texts"),
-        ("a.csv", b"", "holds no texts"),
+        ("a.txt", b"\n \n", "has no texts"),
+        ("a.csv", b"", "has no texts"),
         ("a.csv", b'"never closed', "no CSV"),
         ("a.json", b"{", "no JSON"),
         ("a.json", b"[" * 100_000, "no JSON"),
