@@ -280,8 +280,8 @@ def test_a_result_explains_where_the_difference_comes_from(app: AppTest) -> None
     run_until(app, lambda app: app.success)
     shown = words(app.caption)
     assert "From the slow path to native MHA + sparsity" in shown
-    assert "Each bar is one step against the one before" in shown
-    assert "pages of memory" in shown
+    assert "Each bar is the speedup of one path over the path before it" in shown
+    assert "Page faults per forward" in shown
 
 
 def test_a_device_is_chosen_only_where_there_is_more_than_one(
