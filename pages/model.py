@@ -75,9 +75,7 @@ def show_loaded(view: TicketView | None) -> None:
 
 
 st.title("Model")
-st.caption(
-    "The model to measure: an encoder of the RoBERTa family, as a torchtext model."
-)
+st.caption("The model to measure: an encoder of the RoBERTa family, as a torchtext model.")
 draw_choice()
 st.button("Load", key="model_load", type="primary", icon=":material/download:", on_click=load_choice)
 show_loaded(loading_panel())

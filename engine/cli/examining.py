@@ -108,15 +108,15 @@ def doctor(  # noqa: PLR0913  (one argument an option)
 
 def _checked_budget(budget_s: float) -> float:
     if not 0 <= budget_s < inf:
-        raise Refusal(f"--budget takes seconds, such as 20, or 0 to time nothing; {budget_s:g} is not allowed.")
+        raise Refusal(
+            f"--budget takes seconds, such as 20, or 0 to time nothing; {budget_s:g} is not allowed."
+        )
     return budget_s
 
 
 def _check_seed(seed: int) -> None:
     if seed > MOST_SEED:
-        raise Refusal(
-            f"--seed must be at most {MOST_SEED}, so nothing was examined: choose a smaller one."
-        )
+        raise Refusal(f"--seed must be at most {MOST_SEED}, so nothing was examined: choose a smaller one.")
 
 
 def _names(text: str) -> tuple[str, ...]:

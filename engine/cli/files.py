@@ -67,5 +67,7 @@ def write_record(record: Record, noun: str, file: Path | None) -> None:
     try:
         file.write_text(record.model_dump_json(indent=1), encoding="utf-8")
     except OSError as error:
-        raise Refusal(f"The {noun} is printed above, but {file} cannot be written: {error.strerror}.") from None
+        raise Refusal(
+            f"The {noun} is printed above, but {file} cannot be written: {error.strerror}."
+        ) from None
     Console(stderr=True, soft_wrap=True).print(f"The {noun} is in {file}", highlight=False)

@@ -124,4 +124,6 @@ def _death_words(death: ChildDied) -> str:
             "The system killed the measuring process, most often because memory ran out, so nothing was measured: "
             "try a smaller model or batch."
         )
-    return "The measuring process ended before it answered, so nothing was measured; its last output is above."
+    return (
+        "The measuring process ended before it answered, so nothing was measured; its last output is above."
+    )

@@ -60,7 +60,9 @@ def run(  # noqa: PLR0913  (one argument an option)
     seed: Seed = 0,
     rounds: Annotated[
         int | None,
-        typer.Option("--rounds", "--iterations", help="A fixed number of rounds, instead of rounds until precise."),
+        typer.Option(
+            "--rounds", "--iterations", help="A fixed number of rounds, instead of rounds until precise."
+        ),
     ] = None,
     budget: Annotated[
         float | None,
@@ -185,7 +187,9 @@ def _limit(text: str, measured: tuple[str, ...]) -> tuple[str, float]:
     except ValueError:
         least = nan
     if not 0 < least < inf:
-        raise Refusal(f"--fail-under takes PATH=RATIO, such as fast-nested=1.2; {text!r} is not of this form.")
+        raise Refusal(
+            f"--fail-under takes PATH=RATIO, such as fast-nested=1.2; {text!r} is not of this form."
+        )
     return name, least
 
 

@@ -45,7 +45,7 @@ def chosen_allocator(name: str) -> Allocator:
     for allocator in ALLOCATORS:
         if allocator == name:
             return allocator
-    raise Refusal(f"--allocator must be {' or '.join(ALLOCATORS)}, not {name!r}.")
+    raise Refusal(f"--allocator takes {' or '.join(ALLOCATORS)}, not {name!r}.")
 
 
 def chosen_batch(preset: str, typed: list[str], file: Path | None, settings: Settings) -> Batch:

@@ -131,4 +131,6 @@ def line_break_note(texts: tuple[str, ...]) -> str:
     if not broken:
         return ""
     some = "1 text has" if broken == 1 else f"{broken} texts have"
-    return f"{some} line breaks, shown as {LINE_BREAK_SIGN}; every {LINE_BREAK_SIGN} in a text is a line break."
+    return (
+        f"{some} line breaks, shown as {LINE_BREAK_SIGN}; every {LINE_BREAK_SIGN} in a text is a line break."
+    )

@@ -135,7 +135,9 @@ def show_card(card: ModelCard) -> None:
         st.metric("Memory", f"{card.memory_mb:,.0f} MB", border=True)
         st.metric("Load time", _duration(card.load_ms), border=True)
     weights = (
-        "pretrained weights" if card.real_weights else "random weights: its speed is real, its answers mean nothing"
+        "pretrained weights"
+        if card.real_weights
+        else "random weights: its speed is real, its answers mean nothing"
     )
     st.table(
         {

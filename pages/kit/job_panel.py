@@ -71,7 +71,9 @@ def _offer(slot: str, link: str) -> None:
             st.caption("Only the person who started this can cancel it.")
         if link:
             with st.popover("Link", icon=":material/link:"):
-                st.caption("Anybody with this link can watch. The measurement continues when you close this page.")
+                st.caption(
+                    "Anybody with this link can watch. The measurement continues when you close this page."
+                )
                 st.code(link, language=None)
 
 

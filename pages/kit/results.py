@@ -161,7 +161,9 @@ def show_operators(run: Run, key: str) -> None:
     )
     outside = [path for path in run.paths if path.samples_ms and path_spec(path.name).outside_torch]
     if unseen := [path_title(path.name) for path in outside]:
-        st.caption(f"Not shown, because torch's profiler cannot see inside another library: {', '.join(unseen)}.")
+        st.caption(
+            f"Not shown, because torch's profiler cannot see inside another library: {', '.join(unseen)}."
+        )
     with st.expander("Table of all operators", icon=":material/table_chart:"):
         st.dataframe(operator_table(run), hide_index=True, alt="Operators of every profiled path")
 

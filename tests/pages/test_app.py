@@ -300,7 +300,9 @@ def test_a_device_is_chosen_only_where_there_is_more_than_one(
 def test_the_walkthrough_ends_with_the_ladder(app: AppTest) -> None:
     app.switch_page(nav.WALKTHROUGH).run()
     app.button(key="walk_ladder_run").click().run()
-    run_until(app, lambda app: "The tutorial's headline is the speedup of all steps together" in words(app.caption))
+    run_until(
+        app, lambda app: "The tutorial's headline is the speedup of all steps together" in words(app.caption)
+    )
     assert lab(app).ended["walk_ladder"].run.experiment.paths == LADDER
 
 

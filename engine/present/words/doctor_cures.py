@@ -66,9 +66,7 @@ def gain_sentence(diagnosis: Diagnosis) -> str:
     if best is None:
         return "No other state with right answers was timed."
     if best.timing and best.timing.verdict == "faster":
-        return (
-            f"“{best.title}” is the fastest state with right answers: {speedup_cell(best)} against “{baseline}”."
-        )
+        return f"“{best.title}” is the fastest state with right answers: {speedup_cell(best)} against “{baseline}”."
     nearest = f"“{best.title}” comes nearest with {speedup_cell(best)}: {verdict_cell(diagnosis, best)}"
     if diagnosis.state(diagnosis.baseline).offered:
         return f"No state is clearly faster than “{baseline}”; {nearest}."

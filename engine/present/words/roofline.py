@@ -41,7 +41,9 @@ def useful_words(run: Run) -> str:
         return ""
     gflop = useful_flops(run.model_card.shape, run.experiment.batch.lengths) / 1e9
     left = [path_noun(what.name) for what in reaches(run) if what.share is None]
-    without = f" Not shown, because no peak was measured in its precision: {' and '.join(left)}." if left else ""
+    without = (
+        f" Not shown, because no peak was measured in its precision: {' and '.join(left)}." if left else ""
+    )
     return (
         f"Useful work is the {gflop:,.2g} GFLOP that the real tokens need. It is the same for every path: computing "
         f"padding does not count, and a path that saves work still counts with all of it.{without}"

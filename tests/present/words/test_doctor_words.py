@@ -62,7 +62,8 @@ def test_a_forward_that_raises_is_the_headline() -> None:
     assert words.prediction_sentence(native) == "Predicted an error; the forward raised it."
     went_well = with_state(raised, AS_IT_IS, proof=a_diagnosis().state(AS_IT_IS).proof)
     assert (
-        words.prediction_sentence(words.part_statuses(went_well)[0]) == "Predicted an error; the forward raised none."
+        words.prediction_sentence(words.part_statuses(went_well)[0])
+        == "Predicted an error; the forward raised none."
     )
     assert doctor_cures.answer_words(words.as_it_is(raised)) == "none: RuntimeError: no"
     assert doctor_cures.verdict_cell(raised, words.as_it_is(raised)) == "raises, not recommended"
@@ -239,7 +240,8 @@ def test_the_crossover_tells_on_which_side_the_batch_is() -> None:
     assert crossover is not None
     said = doctor_sparsity.crossover_sentence(crossover, 0.65)
     assert (
-        "sparsity starts to pay between 0% and 40% padding; not sure at 20%. This batch has more, 65%." in said
+        "sparsity starts to pay between 0% and 40% padding; not sure at 20%. This batch has more, 65%."
+        in said
     )
     assert "This batch lies between, at 10%." in doctor_sparsity.crossover_sentence(crossover, 0.1)
 

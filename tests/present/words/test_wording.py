@@ -63,7 +63,9 @@ def test_same_and_not_sure_are_said_as_such() -> None:
     same = run_with(sample_path("fast-mha", (10.0,) * 8, 6))
     unsure = run_with(sample_path("fast-mha", (5.0, 20.0) * 4, 6))
     assert "is as fast as the slow path" in verdict_sentence(same)
-    assert "Not sure whether native MHA alone is faster or slower than the slow path" in verdict_sentence(unsure)
+    assert "Not sure whether native MHA alone is faster or slower than the slow path" in verdict_sentence(
+        unsure
+    )
 
 
 def test_a_path_without_a_result_is_named_and_never_dropped() -> None:
