@@ -14,7 +14,7 @@ from tests.e2e.test_first_run import LONG_MS, holds_torch, open_page
 pytestmark = pytest.mark.xdist_group("e2e")
 
 
-def test_a_forgotten_eval_is_found_cured_and_taken_home(browser: Browser, server: Server) -> None:
+def test_a_forgotten_eval_is_found_cured_and_downloaded(browser: Browser, server: Server) -> None:
     broken = MODIFICATIONS["train-mode"]
     # A telephone's width, because the result is the widest thing of the app.
     page = open_page(browser, f"{server.url}/doctor?doctor_modifications={quote(broken.title)}", width=390)

@@ -37,7 +37,7 @@ async def measure_once(visitor: Visitor, url: str, answers: list[Answer]) -> lis
         return tab.troubles
 
 
-def test_three_at_once_are_measured_one_after_the_other(server: Server, tmp_path: Path) -> None:
+def test_three_visitors_at_once_are_measured_one_after_the_other(server: Server, tmp_path: Path) -> None:
     until = time.monotonic() + PATIENCE_S
     habits = (OWN_TEXTS, OWN_TEXTS, EVERYBODYS_PRESET)
     visitors = [Visitor(number, until, Random(number), own) for number, own in enumerate(habits)]

@@ -53,7 +53,7 @@ def test_a_run_is_found_again_by_its_address(app: AppTest) -> None:
     assert "Cancelled" in app.info[0].value
 
 
-def test_a_shared_link_may_look_and_not_cancel(app: AppTest) -> None:
+def test_a_shared_link_allows_to_watch_but_not_to_cancel(app: AppTest) -> None:
     """The id alone shows the work; the button that ends it is the owner's."""
     start_endless(app)
     ticket: Ticket = lab(app).tickets["run"]
@@ -66,14 +66,14 @@ def test_a_shared_link_may_look_and_not_cancel(app: AppTest) -> None:
 
 
 @pytest.mark.usefixtures("app")
-def test_a_link_that_leads_nowhere_says_so() -> None:
+def test_a_link_to_an_unknown_run_says_so() -> None:
     """One sentence, and the page is usable."""
     other = another_visitor("0123456789ab.secret")
     assert "not known here any more" in other.warning[0].value
     assert not other.button(key="bench_run").disabled
 
 
-def test_the_end_is_told_on_another_page_once(app: AppTest) -> None:
+def test_the_end_is_announced_once_on_another_page(app: AppTest) -> None:
     """A toast where people are, and none where the result itself is shown."""
     app.button(key="overview_run").click().run()
     run_until(app, lambda app: app.success)
@@ -123,7 +123,7 @@ def test_an_address_names_a_ticket(text: str, ticket: Ticket) -> None:
         (DeskView(False, 0, machines=()), False, "No measuring machine is connected"),
     ],
 )
-def test_the_status_says_where_one_stands(view: DeskView, own: bool, words: str) -> None:
+def test_the_status_says_free_busy_or_the_visitors_place(view: DeskView, own: bool, words: str) -> None:
     """Free, busy, one's own, one's place; with several machines how many are free."""
     assert status_words(view, measuring_own=own) == words
 
@@ -149,7 +149,7 @@ def test_the_bar_moves_forward_from_stage_to_stage() -> None:
     assert progress_words(views[-1]) == "Profiling: Packed"
 
 
-def test_an_end_is_told_with_its_reason() -> None:
+def test_an_end_is_announced_with_its_reason() -> None:
     """Done with its title; anything else with the sentence the desk gave."""
     assert ending_words("Your measurement", TicketView("a", state="done", title="big")) == (
         "Your measurement is done: big."
@@ -157,7 +157,7 @@ def test_an_end_is_told_with_its_reason() -> None:
     assert "machine" in ending_words("It", TicketView("a", state="failed", message="The machine went away."))
 
 
-def test_machines_stand_side_by_side() -> None:
+def test_machines_are_shown_side_by_side() -> None:
     """A row for each machine and path that was measured."""
     run = a_run()
     other = run.model_copy(update={"environment": run.environment.model_copy(update={"machine": "second"})})

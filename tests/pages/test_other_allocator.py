@@ -24,7 +24,7 @@ def test_a_new_run_keeps_freed_memory_and_says_so(app: AppTest) -> None:
     assert app.button(key=OTHER).label == "Measure with the system's allocator too"
 
 
-def test_the_same_with_the_other_allocator_is_shown_beside_it_until_the_next_run(app: AppTest) -> None:
+def test_the_run_with_the_other_allocator_is_shown_beside_it_until_the_next_run(app: AppTest) -> None:
     measured(app).button(key=OTHER).click().run()
     run_until(app, lambda app: "What the allocator costs" in words(app.subheader))
     first, second = (lab(app).ended[slot].run.experiment for slot in ("run", "run-other-allocator"))
@@ -36,7 +36,7 @@ def test_the_same_with_the_other_allocator_is_shown_beside_it_until_the_next_run
     assert "What the allocator costs" not in words(app.subheader)
 
 
-def test_every_setting_that_the_run_had_otherwise_is_told(app: AppTest) -> None:
+def test_every_changed_setting_is_announced(app: AppTest) -> None:
     assert CHANGED not in words(measured(app).info)
     for key, chosen in (("bench_allocator", "system"), ("bench_rounds", "10, as in the tutorial")):
         before = app.segmented_control(key=key).value

@@ -24,7 +24,7 @@ def test_texts_shown_as_lines_are_read_back_unchanged(several: list[str]) -> Non
     assert texts_of_lines("\n".join(map(one_line, several))) == tuple(several)
 
 
-def test_untouched_rows_of_the_grid_keep_even_what_the_sign_cannot_show() -> None:
+def test_unedited_rows_of_the_grid_keep_their_text_exactly() -> None:
     base = ("windows\r\nline", f"a literal {LINE_BREAK_SIGN}", "changed")
     cells = [(0, one_line(base[0])), (1, one_line(base[1])), (2, f"new{LINE_BREAK_SIGN}text"), (3, None)]
     assert texts_of_grid(cells, base) == (base[0], base[1], "new\ntext", "")

@@ -35,7 +35,7 @@ def compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_compiler_runs_beside_the_loading_and_has_ended_when_it_is_over(compiler: Path) -> None:
+def test_the_compiler_runs_while_the_model_loads_and_ends_before_the_block_does(compiler: Path) -> None:
     waited: list[bool] = []
 
     def on_wait() -> None:
@@ -48,7 +48,7 @@ def test_the_compiler_runs_beside_the_loading_and_has_ended_when_it_is_over(comp
     assert (compiler / "ended").exists()
 
 
-def test_the_compiler_has_ended_before_a_failed_loading_is_told(compiler: Path) -> None:
+def test_the_compiler_ends_before_a_failed_loading_is_reported(compiler: Path) -> None:
     def fail_to_load() -> None:
         experiment = _experiment("slow", "packed@bf16")
         with kernels_compiled_meanwhile(experiment, compiler / "kernels", lambda: None):
@@ -64,7 +64,7 @@ def test_the_compiler_has_ended_before_a_failed_loading_is_told(compiler: Path) 
 @pytest.mark.parametrize(
     "experiment", [_experiment("slow", "fast-nested"), _experiment("slow", "packed", device="cuda")]
 )
-def test_nothing_is_compiled_that_the_experiment_does_not_need(
+def test_kernels_are_compiled_only_if_the_experiment_needs_them(
     experiment: Experiment, compiler: Path
 ) -> None:
     (compiler / "go").touch()
@@ -73,7 +73,7 @@ def test_nothing_is_compiled_that_the_experiment_does_not_need(
     assert not (compiler / "started").exists()
 
 
-def test_without_a_compiler_the_model_is_loaded_all_the_same(
+def test_without_a_compiler_the_model_is_still_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")

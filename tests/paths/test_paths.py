@@ -71,7 +71,7 @@ def _switches(model: nn.Module) -> tuple[bool, ...]:
 
 
 @pytest.mark.parametrize("name", sorted(EXECUTION_PATHS))
-def test_every_switch_is_put_back(
+def test_every_switch_is_restored(
     name: str, minilm: LoadedModel, prepared: Prepared, batch: TokenBatch
 ) -> None:
     before = _switches(minilm.model)
@@ -101,7 +101,7 @@ def test_all_paths_agree_on_real_tokens(prepared: Prepared, batch: TokenBatch) -
             assert agreement.max_abs_error > 1e-4, name
 
 
-def test_only_train_mode_draws_anew_each_time(prepared: Prepared, batch: TokenBatch) -> None:
+def test_only_train_mode_gives_random_outputs(prepared: Prepared, batch: TokenBatch) -> None:
     def twice(name: str) -> bool:
         path = prepared(name)
         return torch.equal(hidden_states(path, batch), hidden_states(path, batch))
@@ -119,7 +119,7 @@ def test_only_train_mode_draws_anew_each_time(prepared: Prepared, batch: TokenBa
         (False, False, "torch's own linear layers"),
     ],
 )
-def test_packed_execution_promises_what_it_was_made_of(
+def test_packed_executions_promise_fits_how_it_was_built(
     kernels_there: bool,
     onednn: bool,
     words: str,

@@ -41,7 +41,7 @@ def test_a_state_with_wrong_answers_is_marked_by_word_and_colour() -> None:
     assert "wrong" not in data["label"].iloc[0]
 
 
-def test_a_state_without_a_time_or_an_interval_leaves_the_chart_whole() -> None:
+def test_a_state_without_a_time_or_an_interval_does_not_break_the_chart() -> None:
     diagnosis = a_broken_diagnosis()
     slow, now, first, second = diagnosis.states
     assert first.timing is not None
@@ -77,7 +77,7 @@ def test_a_sweep_without_intervals_marks_no_crossover_and_no_point_as_clear() ->
     assert not any("from" in row for row in rows)
 
 
-def test_charts_say_their_takeaway_in_words() -> None:
+def test_charts_have_their_message_in_words() -> None:
     crossover = some_sparsity().crossover
     assert crossover is not None
     assert "no gradients" in charts.states_alt(a_broken_diagnosis())

@@ -52,14 +52,14 @@ def test_the_fastest_path_comes_first_with_its_interval() -> None:
     )
 
 
-def test_a_path_that_is_slower_alone_is_not_called_faster() -> None:
+def test_a_slower_path_is_not_called_faster() -> None:
     run = run_with(sample_path("fast-mha", (20.0,) * 8, 6))
     assert verdict_sentence(run).startswith(
         "Native MHA alone is slower than the slow path here: 0.50x as fast"
     )
 
 
-def test_same_and_not_sure_are_said_as_such() -> None:
+def test_same_and_not_sure_are_named() -> None:
     same = run_with(sample_path("fast-mha", (10.0,) * 8, 6))
     unsure = run_with(sample_path("fast-mha", (5.0, 20.0) * 4, 6))
     assert "is as fast as the slow path" in verdict_sentence(same)
@@ -141,7 +141,7 @@ def test_a_run_of_the_baseline_alone_says_what_to_do() -> None:
         ),
     ],
 )
-def test_the_profile_decides_what_is_said_of_a_path(
+def test_the_sentence_about_a_path_follows_its_profile(
     name: str, ops: dict[str, float], kept: bool, expected: str
 ) -> None:
     path = changed(sample_path(name, (1.0,), 0), evidence=Evidence(claim="no nesting", ops=ops, ok=kept))
@@ -185,7 +185,7 @@ def test_the_name_of_a_lower_precision_path_has_path_and_precision() -> None:
     assert path_noun("onnxruntime@int8") == "ONNX Runtime in int8"
 
 
-def test_what_a_path_costs_once_is_said_beside_what_it_saves() -> None:
+def test_one_time_costs_are_shown_with_the_number_of_batches_that_pays_them_back() -> None:
     run = a_run_with_costs()
     packed = run.path("packed")
     assert preparation_sentence(packed) == "Prepared in 40 ms, 42 MB of weights in addition to the model's."
@@ -198,7 +198,7 @@ def test_what_a_path_costs_once_is_said_beside_what_it_saves() -> None:
     assert [ms_words(value) for value in (0.44, 35.2, 2140.0)] == ["0.4 ms", "35 ms", "2.1 s"]
 
 
-def test_the_pick_is_said_with_its_facts_and_the_faster_one_with_its_error() -> None:
+def test_the_recommendation_has_its_figures_and_the_faster_path_its_error() -> None:
     exact, approximate = recommendation_sentences(a_run_with_costs())
     assert exact == (
         "Choose packed execution for the same answer: 2.5x as fast as the slow path (2.5x to 2.5x). Its outputs differ "
@@ -211,7 +211,7 @@ def test_the_pick_is_said_with_its_facts_and_the_faster_one_with_its_error() -> 
     )
 
 
-def test_a_lower_precision_gives_a_close_answer_and_not_the_same() -> None:
+def test_a_lower_precision_has_a_close_answer_not_the_same_one() -> None:
     run = a_run_with_costs()
     assert agreement_sentence(run, run.path("packed@bf16")).startswith("Close answer: in bf16 outputs differ")
     assert agreement_sentence(run, run.path("packed")).startswith("Same answer")
@@ -234,15 +234,13 @@ def test_where_nothing_is_faster_the_baseline_is_recommended() -> None:
         (None, "not compared", "not compared"),
     ],
 )
-def test_a_different_answer_is_never_passed_over(
-    agreement: Agreement | None, sentence: str, cell: str
-) -> None:
+def test_a_different_answer_is_always_reported(agreement: Agreement | None, sentence: str, cell: str) -> None:
     path = changed(sample_path("fast-mha", (5.0,) * 8, 6), agreement=agreement)
     assert sentence in agreement_sentence(run_with(path), path)
     assert cell in agreement_words(path)
 
 
-def test_an_unfair_comparison_is_set_beside_the_fair_one() -> None:
+def test_an_unfair_comparison_is_shown_beside_the_fair_one() -> None:
     run = run_with(sample_path("slow-train", (30.0,) * 8, 0), sample_path("fast-nested", (5.0,) * 8, 6))
     sentence = unfairness_sentence(run, "slow-train", "fast-nested")
     assert "looks 6.0x as fast" in sentence
