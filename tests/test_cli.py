@@ -1,4 +1,4 @@
-"""The command line as a person meets it: real processes, exit codes, one sentence on standard error, no traceback."""
+"""The command line in real processes: exit codes, one sentence on standard error, no traceback."""
 
 import os
 import signal
@@ -239,7 +239,7 @@ def test_the_first_interrupt_ends_the_rounds_and_the_second_drops_everything() -
 
 
 def test_the_command_line_waits_for_its_turn_on_the_machine(tmp_path: Path) -> None:
-    """A run from a terminal and a server's would spoil each other; it starts when the other lets go."""
+    """A run from a terminal and one of a server would disturb each other, so it starts when the lock is free."""
     lock = tmp_path / "machine.lock"
     environment = {**os.environ, "FASTPATH_LOCK_FILE": str(lock)}
     command = [sys.executable, "-m", "engine", "run", *SHORTEST]
@@ -274,7 +274,7 @@ def test_threads_and_seeds_that_no_machine_can_use_are_refused_in_one_sentence(
 
 
 def test_no_model_is_loaded_while_another_program_measures(tmp_path: Path) -> None:
-    """Loading takes seconds of every core; a device that only loading finds out about shows when it is reached."""
+    """Loading uses every core for seconds. That a device does not exist is found while loading, so after the wait."""
     lock = tmp_path / "machine.lock"
     environment = {**os.environ, "FASTPATH_LOCK_FILE": str(lock)}
     command = [sys.executable, "-m", "engine", "run", "--device", "tpu"]
@@ -289,7 +289,7 @@ def test_no_model_is_loaded_while_another_program_measures(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("allocator", ["kept", "system"])
 def test_a_run_has_the_allocator_asked_for_and_records_it(tmp_path: Path, allocator: Allocator) -> None:
-    """In the user's own folder, where the lab does not lie."""
+    """Started in the user's folder, not in the lab's."""
     done = subprocess.run(
         [sys.executable, "-m", "engine", "run", *SHORTEST, "--allocator", allocator, "--json", "out.json"],
         cwd=tmp_path,

@@ -1,4 +1,4 @@
-"""`python -m engine doctor` as a person meets it: real weights, own classes, exit codes, refusals in one sentence."""
+"""`python -m engine doctor` in real processes: real weights, users' classes, exit codes, one-sentence refusals."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def with_gradients():
 
 @pytest.fixture(autouse=True)
 def _own_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Sweeps kept by a person's own doctor are neither used nor overwritten."""
+    """The sweeps stored on this machine are neither used nor overwritten."""
     monkeypatch.setenv("FASTPATH_DATA_FOLDER", str(tmp_path / "data"))
 
 

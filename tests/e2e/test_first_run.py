@@ -1,4 +1,4 @@
-"""A visitor's way through the app in a real browser, with real weights, measured by a real child process."""
+"""A visitor uses the app in a real browser, with real weights and a real measuring process."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Doctor page finds what was done to a model on purpose, tells it most important first, and keeps it."""
+"""The Doctor page finds what was modified on purpose, shows the most important first, and keeps the result."""
 
 from streamlit.testing.v1 import AppTest
 

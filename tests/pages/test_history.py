@@ -1,4 +1,4 @@
-"""The History page lists, opens, downloads and deletes kept runs; a question asked before is answered from them."""
+"""The History page lists, opens, downloads and deletes stored runs; a repeated experiment is answered from them."""
 
 import os
 import sqlite3
@@ -178,7 +178,7 @@ def test_times_are_in_the_readers_time_zone() -> None:
 
 
 def measured_here(experiment: Experiment, age: timedelta) -> Run:
-    """A run as a child on this machine leaves it: with the threads it used and the environment it saw."""
+    """A run as a child on this machine writes it: with its threads and its environment."""
     host = this_host(experiment.allocator)
     facts = {name: getattr(host, name) for name in host.__dataclass_fields__} | {"quiet": True}
     return SAMPLE.model_copy(
@@ -204,7 +204,7 @@ def test_a_stored_answer_is_shown_with_its_age(store: Store) -> None:
 
 
 def test_a_run_of_a_busy_machine_is_not_used_as_an_answer(store: Store) -> None:
-    """Its own verdict asks for a quieter machine, so the next Run measures."""
+    """Its own verdict advises to measure on a quieter machine, so the next Run measures."""
     run = measured_here(ASKED, timedelta(minutes=3))
     busy = run.environment.model_copy(update={"quiet": False, "notes": ("other processes were at work",)})
     store.save(run.model_copy(update={"environment": busy}))

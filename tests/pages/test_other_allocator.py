@@ -1,4 +1,4 @@
-"""The allocator on the Benchmark page: chosen, measured with the other one too, and told when it has changed."""
+"""The allocator on the Benchmark page: choose it, measure with the other one too, and see that it has changed."""
 
 from streamlit.testing.v1 import AppTest
 
@@ -30,7 +30,7 @@ def test_the_run_with_the_other_allocator_is_shown_beside_it_until_the_next_run(
     first, second = (lab(app).ended[slot].run.experiment for slot in ("run", "run-other-allocator"))
     assert second == first.model_copy(update={"allocator": "system"})
     assert "Under the system's allocator" in words(app.caption)
-    assert "freed memory kept 1.00x" in words(app.caption), "a step of the ladder"
+    assert "freed memory kept 1.00x" in words(app.caption), "the allocator is one of the steps"
     app.button(key="bench_run").click().run()
     run_until(app, lambda app: app.success)
     assert "What the allocator costs" not in words(app.subheader)

@@ -1,4 +1,4 @@
-"""Uploaded and typed texts survive to the letter, and bad files are refused in words."""
+"""Uploaded and typed texts stay exactly the same, and bad files are refused with a sentence."""
 
 import json
 

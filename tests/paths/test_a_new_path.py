@@ -1,4 +1,4 @@
-"""A path that is added as one ExecutionPath and one row shows everywhere: command line, page, chart, recommendation."""
+"""A path that is added as one ExecutionPath and one row appears everywhere: command line, page, chart, report."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def _prepare(model: RobertaModel, _exports: Path | None) -> PreparedPath:
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A new path in the two registries, and nowhere else."""
+    """A new path, added to the two registries only."""
     monkeypatch.setitem(PATHS, "toy", ROW)
     monkeypatch.setitem(EXECUTION_PATHS, "toy", ExecutionPath("toy", _prepare))
     return "toy"

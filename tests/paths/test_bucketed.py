@@ -1,4 +1,4 @@
-"""Batching by length: every text once, little padding in a group, nothing cut off wherever the padding stands."""
+"""Batching by length: each text once, little padding per group, and no token lost on either side of padding."""
 
 import pytest
 import torch

@@ -1,6 +1,6 @@
-"""The kernels of packed execution are compiled while the model loads, and never beside a measurement.
+"""The kernels of packed execution are compiled while the model loads, and never during a measurement.
 
-A shell script stands in for the compiler: it says when it starts and ends, and fails when it is told to go on.
+A shell script replaces the compiler. It records when it starts and ends, and it fails once the file `go` exists.
 """
 
 import time
@@ -44,7 +44,7 @@ def test_the_compiler_runs_while_the_model_loads_and_ends_before_the_block_does(
 
     with kernels_compiled_meanwhile(_experiment("slow", "packed"), compiler / "kernels", on_wait):
         _until((compiler / "started").exists)
-    assert waited == [False], "told once, while the compiler was still at work"
+    assert waited == [False], "called once, while the compiler was still running"
     assert (compiler / "ended").exists()
 
 

@@ -1,4 +1,4 @@
-"""Execution paths: each takes the way it claims, proven by its profile on real weights, and leaves no switch behind."""
+"""Execution paths: on real weights each one's profile proves its claim, and each restores every switch."""
 
 import time
 from collections.abc import Callable
@@ -97,7 +97,7 @@ def test_all_paths_agree_on_real_tokens(prepared: Prepared, batch: TokenBatch) -
         assert agreement.max_abs_error is not None
         if precision == "fp32":
             assert agreement.max_abs_error <= 1e-5, name
-        else:  # another precision is really computed in, and not the model's own under another name
+        else:  # it really computes in the other precision, and not in the model's own
             assert agreement.max_abs_error > 1e-4, name
 
 
@@ -127,7 +127,7 @@ def test_packed_executions_promise_fits_how_it_was_built(
     batch: TokenBatch,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A processor without oneDNN's operators, or without a compiler, runs it too, and is not shown as refuted."""
+    """Without oneDNN's operators or without a compiler it runs too, and its profile does not refute it."""
 
     def no_compiler(_folder: Path) -> Kernels:
         raise NotCompiled("no C++ compiler is found here")
@@ -138,7 +138,7 @@ def test_packed_executions_promise_fits_how_it_was_built(
     path = EXECUTION_PATHS["packed"]
     prepared = path.prepare(minilm.model)
     assert words in prepared.promise.claim
-    # Few rows and many take different ways through the last layer.
+    # Small and large batches run the last layer in different ways.
     many = tokenize(PRESETS["dense"], minilm.tokenizer, minilm.card.shape, Settings())
     for tokens in (batch.tokens, many.tokens):
         profiled = profile(prepared, tokens, time.perf_counter, 1)
@@ -149,7 +149,7 @@ def test_packed_executions_promise_fits_how_it_was_built(
 def test_the_first_packing_says_that_it_compiled_its_kernels(
     minilm: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else its break-even would seem to hold for later starts too."""
+    """Otherwise its break-even would seem to apply to later starts as well."""
     monkeypatch.setenv("FASTPATH_DATA_FOLDER", str(tmp_path))
     kernels.load_kernels.cache_clear()
     notes = [EXECUTION_PATHS["packed"].prepare(minilm.model).note for _ in range(2)]

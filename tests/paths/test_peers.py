@@ -1,4 +1,4 @@
-"""The rivals: the same answer through other code, kept exports, one sentence where something is missing."""
+"""Paths through other libraries: the same answer, exports that are kept, one sentence if something is missing."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ EXPORTED = tuple(name for name in RIVALS if name.startswith(("onnxruntime", "ope
 
 
 def runs_here(name: str) -> bool:
-    """Whether this processor has what a rival needs: OpenVINO computes in bf16 only where there are units for it."""
+    """Whether this processor can run the path: OpenVINO computes in bf16 only with units for it."""
     return name != "openvino@bf16" or openvino_path.computes_in("bf16")
 
 
@@ -44,12 +44,12 @@ def runs_here(name: str) -> bool:
 def _only_what_runs_here(request: pytest.FixtureRequest) -> None:
     name = getattr(request.node, "callspec", None) and request.node.callspec.params.get("name")
     if name and not runs_here(name):
-        pytest.skip("OpenVINO does not compute in bf16 on this processor; its refusal has a test of its own")
+        pytest.skip("OpenVINO does not compute in bf16 on this processor; another test covers its refusal")
 
 
 @pytest.fixture(scope="module")
 def batches(minilm: LoadedModel) -> tuple[TokenBatch, ...]:
-    """Two texts, and five longer ones for what was made ready for the two."""
+    """Two texts, and five longer ones for a path that was prepared with the two."""
     small, mixed = (
         tokenize(PRESETS[name], minilm.tokenizer, minilm.card.shape, Settings())
         for name in ("tutorial-small", "mixed")
@@ -58,7 +58,7 @@ def batches(minilm: LoadedModel) -> tuple[TokenBatch, ...]:
 
 
 def tiny_model() -> RobertaModel:
-    """One layer of seeded weights whose padding index is not 0: compiled and exported in no time."""
+    """One layer with seeded weights and a padding index other than 0; quick to compile and to export."""
     shape = EncoderShape(
         vocab_size=11,
         embedding_dim=8,
@@ -112,7 +112,7 @@ def test_nothing_is_compiled_after_preparing(
     name: str, prepared: Prepared, batches: tuple[TokenBatch, ...]
 ) -> None:
     path = prepared(name)
-    # Other paths have had the same model in other modes and with other switches since it was compiled.
+    # Since it was compiled, other paths have run the same model in other modes and with other switches.
     _logits(prepared("slow-train"), batches[0])
     with torch.compiler.set_stance("fail_on_recompile"):
         for batch in batches:
@@ -275,7 +275,7 @@ def test_openvino_reports_nothing_over_the_network(prepared: Prepared) -> None:
 
 
 def test_ctrl_c_reaches_its_handler_after_two_openvino_paths_were_released() -> None:
-    """Not where the first one has taken the stack for signals with it, which ends the process."""
+    """If the first one has freed the signal stack that the second restores, Ctrl-C ends the process."""
     code = (
         "import signal; from tests.paths.test_peers import EXECUTION_PATHS, tiny_model\n"
         "paths = [EXECUTION_PATHS['openvino'].prepare(tiny_model()) for _ in range(2)]\n"

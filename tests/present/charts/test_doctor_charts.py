@@ -1,4 +1,4 @@
-"""The doctor's charts hold the diagnosis's numbers, and mark wrong answers by more than a colour."""
+"""The doctor's charts show the diagnosis's numbers, and mark wrong answers by a word as well as a colour."""
 
 import json
 from typing import Any
@@ -69,7 +69,7 @@ def test_the_crossover_and_this_batch_are_marked_on_the_sweep() -> None:
 
 
 def test_a_sweep_without_intervals_marks_no_crossover_and_no_point_as_clear() -> None:
-    """A record of an older version, which interpolated a crossover from single figures."""
+    """A record of an older version, which interpolated a crossover from figures without intervals."""
     crossover = some_sparsity().crossover
     assert crossover is not None
     rows = rows_of(charts.crossover_chart(crossover.model_copy(update={"points": ()}), 0.1))

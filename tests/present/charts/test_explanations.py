@@ -1,4 +1,4 @@
-"""Explanations: the waterfall's bars join without a gap, and the ladder shows every rung."""
+"""Explanations: the waterfall's bars join without a gap, and every step from path to path is shown."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The bars hold each path's share of the peak, and the words say the same."""
+"""The bars show each path's share of the peak, and the sentences say the same."""
 
 import json
 

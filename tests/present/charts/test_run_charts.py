@@ -1,4 +1,4 @@
-"""Charts hold the run's numbers, add up, and say their takeaway in words."""
+"""Charts show the run's numbers, add up, and have their message in words."""
 
 import colorsys
 import json
@@ -135,7 +135,7 @@ def _hue(colour: str) -> float:
 
 
 def test_every_path_has_its_own_colour_and_label() -> None:
-    """Two paths of one label or colour could not be told apart in a chart."""
+    """Two paths with the same label or colour could not be distinguished in a chart."""
     assert len({charts.path_colour(name) for name in CATALOGUED_PATHS}) == len(CATALOGUED_PATHS)
     assert len({charts.chart_label(name) for name in CATALOGUED_PATHS}) == len(CATALOGUED_PATHS)
     assert charts.path_colour("of another version") == OTHER_COLOUR
@@ -159,7 +159,7 @@ def test_the_padding_map_adds_up_to_the_padded_batch() -> None:
 
 
 def test_the_live_chart_shows_the_narrowing_interval() -> None:
-    """Round by round, on a ratio's own middle; the newest interval in words too."""
+    """One point per round, at the geometric middle of its interval; the newest interval in words too."""
     history = [{"fast-nested": (1.0, 4.0)}, {"fast-nested": (1.5, 2.5)}]
     spec = charts.closing_in_spec(history)
     rows = spec["datasets"]["rounds"]
@@ -170,5 +170,5 @@ def test_the_live_chart_shows_the_narrowing_interval() -> None:
 
 
 def test_the_live_chart_is_empty_before_the_first_interval() -> None:
-    """Before the first interval there is a frame and no line."""
+    """Before the first interval the chart has axes and no line."""
     assert charts.closing_in_spec([])["datasets"] == {"rounds": []}

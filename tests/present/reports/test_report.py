@@ -1,4 +1,4 @@
-"""The files to take away hold what the run holds."""
+"""The downloads contain what the run contains."""
 
 import csv
 from io import StringIO

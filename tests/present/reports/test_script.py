@@ -1,4 +1,4 @@
-"""The exported scripts are run as they are: each prints the shape of the answer and its time."""
+"""The exported scripts run unchanged, and each prints the shape of the answer and its time."""
 
 import ast
 import os

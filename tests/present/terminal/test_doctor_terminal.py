@@ -1,4 +1,4 @@
-"""The doctor's report in a terminal: everything that was found is told, at any width, and code stays whole."""
+"""The doctor's report in a terminal: every finding is printed at any width, and code is never cut."""
 
 from io import StringIO
 from typing import get_args
@@ -24,7 +24,7 @@ def _printed(shown: RenderableType, width: int = 120) -> str:
 
 
 def _squeezed(text: str) -> str:
-    """The words alone: rules and line breaks depend on the width."""
+    """The text without rules and line breaks, which depend on the width."""
     return "".join(character for character in text if not character.isspace() and character not in "│─┃━")
 
 
@@ -66,7 +66,7 @@ def test_a_failing_condition_is_printed_in_full_at_any_width(width: int) -> None
 
 
 def test_conditions_with_the_same_cure_are_grouped_and_native_mha_comes_first() -> None:
-    """One forgotten eval() fails in the encoder, in every layer and in every attention."""
+    """One forgotten eval() breaks conditions of the encoder, of every layer and of every attention."""
     diagnosis = a_broken_diagnosis()
     train, *others = diagnosis.checks
     shared = train.model_copy(
@@ -183,7 +183,7 @@ def test_conditions_that_are_met_are_counted_and_listed_only_on_request() -> Non
 
 
 def test_all_cures_can_be_copied_from_a_narrow_terminal() -> None:
-    """A line that is broken or cut is no code any more."""
+    """A line of code that is broken or cut does not work any more."""
     diagnosis = _with_first_check(a_broken_diagnosis(), cure=LONG_CURE)
     lines = _printed(doctor_report(diagnosis), width=60).splitlines()
     block = lines[lines.index("All cures together") :]

@@ -1,4 +1,4 @@
-"""A run in a terminal of a hundred columns: tables that are not torn, the pick at the end."""
+"""A run in a terminal of a hundred columns: tables fit, and the recommendation is at the end."""
 
 from io import StringIO
 

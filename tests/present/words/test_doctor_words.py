@@ -220,7 +220,7 @@ def test_a_cure_that_led_to_wrong_answers_is_not_handed_out() -> None:
 
 
 def test_a_cure_whose_wrong_answers_a_later_one_mends_is_handed_out_with_it() -> None:
-    """Gradients off brings the fastpath back onto a left-padded batch; padding on the right then makes it right."""
+    """With gradients off, the fastpath is taken on a left-padded batch and is wrong; right padding then repairs it."""
     broken = a_broken_diagnosis()
     first = with_state(broken, broken.states[2].name, offered=False)
     assert doctor_cures.all_cures(first) == doctor_cures.all_cures(broken)
