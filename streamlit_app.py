@@ -3,12 +3,12 @@
 import streamlit as st
 
 from pages.kit import nav
-from pages.kit.machine_status import machine_status, page_name, tell_endings
+from pages.kit.machine_status import machine_status, page_name, announce_endings
 
 nav.configure_page()
 page = st.navigation(nav.page_list())
 
 with st.sidebar:
     machine_status()
-tell_endings(page_name(page.url_path))
+announce_endings(page_name(page.url_path))
 nav.run_in_frame(page)

@@ -76,7 +76,7 @@ def _ending(request: RunRequest | DoctorRequest, model: str) -> Event:
     try:
         with progress() as tell:
             tell(Step(name="load", text=f"Loading {title}"))
-            ending = _heard(child, request, tell)
+            ending = _last_event(child, request, tell)
     except ChildDied as death:
         _print_log(child)
         raise Refusal(_death_words(death)) from None
@@ -89,7 +89,7 @@ def _ending(request: RunRequest | DoctorRequest, model: str) -> Event:
     return ending
 
 
-def _heard(child: ChildProcess, request: RunRequest | DoctorRequest, tell: Tell) -> Event:
+def _last_event(child: ChildProcess, request: RunRequest | DoctorRequest, tell: Tell) -> Event:
     """The last event of a request. Before measuring begins, Ctrl-C drops everything; after that it ends the rounds."""
     measuring = False
     with ExitStack() as stack:

@@ -147,8 +147,8 @@ def _obstacle_card(obstacle: Obstacle, layers: int) -> None:
         st.code(check.cure, wrap_lines=True)
     else:
         st.caption("No line of code cures this.")
-    if knew := torchs_reason(obstacle):
-        st.caption(f":material/visibility_off: {as_text(knew)}")
+    if reason := torchs_reason(obstacle):
+        st.caption(f":material/visibility_off: {as_text(reason)}")
 
 
 def _conditions_table(diagnosis: Diagnosis, part: Part) -> None:

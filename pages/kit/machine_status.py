@@ -6,7 +6,7 @@ from engine.desk.desk import the_desk
 from engine.desk.tickets import DeskView, TicketView
 from engine.present.words.ages import duration_words
 from pages.kit import nav
-from pages.kit.state import DOCTOR_SLOT, RUN_SLOT, TOLD_SLOTS, live, newly_ended, the_lab, view_of
+from pages.kit.state import DOCTOR_SLOT, RUN_SLOT, ANNOUNCED_SLOTS, live, newly_ended, the_lab, view_of
 
 POLL_S = 3.0
 _SHOWN_ON = {
@@ -21,14 +21,14 @@ def machine_status() -> None:
     desk, lab = the_desk(), the_lab()
     desk.seen(lab.visitor)
     now = desk.view(lab.visitor)
-    own = any(live(slot) for slot in TOLD_SLOTS)
+    own = any(live(slot) for slot in ANNOUNCED_SLOTS)
 
     @st.fragment(run_every=POLL_S if now.measuring or now.waiting or own else None)
     def draw() -> None:
         desk.seen(lab.visitor)
         view = desk.view(lab.visitor)
         st.caption(f":material/memory: {status_words(view, measuring_own=_runs_own())}")
-        if own and not any(live(slot) for slot in TOLD_SLOTS):
+        if own and not any(live(slot) for slot in ANNOUNCED_SLOTS):
             # The frame announces the end, and only a redraw of the whole page draws the frame.
             st.rerun()
 
@@ -36,7 +36,7 @@ def machine_status() -> None:
 
 
 def _runs_own() -> bool:
-    views = (view_of(slot) for slot in TOLD_SLOTS)
+    views = (view_of(slot) for slot in ANNOUNCED_SLOTS)
     return any(view is not None and view.state == "running" for view in views)
 
 
@@ -57,7 +57,7 @@ def status_words(view: DeskView, *, measuring_own: bool) -> str:
     return "Machine free"
 
 
-def tell_endings(page_name: str) -> None:
+def announce_endings(page_name: str) -> None:
     """A toast for the visitor's job that ended while another page is open; its own page shows the result."""
     for slot, view in newly_ended():
         shown_on, what = _SHOWN_ON[slot]

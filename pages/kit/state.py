@@ -32,7 +32,7 @@ RUN_SLOT = "run"
 DOCTOR_SLOT = "doctor"
 ALLOCATOR_SLOT = "run-other-allocator"
 """The last run again, with the other allocator."""
-TOLD_SLOTS = (RUN_SLOT, DOCTOR_SLOT)
+ANNOUNCED_SLOTS = (RUN_SLOT, DOCTOR_SLOT)
 """Jobs that take so long that visitors open another page meanwhile."""
 PATH_KEYS: dict[PathGroup, str] = {
     "tutorial": "bench_paths",
@@ -150,7 +150,7 @@ def newly_ended() -> tuple[tuple[str, TicketView], ...]:
     """Slots whose job has ended since the last call, each returned once."""
     lab = the_lab()
     found = []
-    for slot in TOLD_SLOTS:
+    for slot in ANNOUNCED_SLOTS:
         view = view_of(slot)
         if view is not None and view.ended and view.id not in lab.announced:
             lab.announced.add(view.id)

@@ -103,7 +103,7 @@ def _part(status: PartStatus) -> Text:
 
 def _danger(danger: Danger) -> RenderableType:
     title = f"{EFFECT_TITLES[danger.effect]}: {danger.key} ({danger.module})"
-    return _told(
+    return _titled(
         Text(title, style="bold red"), (("has", danger.has), ("why", danger.why), ("cure", danger.cure))
     )
 
@@ -120,7 +120,7 @@ def _in_the_way(diagnosis: Diagnosis) -> Iterator[RenderableType]:
         yield _heading("What stands in the way")
     for first, *others in _by_cure(failing):
         title = f"{_name(first)} ({where_words(first, diagnosis.layers)})"
-        yield _told(Text(title), (*_facts(first), *(("and also", _again(check)) for check in others)))
+        yield _titled(Text(title), (*_facts(first), *(("and also", _again(check)) for check in others)))
     if reasons := as_it_is(diagnosis).proof.torch_reasons:
         yield _heading("torch's internal reasons (not logged)")
     for heard in reasons:
@@ -152,7 +152,7 @@ def _facts(check: Check) -> _Facts:
         yield "torch's reason", f"“{check.torch_says}”"
 
 
-def _told(title: Text, facts: _Facts) -> RenderableType:
+def _titled(title: Text, facts: _Facts) -> RenderableType:
     """A title, and under it indented lines of a keyword and its text."""
     table = Table.grid(padding=(0, 2))
     for word, text in facts:

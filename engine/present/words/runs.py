@@ -74,8 +74,8 @@ def verdict_sentence(run: Run) -> str:
     """The answer of a run in one or two sentences, the fastest path first."""
     measured = compared_paths(run)
     baseline = path_noun(run.experiment.baseline)
-    told, left = measured[:MOST_CLAUSES], len(measured[MOST_CLAUSES:])
-    clauses = [_clause(path, baseline, first=number == 0) for number, path in enumerate(told)]
+    named, left = measured[:MOST_CLAUSES], len(measured[MOST_CLAUSES:])
+    clauses = [_clause(path, baseline, first=number == 0) for number, path in enumerate(named)]
     rest = "path has a lower speedup" if left == 1 else "paths have lower speedups"
     clauses += [f"{left} more {rest}"] if left else []
     lost = [f"{path_noun(path.name)} gave no result" for path in run.paths if path.status != "ok"]
@@ -96,8 +96,8 @@ def _clause(path: PathResult, baseline: str, *, first: bool) -> str:
         case "same":
             return f"{noun} is as fast as {baseline}{interval or f' ({value})'}"
         case _:
-            told = path.verdict_reason and (first or path.speedup_ci95 is None)
-            why = f": {path.verdict_reason}" if told else f" ({value})"
+            explained = path.verdict_reason and (first or path.speedup_ci95 is None)
+            why = f": {path.verdict_reason}" if explained else f" ({value})"
             return f"not sure whether {noun} is faster or slower than {baseline}{why}"
 
 
