@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.kit import nav
-from pages.kit.machine_status import machine_status, page_name, announce_endings
+from pages.kit.machine_status import announce_endings, machine_status, page_name
 
 nav.configure_page()
 page = st.navigation(nav.page_list())

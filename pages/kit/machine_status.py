@@ -6,7 +6,7 @@ from engine.desk.desk import the_desk
 from engine.desk.tickets import DeskView, TicketView
 from engine.present.words.ages import duration_words
 from pages.kit import nav
-from pages.kit.state import DOCTOR_SLOT, RUN_SLOT, ANNOUNCED_SLOTS, live, newly_ended, the_lab, view_of
+from pages.kit.state import ANNOUNCED_SLOTS, DOCTOR_SLOT, RUN_SLOT, live, newly_ended, the_lab, view_of
 
 POLL_S = 3.0
 _SHOWN_ON = {

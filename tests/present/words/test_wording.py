@@ -149,7 +149,7 @@ def test_the_sentence_about_a_path_follows_its_profile(
     assert evidence_words(path).startswith("proven" if kept else "refuted")
 
 
-def test_a_path_without_a_profile_claims_nothing() -> None:
+def test_a_path_without_a_profile_has_no_proof() -> None:
     assert "nothing proves" in evidence_sentence(changed(sample_path("slow", (1.0,), 0), evidence=None), 6)
 
 
@@ -247,7 +247,7 @@ def test_an_unfair_comparison_is_shown_beside_the_fair_one() -> None:
     assert sentence.endswith("without gradients it is 2.0x as fast.")
 
 
-def test_numbers_keep_the_digits_that_matter() -> None:
+def test_numbers_have_the_digits_that_matter() -> None:
     assert [speedup_text(value) for value in (0.854, 1.004, 1.996, 2.14)] == [
         "0.85x",
         "1.00x",
