@@ -216,8 +216,8 @@ def test_a_continued_run_is_not_used_where_a_number_of_rounds_is_asked_for(store
     for asked in (ASKED, ten):
         run = measured_here(asked, timedelta(minutes=3))
         store.save(run.model_copy(update={"id": f"{asked.iterations}", "sessions": (10, 24)}))
-    assert recall(ASKED, build_here(), NOW) is not None
-    assert recall(ten, build_here(), NOW) is None
+    assert recall(ASKED, build_here("system"), NOW) is not None
+    assert recall(ten, build_here("system"), NOW) is None
 
 
 def test_another_number_of_threads_or_another_build_is_measured(store: Store) -> None:
