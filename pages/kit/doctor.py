@@ -232,7 +232,7 @@ def _show_sparsity(diagnosis: Diagnosis) -> None:
             "Speedup if padding were free",
             speedup_text(sparsity.bound),
             border=True,
-            help="All tokens / real tokens: sparsity alone cannot gain more.",
+            help="Floating-point operations of all tokens / of the real tokens.",
         )
         st.metric("Speedup measured", speedup_text(measured.speedup) if measured else None, border=True)
     st.markdown(sparsity_sentence(sparsity))
