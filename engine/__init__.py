@@ -17,6 +17,8 @@ def __getattr__(name: str) -> Any:
     if name == "doctor":
         from engine.doctor import doctor
 
+        # The import has put the submodule of the same name here, which the next access would find.
+        globals()["doctor"] = doctor
         return doctor
     if name == "pack":
         from engine.packing import pack

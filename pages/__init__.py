@@ -1,1 +1,1 @@
-"""The pages of the app, a flat script each; what they share stands in `pages.kit`."""
+"""The pages of the app, one flat script each; what they share is in `pages.kit`."""

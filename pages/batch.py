@@ -1,4 +1,4 @@
-"""The texts that go through the encoder together: choose, type or upload them, and see what padding they cost."""
+"""The texts of the batch: choose, type or upload them, and see how much padding they need."""
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ from engine.present.words.runs import batch_sentence
 from engine.catalog.batches import PRESET_NOTES, PRESETS
 from engine.settings import load_settings
 from engine.texts import checked_texts
-from pages.kit.batches import DOORS, line_break_note, show_tokenized, without_blanks
+from pages.kit.batches import EDITORS, line_break_note, show_tokenized, without_blanks
 from pages.kit.choosing import chosen_model
 from pages.kit.state import OWN_TEXTS, named_batch, the_lab, use_texts
 
@@ -26,7 +26,7 @@ def choose_preset() -> None:
 
 
 def take_over(typed: tuple[str, ...]) -> None:
-    """Make what was typed the batch; where it is refused, the batch before stays, and the text in the editor."""
+    """Make the typed texts the batch; if they are refused, the earlier batch and the typed text both stay."""
     lab.draft = without_blanks(typed)
     if left_out := len(typed) - len(lab.draft):
         st.caption(f"{left_out} blank {'text' if left_out == 1 else 'texts'} left out.")
@@ -34,29 +34,29 @@ def take_over(typed: tuple[str, ...]) -> None:
         lab.batch = named_batch(checked_texts(lab.draft, load_settings()))
     except Refusal as refusal:
         st.error(str(refusal), icon=":material/block:")
-        st.caption(f"What you typed is kept above; until it fits, {lab.batch.name} is what will be measured.")
+        st.caption(f"Your text is kept in the editor. Until it is accepted, {lab.batch.name} is measured.")
 
 
 st.title("Batch")
 presets = st.container()
 editor, lengths = st.columns([3, 2], gap="large")
 with editor:
-    door = st.segmented_control(
-        "Edit as", list(DOORS), default="Grid", required=True, key="batch_door", persist_state="session"
+    editor_name = st.segmented_control(
+        "Edit as", list(EDITORS), default="Grid", required=True, key="batch_door", persist_state="session"
     )
-    typed = DOORS[door]()
+    typed = EDITORS[editor_name]()
     if note := line_break_note(typed):
         st.caption(note)
     take_over(typed)
 
 with presets:
-    # Drawn last, when it is known whether the texts are still a preset's.
+    # Drawn last, because only now it is known whether the texts are still those of a preset.
     st.session_state.batch_preset = lab.batch.name if lab.batch.name in PRESETS else None
     st.pills("Preset", list(PRESETS), key="batch_preset", on_change=choose_preset, wrap=True)
     st.caption(PRESET_NOTES.get(lab.batch.name, f"{OWN_TEXTS.capitalize()}: {len(lab.batch.texts)}."))
 
 with lengths:
-    st.markdown(f"**Padding, as {chosen_model().title} counts tokens**")
+    st.markdown(f"**Padding, in tokens of {chosen_model().title}**")
     tokenized = show_tokenized(lab.batch)
     if tokenized is not None and tokenized.padding_ratio is not None:
         padding, real = st.columns(2)

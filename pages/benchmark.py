@@ -1,4 +1,4 @@
-"""Measure the chosen model and batch on the chosen paths, watch it live, and read what follows."""
+"""Measure the chosen model and batch on the chosen paths, watch the run live, and read its result."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ lab = the_lab()
 
 
 def offer_what_next(run: Run) -> None:
-    """Further rounds of the run, and the same with the other allocator."""
+    """Buttons for more rounds of this run, and for the same run with the other allocator."""
     offer_more(run)
     offer_other_allocator(run)
 
@@ -64,7 +64,7 @@ if offers_traces():
         "Keep Chrome traces",
         key="bench_traces",
         persist_state="session",
-        help="Every profiled event of every path, for chrome://tracing or Perfetto; downloaded below the result.",
+        help="Every profiled event of every path, for chrome://tracing or Perfetto. Download them below the result.",
     )
 
 view = start_and_watch(RUN_SLOT, "Run", ":material/play_arrow:", "bench_run", start_run)
@@ -85,10 +85,11 @@ elif (run := run_to_show(view)) is not None:
             )
     if settings_changed(run):
         st.info(
-            "The settings have changed since this run; Run measures the new ones.", icon=":material/update:"
+            "The settings have changed since this run. Press Run to measure the new ones.",
+            icon=":material/update:",
         )
     show_run(run, key="bench", beside_the_answer=offer_what_next)
     if lab.traces is not None:
         show_traces(Path(lab.traces.name), key="bench")
 elif view is None:
-    st.caption("Press Run, or Ctrl+Enter. Every path is checked for the same answer before it is timed.")
+    st.caption("Press Run or Ctrl+Enter. Before timing, each path's answer is compared with the slow path's.")

@@ -1,4 +1,4 @@
-"""Whether the fastpath is really taken for the chosen model and batch, why not, and what a cure would bring."""
+"""Whether the fastpath is really taken for the chosen model and batch, why not, and what each cure gains."""
 
 import streamlit as st
 
@@ -19,13 +19,13 @@ show_model_and_batch()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     choose_precision_and_device("doctor")
 chosen = st.multiselect(
-    "What did you do to it?",
+    "Break the model first",
     list(MODIFICATIONS),
     format_func=lambda name: MODIFICATIONS[name].title,
     key="doctor_modifications",
     bind="query-params",
-    placeholder="Nothing: examine it as it is",
-    help="Break a healthy model on purpose, and watch the doctor find it.",
+    placeholder="Nothing: examine the model as it is",
+    help="Break a working model on purpose, and see whether the doctor finds the cause.",
 )
 if chosen:
     st.code("\n".join(MODIFICATIONS[name].code for name in chosen), wrap_lines=True)
@@ -33,14 +33,13 @@ if chosen:
 view = start_and_watch(DOCTOR_SLOT, "Examine", ":material/stethoscope:", "doctor_examine", start_examination)
 if view is None:
     st.caption(
-        "The doctor holds the model and the batch against every condition that torch checks before it takes the "
-        "fastpath, and proves the outcome by one profiled forward. Then it tries each cure on a copy, and measures "
-        "what it brings."
+        "The doctor checks every condition that torch checks before it takes the fastpath, for this model and batch. "
+        "One profiled forward proves the result. Then the doctor tries each cure on a copy and measures its gain."
     )
 elif view.diagnosis is not None:
     if lab.examined != examination_of_session():
         st.info(
-            "The settings have changed since this examination; Examine looks at the new ones.",
+            "The settings have changed since this examination. Press Examine for the new ones.",
             icon=":material/update:",
         )
     show_diagnosis(view.diagnosis)

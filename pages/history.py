@@ -1,4 +1,4 @@
-"""Finished runs that this server keeps: find one again, read it as when it was measured, take it away, delete it."""
+"""Finished runs that this server keeps: find one, read it as on the Benchmark page, download it, delete it."""
 
 from datetime import UTC, datetime
 
@@ -26,13 +26,13 @@ HOSTED = load_settings().hosted
 
 
 def show_list() -> None:
-    """The newest runs, a page at a time; on a public server without those of other visitors' own texts."""
+    """The newest runs, page by page; a public server does not list runs of visitors' own texts."""
     store = the_store()
     total = store.count(presets_only=HOSTED)
     if HOSTED:
-        st.caption("Runs of visitors' own texts are not listed; the link to such a run opens it.")
+        st.caption("Runs of visitors' own texts are not listed. The link to such a run opens it.")
     if not total:
-        st.markdown("No run is kept yet. Each run that finishes on the Benchmark page is kept here.")
+        st.markdown("There are no runs yet. Each run that finishes on the Benchmark page is kept here.")
         st.page_link(nav.BENCHMARK, label="Measure one", icon=":material/speed:")
         return
     pages = -(-total // RUNS_ON_A_PAGE)
@@ -43,7 +43,7 @@ def show_list() -> None:
 
 
 def show_opened(run_id: str) -> None:
-    """One run again, or why it cannot be shown."""
+    """One stored run, or why it cannot be shown."""
     st.button("All runs", key="history_close", icon=":material/arrow_back:", on_click=close_run)
     try:
         run = the_store().get(run_id)
@@ -51,7 +51,7 @@ def show_opened(run_id: str) -> None:
         show_unreadable(run_id, str(refusal))
     else:
         if run is None:
-            st.info("There is no run of this name here: it was deleted, or kept by another server.")
+            st.info("This server has no such run: it was deleted, or it is on another server.")
             return
         show_heading(run, datetime.now(UTC))
         show_run(run, key="history")

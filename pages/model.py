@@ -1,4 +1,4 @@
-"""Choose a model and load it; its card tells what was really loaded."""
+"""Choose a model and load it; its card shows what was loaded."""
 
 import streamlit as st
 
@@ -55,7 +55,7 @@ def draw_choice() -> None:
 
 
 def load_choice() -> None:
-    """Load what is chosen now: a callback reads it afresh, since arguments are those of the run before."""
+    """Load the chosen model; a callback, which reads the choice itself: arguments would be one redraw old."""
     start_loading(st.session_state[f"model_{st.session_state.model_source}"].strip())
 
 
@@ -64,20 +64,18 @@ def show_loaded(view: TicketView | None) -> None:
     card = lab.cards.get(lab.model)
     if card is None:
         st.info(
-            "No model is loaded yet. Measuring loads it by itself; loading it here first shows what it is."
+            "No model is loaded yet. A run loads it automatically; load it here to see its details first."
         )
         return
     st.subheader(card.title)
     if view is not None and view.card == card and not view.step:
-        st.caption(":material/bolt: Already in memory: loaded at once.")
+        st.caption(":material/bolt: It was already in memory.")
     show_card(card)
     st.page_link(nav.BATCH, label="Go on to the batch", icon=":material/arrow_forward:")
 
 
 st.title("Model")
-st.caption(
-    "What is measured: an encoder of the RoBERTa family as a torchtext model, on the CPU of this machine."
-)
+st.caption("The model to measure: an encoder of the RoBERTa family, as a torchtext model.")
 draw_choice()
 st.button("Load", key="model_load", type="primary", icon=":material/download:", on_click=load_choice)
 show_loaded(loading_panel())

@@ -1,4 +1,4 @@
-"""What the lab is, and a measurement in three clicks."""
+"""What the lab is, and a measurement in three steps."""
 
 import streamlit as st
 
@@ -18,18 +18,18 @@ lab = the_lab()
 
 
 def choose_model() -> None:
-    """Take over the chosen model."""
+    """Make the chosen model the session's model."""
     lab.model = st.session_state.overview_model
 
 
 def choose_preset() -> None:
-    """Take over the chosen preset."""
+    """Make the chosen preset the session's batch."""
     lab.batch = find_preset(st.session_state.overview_preset)
     use_texts(lab.batch.texts)
 
 
 def run_and_watch() -> None:
-    """Start the measurement, to be watched on the Benchmark page."""
+    """Start the measurement and go to the Benchmark page, which shows it."""
     start_run()
     lab.watch_run = True
 
@@ -95,8 +95,8 @@ with run_step.container(border=True, height="stretch"):
     st.caption("Takes about half a minute; the result opens on the Benchmark page.")
 
 st.subheader("Go on")
-st.page_link(nav.MODEL, label="Choose among all models, or bring your own", icon=":material/deployed_code:")
+st.page_link(nav.MODEL, label="Choose another model, or use your own", icon=":material/deployed_code:")
 st.page_link(nav.BATCH, label="Measure your own texts", icon=":material/format_list_bulleted:")
 st.page_link(nav.BENCHMARK, label="Choose paths, precision and threads", icon=":material/speed:")
-st.page_link(nav.DOCTOR, label="Ask why the fastpath is taken, or not", icon=":material/stethoscope:")
+st.page_link(nav.DOCTOR, label="See why the fastpath is taken or not", icon=":material/stethoscope:")
 st.page_link(nav.WALKTHROUGH, label="Walk through the Better Transformer tutorial", icon=":material/school:")

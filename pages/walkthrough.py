@@ -1,4 +1,4 @@
-"""The Better Transformer tutorial, section by section, run live and corrected where it goes wrong."""
+"""The Better Transformer tutorial, section by section, measured live and corrected where it is wrong."""
 
 import streamlit as st
 
@@ -20,14 +20,14 @@ from pages.kit.results import show_ladder, show_operators, show_proof, show_spee
 from pages.kit.state import live, submit, the_lab
 
 ITERATIONS = 10
-# Ten rounds are asked for, so the budget is only there for a machine that is too slow for them.
+# The number of rounds is fixed; the budget only ends them on a machine that is too slow for ten.
 TEN_ROUNDS_S = 180.0
 AS_WRITTEN, CORRECTED = "enable_nested_tensor (as written)", "use_nested_tensor (corrected)"
 lab = the_lab()
 
 
 def show_lesson(lesson: lessons.Lesson) -> None:
-    """The idea, the code then and now, and the trap."""
+    """A section: its idea, the tutorial's code, today's code, and the trap."""
     st.subheader(f"{lesson.number} {lesson.title}")
     st.markdown(lesson.idea)
     then, now = st.columns(2)
@@ -48,11 +48,11 @@ def start(slot: str, paths: tuple[str, ...]) -> None:
     submit(slot, lambda: RunRequest(experiment=experiment))
 
 
-def measure(number: str, paths: tuple[str, ...]) -> Run | None:
-    """Draw the section's Run button and its live panel; give its run once there is one."""
+def measure(number: str, paths: tuple[str, ...], label: str = "") -> Run | None:
+    """Draw the section's Run button and its live panel; return its run once it has finished."""
     slot = f"walk_{number}"
     st.button(
-        f"Run {number}",
+        label or f"Run {number}",
         key=f"{slot}_run",
         type="primary",
         icon=":material/play_arrow:",
@@ -65,7 +65,7 @@ def measure(number: str, paths: tuple[str, ...]) -> Run | None:
 
 
 def show_result(number: str, run: Run | None) -> None:
-    """The result under its section."""
+    """The result below its section."""
     if run is None:
         return
     show_verdict(run)
@@ -77,8 +77,8 @@ def show_result(number: str, run: Run | None) -> None:
 
 st.title("Walkthrough")
 st.markdown(
-    "PyTorch's tutorial *Fast Transformer Inference with Better Transformer*, with its own code, a button under "
-    "every measurement, and the three traps where they bite."
+    "PyTorch's tutorial *Fast Transformer Inference with Better Transformer*: its code, a button that runs each "
+    "measurement, and its three traps."
 )
 
 show_lesson(lessons.LOAD)
@@ -90,7 +90,7 @@ if card := lab.cards.get(lab.model):
 
 show_lesson(lessons.DATASET)
 st.segmented_control(
-    "Batch of the runs below",
+    "Batch for the runs below",
     ["tutorial-small", "tutorial-big"],
     default="tutorial-big",
     required=True,
@@ -122,17 +122,17 @@ show_result("2.2", measure("2.2", ("slow", mha, "fast-nested")))
 show_lesson(lessons.SPARSITY)
 show_result("2.3", measure("2.3", ("slow", "fast-mha", "fast-nested")))
 
-st.subheader("The ladder")
+st.subheader("Step by step")
 st.markdown(
-    "The tutorial compares a model in train mode with the fastpath. Between the two lie four steps, and only the last "
-    "two are Better Transformer: no dropout, no autograd, native kernels, sparsity. Measured in one experiment, each "
-    "step has a figure of its own."
+    "The tutorial compares a model in train mode with the fastpath. There are four steps between the two: no dropout, "
+    "no autograd, native kernels, sparsity. Only the last two are Better Transformer. One experiment measures the "
+    "speedup of each step."
 )
-climbed = measure("ladder", LADDER)
-if climbed is not None:
-    show_ladder(climbed, key="walk_ladder")
+steps = measure("ladder", LADDER, "Run all steps")
+if steps is not None:
+    show_ladder(steps, key="walk_ladder")
 
-st.subheader("What it comes to")
+st.subheader("What to remember")
 st.markdown(
     "- **Measure against a fair slow path**: eval mode, no gradients, fastpath off.\n"
     "- **Do not trust a switch**: look in the profile for the operators that prove it.\n"

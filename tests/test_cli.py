@@ -1,4 +1,4 @@
-"""The command line as a person meets it: real processes, exit codes, one sentence on standard error, no traceback."""
+"""The command line in real processes: exit codes, one sentence on standard error, no traceback."""
 
 import os
 import signal
@@ -54,7 +54,7 @@ def test_run_measures_real_weights_and_writes_the_run(tmp_path: Path) -> None:
     assert "Warning" not in done.stderr
 
 
-def test_a_run_in_a_file_is_measured_further(tmp_path: Path) -> None:
+def test_rounds_are_added_to_a_run_in_a_file(tmp_path: Path) -> None:
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     asked = ("--batch", "tutorial-small", "--paths", "fast-nested", "--threads", "1", "--rounds", "6")
     assert _engine("run", *asked, "--json", str(first)).returncode == 0
@@ -62,13 +62,13 @@ def test_a_run_in_a_file_is_measured_further(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     before, after = (read_run(file.read_bytes()) for file in (first, second))
     assert (after.continues, after.sessions) == (before.id, (6, 4))
-    assert "Continued once after a look at the answer" in " ".join(done.stdout.split())
+    assert "Continued once after its result was seen" in " ".join(done.stdout.split())
     other = _engine("run", "--continue", str(first), "--model", "minilm")
     assert (other.returncode, other.stdout) == (2, "")
     assert "--model does not go with --continue" in other.stderr
 
 
-def test_a_run_of_another_machine_is_not_measured_further(tmp_path: Path) -> None:
+def test_no_rounds_are_added_to_a_run_of_another_machine(tmp_path: Path) -> None:
     done = _engine("run", "--continue", _stored(tmp_path, "elsewhere", 10.0, 5.0), "--rounds", "2")
     assert (done.returncode, done.stdout) == (2, "")
     assert "This run cannot be continued, because the machine was not recorded" in done.stderr
@@ -144,7 +144,7 @@ def _stored(folder: Path, name: str, slow_ms: float, fast_ms: float) -> str:
 @pytest.mark.parametrize(
     ("fast_ms", "code", "word"), [(5.0, 0, "same"), (6.0, 1, "regressed"), (4.0, 0, "improved")]
 )
-def test_compare_tells_by_its_exit_code(tmp_path: Path, fast_ms: float, code: int, word: str) -> None:
+def test_compare_has_an_exit_code_per_result(tmp_path: Path, fast_ms: float, code: int, word: str) -> None:
     before, after = _stored(tmp_path, "before", 10.0, 5.0), _stored(tmp_path, "after", 10.0, fast_ms)
     done = _engine("compare", before, after)
     assert (done.returncode, word in done.stdout) == (code, True)
@@ -153,7 +153,7 @@ def test_compare_tells_by_its_exit_code(tmp_path: Path, fast_ms: float, code: in
     assert f"| {word} |" in markdown.stdout
 
 
-def test_compare_refuses_what_is_no_run_and_what_is_not_alike(tmp_path: Path) -> None:
+def test_compare_refuses_files_that_are_not_runs_and_unlike_runs(tmp_path: Path) -> None:
     before = _stored(tmp_path, "before", 10.0, 5.0)
     (tmp_path / "no-run.json").write_text("{}")
     other = read_run(Path(before).read_bytes())
@@ -169,7 +169,7 @@ def test_compare_refuses_what_is_no_run_and_what_is_not_alike(tmp_path: Path) ->
     assert _engine("compare", before, str(tmp_path / "unlike.json"), "--anyway").returncode == 0
 
 
-def test_conclude_says_whether_a_stored_run_still_means_the_same(tmp_path: Path) -> None:
+def test_conclude_says_whether_a_stored_runs_conclusions_change(tmp_path: Path) -> None:
     file = Path(_stored(tmp_path, "run", 10.0, 5.0))
     assert "Identical" in _engine("conclude", str(file)).stdout
     file.write_text(file.read_text().replace('"verdict":"faster"', '"verdict":"slower"'))
@@ -178,7 +178,7 @@ def test_conclude_says_whether_a_stored_run_still_means_the_same(tmp_path: Path)
     assert read_run((tmp_path / "again.json").read_bytes()).path("fast-nested").verdict == "faster"
 
 
-def test_script_prints_the_path_to_choose_or_the_one_asked_for(tmp_path: Path) -> None:
+def test_script_prints_the_recommended_path_or_the_one_asked_for(tmp_path: Path) -> None:
     file = _stored(tmp_path, "run", 10.0, 5.0)
     chosen, asked = _engine("script", file), _engine("script", file, "--path", "slow")
     assert (chosen.returncode, asked.returncode) == (0, 0)
@@ -186,7 +186,7 @@ def test_script_prints_the_path_to_choose_or_the_one_asked_for(tmp_path: Path) -
     assert "set_fastpath_enabled(False)" in asked.stdout
 
 
-def test_script_refuses_what_is_no_run_and_a_path_it_has_not(tmp_path: Path) -> None:
+def test_script_refuses_a_file_that_is_not_a_run_and_an_unknown_path(tmp_path: Path) -> None:
     (tmp_path / "no-run.json").write_text("{}")
     file = _stored(tmp_path, "run", 10.0, 5.0)
     for arguments, words in (
@@ -221,12 +221,12 @@ def test_fail_under_gates_a_run(limit: str, code: int) -> None:
         "slow-grad=1",
     ],
 )
-def test_a_limit_that_is_none_is_refused_before_measuring(limit: str) -> None:
+def test_a_bad_limit_is_refused_before_measuring(limit: str) -> None:
     done = _engine("run", "--fail-under", limit)
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_the_first_interrupt_asks_to_stop_and_the_second_one_insists() -> None:
+def test_the_first_interrupt_ends_the_rounds_and_the_second_drops_everything() -> None:
     before = signal.getsignal(signal.SIGINT)
     asked: list[bool] = []
     with stop_on_interrupt(lambda: asked.append(True)):
@@ -239,7 +239,7 @@ def test_the_first_interrupt_asks_to_stop_and_the_second_one_insists() -> None:
 
 
 def test_the_command_line_waits_for_its_turn_on_the_machine(tmp_path: Path) -> None:
-    """A run from a terminal and a server's would spoil each other; it starts when the other lets go."""
+    """A run from a terminal and one of a server would disturb each other, so it starts when the lock is free."""
     lock = tmp_path / "machine.lock"
     environment = {**os.environ, "FASTPATH_LOCK_FILE": str(lock)}
     command = [sys.executable, "-m", "engine", "run", *SHORTEST]
@@ -274,7 +274,7 @@ def test_threads_and_seeds_that_no_machine_can_use_are_refused_in_one_sentence(
 
 
 def test_no_model_is_loaded_while_another_program_measures(tmp_path: Path) -> None:
-    """Loading takes seconds of every core; a device that only loading finds out about shows when it is reached."""
+    """Loading uses every core for seconds. That a device does not exist is found while loading, so after the wait."""
     lock = tmp_path / "machine.lock"
     environment = {**os.environ, "FASTPATH_LOCK_FILE": str(lock)}
     command = [sys.executable, "-m", "engine", "run", "--device", "tpu"]
@@ -288,10 +288,8 @@ def test_no_model_is_loaded_while_another_program_measures(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("allocator", ["kept", "system"])
-def test_a_run_is_measured_with_the_allocator_asked_for_and_tells_which_was_in_force(
-    tmp_path: Path, allocator: Allocator
-) -> None:
-    """In the user's own folder, where the lab does not lie."""
+def test_a_run_has_the_allocator_asked_for_and_records_it(tmp_path: Path, allocator: Allocator) -> None:
+    """Started in the user's folder, not in the lab's."""
     done = subprocess.run(
         [sys.executable, "-m", "engine", "run", *SHORTEST, "--allocator", allocator, "--json", "out.json"],
         cwd=tmp_path,
@@ -341,7 +339,7 @@ def test_an_interrupt_ends_the_rounds_and_keeps_what_was_measured(tmp_path: Path
     assert 1 <= run.rounds < 1000
 
 
-def test_an_allocator_that_is_none_is_refused() -> None:
+def test_an_unknown_allocator_is_refused() -> None:
     for command in ("run", "tutorial", "doctor"):
         done = _engine(command, "--allocator", "jemalloc")
         assert (done.returncode, done.stdout) == (2, "")

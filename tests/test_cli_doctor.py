@@ -1,4 +1,4 @@
-"""`python -m engine doctor` as a person meets it: real weights, own classes, exit codes, refusals in one sentence."""
+"""`python -m engine doctor` in real processes: real weights, users' classes, exit codes, one-sentence refusals."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def with_gradients():
 
 @pytest.fixture(autouse=True)
 def _own_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Sweeps kept by a person's own doctor are neither used nor overwritten."""
+    """The sweeps stored on this machine are neither used nor overwritten."""
     monkeypatch.setenv("FASTPATH_DATA_FOLDER", str(tmp_path / "data"))
 
 
@@ -53,7 +53,7 @@ def _doctor(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[st
     )
 
 
-def test_a_healthy_model_is_taken_with_exit_code_0_and_its_diagnosis_is_written(tmp_path: Path) -> None:
+def test_a_fastpath_that_is_taken_ends_with_exit_code_0_and_a_written_diagnosis(tmp_path: Path) -> None:
     done = _doctor(*UNTIMED, "--json", str(tmp_path / "out.json"))
     assert done.returncode == 0, done.stderr
     assert "The fastpath is taken" in done.stdout
@@ -64,10 +64,10 @@ def test_a_healthy_model_is_taken_with_exit_code_0_and_its_diagnosis_is_written(
     assert all(state.timing is None for state in diagnosis.states)
 
 
-def test_a_broken_model_is_not_taken_with_exit_code_1_and_the_cures_are_printed(tmp_path: Path) -> None:
+def test_a_fastpath_that_is_not_taken_ends_with_exit_code_1_and_printed_cures(tmp_path: Path) -> None:
     done = _doctor(*UNTIMED, "--with", "train-mode, hook", "--json", str(tmp_path / "out.json"))
     assert done.returncode == 1, done.stderr
-    assert "Done to it on purpose: train-mode, hook." in done.stdout
+    assert "Modified on purpose: train-mode, hook." in done.stdout
     block = done.stdout[done.stdout.index("All cures together") :]
     assert "model.eval()" in block
     diagnosis = read_diagnosis((tmp_path / "out.json").read_bytes())
@@ -75,7 +75,7 @@ def test_a_broken_model_is_not_taken_with_exit_code_1_and_the_cures_are_printed(
     assert {check.key for check in diagnosis.failing} >= {"eval-mode", "no-hooks"}
 
 
-def test_a_fastpath_that_answers_wrongly_is_no_success() -> None:
+def test_a_fastpath_with_wrong_answers_does_not_end_with_exit_code_0() -> None:
     done = _doctor("--batch", "tutorial-big", "--no-measure", "--with", "left-padding")
     assert done.returncode == 1, done.stderr
     assert "Silently wrong: left-padding" in done.stdout
@@ -97,7 +97,7 @@ def test_states_are_timed_within_the_budget_on_own_texts(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("name", "code"), [("make", 0), ("with_gradients", 1)])
-def test_a_class_of_one_s_own_is_examined_where_it_lies(tmp_path: Path, name: str, code: int) -> None:
+def test_the_users_own_class_is_examined_in_its_folder(tmp_path: Path, name: str, code: int) -> None:
     (tmp_path / "my_model.py").write_text(OWN)
     done = _doctor("--python", f"my_model.py:{name}", "--no-measure", "--json", "out.json", cwd=tmp_path)
     assert done.returncode == code, done.stderr
@@ -137,7 +137,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(arguments: tuple[str, ...], w
     assert done.stdout == ""
 
 
-def test_what_the_own_code_raises_is_one_sentence_with_its_line(tmp_path: Path) -> None:
+def test_an_error_in_the_users_code_is_one_sentence_with_its_line(tmp_path: Path) -> None:
     (tmp_path / "my_model.py").write_text("def make():\n    return undefined, None\n")
     done = _doctor("--python", "my_model.py:make", cwd=tmp_path)
     assert done.returncode == 2
@@ -145,14 +145,14 @@ def test_what_the_own_code_raises_is_one_sentence_with_its_line(tmp_path: Path) 
     assert "Traceback" not in done.stderr
 
 
-def test_help_warns_that_own_code_is_run_and_names_every_modification() -> None:
+def test_help_warns_that_the_users_code_is_run_and_names_every_modification() -> None:
     told = " ".join(_doctor("--help").stdout.replace("│", " ").split())
     assert "This runs that file's code" in told
     assert all(name in told for name in MODIFICATIONS)
 
 
 @pytest.mark.parametrize("allocator", ["kept", "system"])
-def test_a_class_of_one_s_own_is_examined_with_the_allocator_asked_for(
+def test_the_users_own_class_is_examined_with_the_allocator_asked_for(
     tmp_path: Path, allocator: Allocator
 ) -> None:
     (tmp_path / "my_model.py").write_text(OWN)

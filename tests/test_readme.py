@@ -1,4 +1,4 @@
-"""The README's Python examples run as they stand, in an interpreter of their own."""
+"""The README's Python examples run unchanged, each in a new interpreter."""
 
 import re
 import subprocess

@@ -1,6 +1,6 @@
-"""Changes to an encoder or a call that change its path, by name, for classes and tests.
+"""Named changes to an encoder or a call that change its execution path, for classes and tests.
 
-Names and texts only; engine/doctor/modifications.py applies them.
+Only their names and words; engine/doctor/modifications.py applies them.
 """
 
 from dataclasses import dataclass
@@ -52,5 +52,5 @@ def find_modifications(names: tuple[str, ...]) -> tuple[Modification, ...]:
     """
     for name in names:
         if name not in MODIFICATIONS:
-            raise Refusal(f"There is no modification {name!r}; there are {', '.join(MODIFICATIONS)}.")
+            raise Refusal(f"There is no modification {name!r}. Choose among {', '.join(MODIFICATIONS)}.")
     return tuple(MODIFICATIONS[name] for name in names)

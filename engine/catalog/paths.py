@@ -1,6 +1,6 @@
-"""The execution paths on offer: one row a path, with everything that lists, sentences and charts need; free of torch.
+"""The catalogue of execution paths: one row per path, for lists, sentences and charts; imports no torch.
 
-`engine/paths` holds what is executed, under the same names. A new path is one file there and one row here.
+`engine/paths` has the code that executes them, under the same names. A new path is one file there and one row here.
 """
 
 from typing import Literal, get_args
@@ -13,16 +13,16 @@ PATH_GROUPS: tuple[PathGroup, ...] = get_args(PathGroup)
 """In the order in which they are offered."""
 PathKind = Literal["slow path", "fastpath", "groups", "packed", "library"]
 """What runs the layers: torch's slow path, torch's fastpath, slow forwards of groups of texts, packed execution, or
-another library or compiler. It decides what is read from a profile."""
+another library or compiler. Sentences about a profile depend on it."""
 
 BASELINE = "slow"
 """The path that the others are compared with."""
 OTHER_COLOUR = "#9467BD"
-"""The colour of a path without a row, as in a run of another version."""
+"""The colour of a path without a row, which a run of another version may have."""
 
 
 class PathSpec(Record):
-    """An execution path in words, with its colour and its place among the others."""
+    """An execution path: its words, its colour, and its place in the order."""
 
     name: str
     title: str
@@ -37,27 +37,27 @@ class PathSpec(Record):
     colour: str
     """#RRGGBB, the same in every chart."""
     effort: int
-    """What using it takes: 0 for the model as it is, more for what is more involved. Of two paths that are equally
-    fast, the one with less effort is recommended."""
+    """The effort of using it, from 0 for the model as it is. Of two paths that are equally fast, the one with less
+    effort is recommended."""
     base: str
-    """The name of the path that this is a variant of; its own name where it is no variant."""
+    """The path that this is a variant of; its own name if it is not a variant."""
     precision: Precision | None = None
-    """What it computes in, whatever the model's dtype; None for the model's own."""
+    """The precision it always computes in; None if it uses the model's dtype."""
     outside_torch: bool = False
     """Whether another library runs the encoder, so that torch's profiler and allocator do not see it."""
     for_inference: bool = True
-    """Whether it may be recommended. The tutorial's settings that are unfair or do nothing may not."""
+    """Whether it may be recommended. The tutorial's settings that are unfair or have no effect may not."""
     default: bool = False
-    """Whether it is measured where nobody has chosen."""
+    """Whether it is measured by default."""
 
 
 def path_row(name: str, **fields: object) -> PathSpec:
-    """The row of a path that is no variant; its label is its title where none is given."""
+    """The row of a path that is not a variant; its label is its title unless another is given."""
     return PathSpec.model_validate({"name": name, "base": name, "label": fields["title"], **fields})
 
 
 def variant(base: PathSpec, precision: Precision, explanation: str) -> PathSpec:
-    """The row of the same path in a precision of its own."""
+    """The row of the same path in a fixed precision."""
     title = f"{base.label}, {precision}"
     own = {
         "name": variant_name(base.name, precision),
@@ -74,7 +74,7 @@ def variant(base: PathSpec, precision: Precision, explanation: str) -> PathSpec:
 
 
 def variant_name(base: str, precision: Precision) -> str:
-    """What a path is called in a precision of its own."""
+    """The name of a path's variant in a precision."""
     return f"{base}@{precision}"
 
 
@@ -83,7 +83,7 @@ _TINTS: dict[Precision, tuple[str, float]] = {
     "fp16": ("#FFFFFF", 0.38),
     "int8": ("#000000", 0.38),
 }
-"""A variant keeps the hue of its base: lighter with half the bits, darker with integers."""
+"""A variant has its base's hue: lighter for 16-bit floats, darker for integers."""
 
 
 def _tinted(colour: str, precision: Precision) -> str:
@@ -130,11 +130,11 @@ _FAST_MHA = path_row(
     title="Fastpath, native MHA",
     label="Native MHA",
     noun="native MHA alone",
-    explanation="One fused operator a layer; padding is still computed.",
+    explanation="One fused operator per layer; padding is still computed.",
     group="tutorial",
     kind="fastpath",
     colour="#E69F00",
-    effort=2,  # one switch to turn
+    effort=2,  # one switch to set
     default=True,
 )
 _FAST_NESTED = path_row(
@@ -142,11 +142,11 @@ _FAST_NESTED = path_row(
     title="Fastpath, native MHA + sparsity",
     label="Native MHA + sparsity",
     noun="native MHA + sparsity",
-    explanation="One fused operator a layer on nested tensors: padding costs nothing.",
+    explanation="One fused operator per layer, on nested tensors: padding costs nothing.",
     group="tutorial",
     kind="fastpath",
     colour="#2B8CC9",
-    effort=1,  # the model as it is, with torch's switches at their defaults
+    effort=1,  # the model as it is, with torch's default switches
     default=True,
 )
 _TUTORIAL_MHA = path_row(
@@ -164,7 +164,7 @@ _BUCKETED = path_row(
     "bucketed",
     title="Batching by length",
     noun="batching by length",
-    explanation="The usual remedy: texts sorted by length, a slow forward for each group of similar length.",
+    explanation="The common remedy: texts sorted by length, one slow forward per group of similar length.",
     group="beyond",
     kind="groups",
     colour="#7A6BD6",
@@ -243,11 +243,11 @@ PATHS: dict[str, PathSpec] = {
             "The slow path compiled by torch.compile, on a copy of the model in bfloat16.",
         ),
         variant(_HF_SDPA, "bf16", "Hugging Face's own code, on a copy of the model in bfloat16."),
-        variant(_OPENVINO, "bf16", "OpenVINO computing in bfloat16, where the processor can; CPU only."),
+        variant(_OPENVINO, "bf16", "OpenVINO in bfloat16, if the processor supports it; CPU only."),
         variant(
             _ONNXRUNTIME,
             "int8",
-            "ONNX Runtime's dynamic quantisation: 8-bit weights and activations, and their error.",
+            "ONNX Runtime's dynamic quantisation: 8-bit weights and activations, with a larger error.",
         ),
     )
 }
@@ -266,7 +266,7 @@ def find_paths(names: tuple[str, ...]) -> tuple[PathSpec, ...]:
 
 
 def path_spec(name: str) -> PathSpec:
-    """The row of a path in a run; one made of its name alone where another version measured a path unknown here."""
+    """The row of a path in a run; for a path of another version, a row made from its name alone."""
     return PATHS.get(name) or path_row(
         name,
         title=name,
@@ -285,5 +285,5 @@ def paths_of(group: PathGroup) -> tuple[str, ...]:
 
 
 def default_paths() -> tuple[str, ...]:
-    """Names of the paths that are measured where nobody has chosen, the baseline among them."""
+    """Names of the paths that are measured by default, the baseline among them."""
     return tuple(spec.name for spec in PATHS.values() if spec.default)

@@ -20,7 +20,7 @@ from engine.cli.measuring import run, tutorial
 from engine.errors import Refusal
 
 DEFECT = 70
-"""Exit code of a defect of ours (EX_SOFTWARE of sysexits.h): Python's own, 1, would read as "regressed"."""
+"""Exit code of a bug in the lab (EX_SOFTWARE of sysexits.h). Python's own code, 1, means "regressed" here."""
 
 app = typer.Typer(
     help="Is the fastpath of nn.TransformerEncoder taken, is it faster here, and why?",
@@ -51,7 +51,7 @@ def main() -> None:
     except KeyboardInterrupt:
         Console(stderr=True).print("Stopped; nothing was written.")
         sys.exit(130)
-    except Exception:  # the command line's last line of defence
+    except Exception:  # whatever it is, it must not end with code 1
         traceback.print_exc()
         sys.exit(DEFECT)
 

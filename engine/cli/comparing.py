@@ -1,4 +1,4 @@
-"""Commands on stored runs: `compare` two of them, `conclude` one again. Nothing is measured."""
+"""Commands on stored runs: `compare` compares two, `conclude` computes one's conclusions again; neither measures."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,16 +19,16 @@ from engine.records import read_run
 def compare(
     before: Annotated[Path, typer.Argument(help="A run's JSON file.")],
     after: Annotated[Path, typer.Argument(help="A newer run's JSON file.")],
-    margin: Annotated[float, typer.Option(help="Changes within this are called the same.")] = MARGIN,
-    anyway: Annotated[bool, typer.Option(help="Compare runs of different experiments all the same.")] = False,
+    margin: Annotated[float, typer.Option(help="Changes smaller than this are called the same.")] = MARGIN,
+    anyway: Annotated[bool, typer.Option(help="Compare even runs of different experiments.")] = False,
     markdown: Annotated[bool, typer.Option(help="Print Markdown for a pull request.")] = False,
 ) -> None:
-    """Say what became slower from one run to another.
+    """Show which paths became slower from one run to another.
 
-    Exit code 0: nothing; 1: a path regressed; 2: one was not measured, or the runs are not alike; 3: not clear.
+    Exit code 0: none; 1: a path regressed; 2: a path was not measured, or the runs are not comparable; 3: not clear.
     """
     if not 0 <= margin < 1:
-        raise Refusal(f"--margin is a share from 0 to 1, as in 0.02; {margin:g} is not.")
+        raise Refusal(f"--margin must be at least 0 and less than 1, such as 0.02; it is {margin:g}.")
     older, newer = read_run(read_bytes(before)), read_run(read_bytes(after))
     changes = compare_runs(older, newer, margin, unlike_allowed=anyway)
     if markdown:
@@ -43,7 +43,7 @@ def conclude(
     file: Annotated[Path, typer.Argument(help="A run's JSON file.")],
     json_file: JsonFile = None,
 ) -> None:
-    """Conclude a stored run again from its raw samples by today's rule, and say whether anything changes."""
+    """Compute a stored run's conclusions again from its raw samples, and say whether they differ."""
     stored = read_run(read_bytes(file))
     again = concluded(stored)
     _console().print(terminal.paths_table(again))
@@ -56,5 +56,5 @@ def conclude(
 
 
 def _console() -> Console:
-    """For files that may be anybody's: what looks like Rich's markup in them is shown as it is."""
+    """For files of any origin: text in them that looks like Rich's markup is printed as it is."""
     return Console(width=terminal.width(), markup=False, emoji=False)

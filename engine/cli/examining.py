@@ -1,4 +1,4 @@
-"""The command that examines: `doctor`, on a model on offer or on a class of one's own."""
+"""The command `doctor`: examines a model of the catalogue, or a model that the user's own code makes."""
 
 from math import inf
 from pathlib import Path
@@ -38,10 +38,10 @@ from engine.present.terminal.doctor import doctor_report
 from engine.records import DEFAULT_ALLOCATOR, MOST_SEED, refusal_of
 from engine.settings import load_settings
 
-WITH_HELP = f"What to do to the model first, separated by commas: {', '.join(MODIFICATIONS)}."
+WITH_HELP = f"Modifications to make to the model first, separated by commas: {', '.join(MODIFICATIONS)}."
 PYTHON_HELP = (
-    "FILE.py:make or package.module:make of your own, where make() returns (model, example). "
-    "This runs that file's code: name none that you do not trust."
+    "Your own FILE.py:make or package.module:make, where make() returns (model, example). "
+    "This runs that file's code, so name only files that you trust."
 )
 
 
@@ -61,13 +61,13 @@ def doctor(  # noqa: PLR0913  (one argument an option)
         typer.Option(help="Most seconds to spend on rounds.", show_default="by the number of modifications"),
     ] = None,
     measure: Annotated[
-        bool, typer.Option("--measure/--no-measure", help="Whether to time what each cure brings.")
+        bool, typer.Option("--measure/--no-measure", help="Whether to time each cure.")
     ] = True,
     allocator: Memory = DEFAULT_ALLOCATOR,
-    every: Annotated[bool, typer.Option("--all", help="Show the conditions that are met, too.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Also show the conditions that are met.")] = False,
     json_file: JsonFile = None,
 ) -> None:
-    """Say whether the fastpath is really taken, why not, what cures it, and what each cure is worth.
+    """Show whether the fastpath is really taken, why not, what cures it, and how much each cure gains.
 
     Exit code 0: taken; 1: partly taken, not taken, or taken with wrong answers; 2: bad input.
     """
@@ -100,7 +100,7 @@ def doctor(  # noqa: PLR0913  (one argument an option)
         _check_seed(seed)
         restart_for(memory)
         diagnosis = _own_model_examined(python, budget_s, seed)
-    # Lines of code are never cut: they are there to be copied.
+    # Lines of code are never cut, because people copy them.
     Console(width=terminal.width()).print(doctor_report(diagnosis, every_condition=every), crop=False)
     write_record(diagnosis, "diagnosis", json_file)
     raise typer.Exit(0 if diagnosis.verdict == "taken" else 1)
@@ -108,15 +108,15 @@ def doctor(  # noqa: PLR0913  (one argument an option)
 
 def _checked_budget(budget_s: float) -> float:
     if not 0 <= budget_s < inf:
-        raise Refusal(f"--budget takes seconds, as in 20, or 0 to time nothing; {budget_s:g} is not that.")
+        raise Refusal(
+            f"--budget takes seconds, such as 20, or 0 to time nothing; {budget_s:g} is not allowed."
+        )
     return budget_s
 
 
 def _check_seed(seed: int) -> None:
     if seed > MOST_SEED:
-        raise Refusal(
-            f"--seed takes a number up to {MOST_SEED}, so nothing was examined: name a smaller one."
-        )
+        raise Refusal(f"--seed must be at most {MOST_SEED}, so nothing was examined: choose a smaller one.")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -129,7 +129,7 @@ def _refuse_beside_python(given: dict[str, object]) -> None:
     for name, value in given.items():
         if value is not None:
             raise Refusal(
-                f"--{name} does not go with --python, which examines just what make() returns: do it in there."
+                f"--{name} does not go with --python, which examines what make() returns: set it in make()."
             )
 
 
@@ -150,6 +150,6 @@ def _own_model_examined(place: str, budget_s: float, seed: int) -> Diagnosis:
         from engine.models.own_model import load_own_model
 
         with machine_lock(load_settings().lock_file, tell):
-            # Their code builds a model, which would disturb somebody else's timing as well.
+            # Inside the lock, because building the model would disturb another measurement.
             own = load_own_model(place, Path.cwd())
             return examine_here(own.model, own.example, budget_s=budget_s, seed=seed, title=place, tell=tell)

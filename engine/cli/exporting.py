@@ -14,9 +14,9 @@ from engine.records import read_run
 def script(
     file: Annotated[Path, typer.Argument(help="A run's JSON file.")],
     path: Annotated[
-        str | None, typer.Option(help="An execution path of the run; else the one to choose.")
+        str | None, typer.Option(help="An execution path of the run; by default the recommended one.")
     ] = None,
 ) -> None:
-    """Print the few lines of Python that run a stored run's model on a path outside the app."""
+    """Print a Python script that runs a stored run's model on a path outside the app."""
     run = read_run(read_bytes(file))
     typer.echo(script_of(run, path or recommended_path(run)), nl=False)

@@ -1,4 +1,4 @@
-"""Files and folders that commands read and write: checked before measuring, told in a sentence where they fail."""
+"""Files and folders that commands read and write: checked before measuring; a failure is one sentence."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ def read_bytes(file: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-        Refusal: it cannot be read, or is longer than anything the lab writes.
+        Refusal: it cannot be read, or is longer than any file of the lab.
     """
     try:
         with file.open("rb") as source:
@@ -23,25 +23,25 @@ def read_bytes(file: Path) -> bytes:
     if len(data) > MOST_BYTES:
         raise Refusal(
             f"The file {file} is longer than {MOST_BYTES // MEGABYTE} MB, the most that is read; it was left as it is: "
-            "name a shorter one."
+            "choose a shorter one."
         )
     return data
 
 
 def check_writable(file: Path | None) -> None:
-    """Find out before measuring, not after: a lost measurement is worse than a late refusal.
+    """Check before measuring that a file can be written, so that no measurement is lost.
 
     Raises:
         Refusal: the file cannot be written.
     """
     if file is not None and (file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK)):
         raise Refusal(
-            f"The file {file} cannot be written, so nothing was measured: name one in a folder of yours."
+            f"The file {file} cannot be written, so nothing was measured: choose one in a folder that you may write to."
         )
 
 
 def make_trace_folder(folder: Path | None) -> None:
-    """Make the folder for traces, before measuring for the same reason.
+    """Make the folder for traces, before measuring for the same reason as `check_writable`.
 
     Raises:
         Refusal: it cannot be made.
@@ -52,20 +52,22 @@ def make_trace_folder(folder: Path | None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Refusal(
-            f"The folder {folder} for traces cannot be made ({error.strerror}), so nothing was measured: name another."
+            f"The traces folder {folder} cannot be made ({error.strerror}), so nothing was measured: choose another."
         ) from None
 
 
 def write_record(record: Record, noun: str, file: Path | None) -> None:
-    """Write a record as JSON and say so on standard error; nothing where no file is asked for.
+    """Write a record as JSON and print the file's name on standard error; without a file, do nothing.
 
     Raises:
-        Refusal: the file cannot be written after all; the result has been printed.
+        Refusal: the file cannot be written; the result has been printed already.
     """
     if file is None:
         return
     try:
         file.write_text(record.model_dump_json(indent=1), encoding="utf-8")
     except OSError as error:
-        raise Refusal(f"The {noun} is above, but {file} cannot be written: {error.strerror}.") from None
+        raise Refusal(
+            f"The {noun} is printed above, but {file} cannot be written: {error.strerror}."
+        ) from None
     Console(stderr=True, soft_wrap=True).print(f"The {noun} is in {file}", highlight=False)

@@ -1,4 +1,4 @@
-"""What there is to choose from: models, execution paths, and modifications for the doctor."""
+"""Commands that list the choices: models, execution paths, and modifications for the doctor."""
 
 from rich.console import Console
 
@@ -20,5 +20,5 @@ def paths() -> None:
 
 
 def modifications() -> None:
-    """List what `doctor --with` can do to a model before the doctor looks at it."""
+    """List the modifications that `doctor --with` can make to a model before it is examined."""
     Console(width=terminal.width()).print(modifications_table(MODIFICATIONS.values()))

@@ -1,6 +1,6 @@
-"""The child that measures for a command: started for an allocator, stopped by Ctrl-C, and heard to its end.
+"""The child process that measures for a command: started with an allocator, stopped by Ctrl-C, read until it ends.
 
-So a command measures as the desk does, and torch stays out of the process that draws the progress.
+A command so measures in the same way as the desk, and its own process imports no torch.
 """
 
 import os
@@ -32,13 +32,13 @@ from engine.events import (
 from engine.host import measuring_environment
 from engine.records import Allocator, Run
 
-# Without the user's folder on the path: a file of theirs called torch.py must not be imported.
+# -P keeps the user's folder off the path: a file called torch.py in it must not be imported.
 COMMAND = (sys.executable, "-P", "-m", "engine", "child")
 NOT_YET_MEASURING = ("wait", "load", "compile")
 
 
 def measure(request: RunRequest) -> Run:
-    """Measure an experiment in a child of its own.
+    """Measure an experiment in a new child process.
 
     Raises:
         Refusal: it cannot be met, or the child ended before it answered.
@@ -49,7 +49,7 @@ def measure(request: RunRequest) -> Run:
 
 
 def examine(request: DoctorRequest) -> Diagnosis:
-    """Have the doctor examine a model on offer in a child of its own.
+    """Let the doctor examine a model of the catalogue in a new child process.
 
     Raises:
         Refusal: it cannot be met, or the child ended before it answered.
@@ -60,13 +60,13 @@ def examine(request: DoctorRequest) -> Diagnosis:
 
 
 def restart_for(allocator: Allocator) -> None:
-    """Start this command again as a process with this allocator; returns where it has it already.
+    """Restart this command as a process with this allocator; return if the process has it already.
 
-    For code of the user's own, which runs in the command's process, with its terminal, folder and tracebacks.
+    For the user's own code, which runs in the command's process, with its terminal, folder and tracebacks.
     """
     environment = measuring_environment(allocator)
     if allocator_settings(environment) != allocator_settings(os.environ):
-        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606  (ourselves)
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606  (this very command)
 
 
 def _ending(request: RunRequest | DoctorRequest, model: str) -> Event:
@@ -76,7 +76,7 @@ def _ending(request: RunRequest | DoctorRequest, model: str) -> Event:
     try:
         with progress() as tell:
             tell(Step(name="load", text=f"Loading {title}"))
-            ending = _heard(child, request, tell)
+            ending = _last_event(child, request, tell)
     except ChildDied as death:
         _print_log(child)
         raise Refusal(_death_words(death)) from None
@@ -89,8 +89,8 @@ def _ending(request: RunRequest | DoctorRequest, model: str) -> Event:
     return ending
 
 
-def _heard(child: ChildProcess, request: RunRequest | DoctorRequest, tell: Tell) -> Event:
-    """The ending of a request; as long as nothing is measured yet, Ctrl-C drops everything."""
+def _last_event(child: ChildProcess, request: RunRequest | DoctorRequest, tell: Tell) -> Event:
+    """The last event of a request. Before measuring begins, Ctrl-C drops everything; after that it ends the rounds."""
     measuring = False
     with ExitStack() as stack:
         for event in child.ask(request):
@@ -121,7 +121,9 @@ def _print_log(child: ChildProcess) -> None:
 def _death_words(death: ChildDied) -> str:
     if death.killed:
         return (
-            "The measuring process was killed by the system, which is most often a lack of memory, so nothing was "
-            "measured: try a smaller model or batch."
+            "The system killed the measuring process, most often because memory ran out, so nothing was measured: "
+            "try a smaller model or batch."
         )
-    return "The measuring process ended before it answered, so nothing was measured; what it wrote last stands above."
+    return (
+        "The measuring process ended before it answered, so nothing was measured; its last output is above."
+    )

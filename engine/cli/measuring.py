@@ -1,4 +1,4 @@
-"""Commands that measure: `run` on paths of your choice, `tutorial` on the tutorial's six."""
+"""Commands that measure: `run` the chosen paths, `tutorial` the tutorial's six runs."""
 
 from math import inf, nan
 from pathlib import Path
@@ -40,7 +40,7 @@ from engine.records import DEFAULT_ALLOCATOR, Experiment, Run, read_run, refusal
 from engine.settings import Settings, load_settings
 
 BESIDE_CONTINUE = ("continued", "rounds", "budget", "json_file", "fail_under")
-"""Parameters of `run` that say how far a run is continued and what becomes of it."""
+"""Parameters of `run` that may be given with --continue."""
 
 TraceFolder = Annotated[Path | None, typer.Option("--trace", help="Write Chrome traces to this folder.")]
 
@@ -60,18 +60,20 @@ def run(  # noqa: PLR0913  (one argument an option)
     seed: Seed = 0,
     rounds: Annotated[
         int | None,
-        typer.Option("--rounds", "--iterations", help="A fixed number of rounds, not until precise."),
+        typer.Option(
+            "--rounds", "--iterations", help="A fixed number of rounds, instead of rounds until precise."
+        ),
     ] = None,
     budget: Annotated[
         float | None,
-        typer.Option(help="Most seconds to spend on rounds.", show_default="8 for a path, and 8"),
+        typer.Option(help="Most seconds to spend on rounds.", show_default="8 for each path, plus 8"),
     ] = None,
     allocator: Memory = DEFAULT_ALLOCATOR,
     continued: Annotated[
         Path | None,
         typer.Option(
             "--continue",
-            help="A run's JSON file: measure further rounds of it, --rounds or --budget of them.",
+            help="A run's JSON file: add rounds to it, as many as --rounds or --budget allow.",
         ),
     ] = None,
     json_file: JsonFile = None,
@@ -79,11 +81,11 @@ def run(  # noqa: PLR0913  (one argument an option)
     fail_under: Annotated[
         list[str] | None,
         typer.Option(
-            help="PATH=RATIO, may be repeated: exit 1 if PATH's speedup is below, 3 if it is not clear."
+            help="PATH=RATIO, may be repeated: exit 1 if PATH's speedup is below RATIO, 3 if that is not clear."
         ),
     ] = None,
 ) -> None:
-    """Measure execution paths of one model on one batch, and say which is faster."""
+    """Measure execution paths of one model on one batch, and show which is faster."""
     settings = load_settings()
     if continued is not None:
         _refuse_beside_continue(context)
@@ -120,17 +122,17 @@ def _report(finished: Run, json_file: Path | None, limits: list[tuple[str, float
 
 
 def _refuse_beside_continue(context: typer.Context) -> None:
-    """What a continued run is about stands in its file, so nothing that would change it may be given."""
+    """Refuse options that would change the experiment: a continued run takes it from its file."""
     for name in context.params:
         given = context.get_parameter_source(name)
         if name not in BESIDE_CONTINUE and given is not None and given.name != "DEFAULT":
             raise Refusal(
-                f"--{name} does not go with --continue, which measures what the run in the file measured: leave it out."
+                f"--{name} does not go with --continue, which takes the experiment from the file: leave it out."
             )
 
 
 def _measured_on(earlier: Run, rounds: int | None, budget: float | None, settings: Settings) -> Run:
-    """The run of the file with further rounds: so many, or so many seconds, or what its next step says."""
+    """The run with more rounds: a number of rounds, a number of seconds, or as its next step advises."""
     if rounds is not None:
         more = More(rounds=rounds, seconds=rounds * round_s(earlier))
     else:
@@ -151,7 +153,7 @@ def tutorial(
     allocator: Memory = DEFAULT_ALLOCATOR,
     json_file: JsonFile = None,
 ) -> None:
-    """Make the tutorial's six runs (2.1 to 2.3) in its order, and show what its three traps do to them."""
+    """Make the tutorial's six runs (2.1 to 2.3) in its order, and show the effect of its three traps."""
     settings = load_settings()
     experiment = _experiment(
         model=model,
@@ -185,12 +187,14 @@ def _limit(text: str, measured: tuple[str, ...]) -> tuple[str, float]:
     except ValueError:
         least = nan
     if not 0 < least < inf:
-        raise Refusal(f"--fail-under takes PATH=RATIO, as in fast-nested=1.2; {text!r} is not that.")
+        raise Refusal(
+            f"--fail-under takes PATH=RATIO, such as fast-nested=1.2; {text!r} is not of this form."
+        )
     return name, least
 
 
 def _exit_by(limits: list[tuple[str, float]], run: Run) -> None:
-    """Exit with the worst of the limits, each told in a sentence on standard error."""
+    """Print a sentence per limit on standard error, and exit with the worst one's code."""
     verdicts = [(name, least, gate_ratio(run, name, least)) for name, least in limits]
     for name, least, verdict in verdicts:
         Console(stderr=True, soft_wrap=True).print(

@@ -13,7 +13,7 @@ from engine.settings import Settings
 from engine.texts import checked_texts, decode_upload, split_lines
 
 MODEL_HELP = "A name from `models`, a local folder, or owner/name on the hub."
-BATCH_HELP = f"A preset, ignored where texts are given: {', '.join(PRESETS)}."
+BATCH_HELP = f"A preset, ignored if texts are given: {', '.join(PRESETS)}."
 DEVICE_HELP = "cpu, cuda or cuda:N."
 SEED_HELP = "Seed of the order of the rounds."
 DTYPE_HELP = f"One of {', '.join(get_args(DType))}."
@@ -21,15 +21,15 @@ DTYPE_HELP = f"One of {', '.join(get_args(DType))}."
 Model = Annotated[str, typer.Option(help=MODEL_HELP)]
 Device = Annotated[str, typer.Option(help=DEVICE_HELP)]
 Precision = Annotated[str, typer.Option(help=DTYPE_HELP)]
-Threads = Annotated[int | None, typer.Option(help="Threads torch may use; its own choice where not given.")]
+Threads = Annotated[int | None, typer.Option(help="Threads for torch; by default torch chooses.")]
 Seed = Annotated[int, typer.Option(help=SEED_HELP)]
-Text = Annotated[list[str] | None, typer.Option(help="A text of your own; may be repeated.")]
-TextsFile = Annotated[Path | None, typer.Option(help="A UTF-8 file with one text a line.")]
+Text = Annotated[list[str] | None, typer.Option(help="A text of the batch; may be repeated.")]
+TextsFile = Annotated[Path | None, typer.Option(help="A UTF-8 file with one text per line.")]
 Memory = Annotated[
     str,
     typer.Option(
         "--allocator",
-        help="What becomes of freed memory: kept (stays in the process), or system (the platform's allocator decides).",
+        help="Memory that a forward frees: kept (stays in the process), or system (the platform's allocator decides).",
     ),
 ]
 ALLOCATORS: tuple[Allocator, ...] = get_args(Allocator)
@@ -45,11 +45,11 @@ def chosen_allocator(name: str) -> Allocator:
     for allocator in ALLOCATORS:
         if allocator == name:
             return allocator
-    raise Refusal(f"--allocator takes {' or '.join(ALLOCATORS)}; {name!r} is not that.")
+    raise Refusal(f"--allocator takes {' or '.join(ALLOCATORS)}, not {name!r}.")
 
 
 def chosen_batch(preset: str, typed: list[str], file: Path | None, settings: Settings) -> Batch:
-    """The typed texts and those of the file, or else the preset.
+    """The given texts and those of the file; the preset if there are none.
 
     Raises:
         Refusal: no such preset or file, or texts that do not fit the settings.

@@ -17,7 +17,7 @@ def stop_on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
     """The first Ctrl-C ends the rounds and keeps what was measured; the second one drops everything.
 
     Args:
-        stop: asks what measures to end its rounds.
+        stop: tells the measuring process to end its rounds.
     """
     asked = False
 
@@ -38,8 +38,8 @@ def stop_on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def progress() -> Iterator[Tell]:
-    """A line of progress that is moved by events; nothing where standard error is no terminal."""
-    # Drawn only when told, never by a timer thread, which would compete with what is measured.
+    """A line of progress that events update; nothing where standard error is not a terminal."""
+    # Drawn only on an event, never by a timer thread, which would compete with the measurement.
     console = Console(stderr=True)
     bars = Progress(
         SpinnerColumn(),

@@ -1,4 +1,4 @@
-"""The ways to execute the encoder; the registry below lists what can be executed.
+"""The ways to execute the encoder, and the registry of them.
 
 Their words, colours and order are in engine/catalog/paths.py, under the same names.
 """

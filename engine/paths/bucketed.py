@@ -1,7 +1,7 @@
-"""`bucketed`: the usual remedy for padding: sort by length, cut into groups, pad inside each, run the slow path.
+"""`bucketed`: the common remedy for padding. Texts are sorted by length and grouped; each group is one slow forward.
 
-Groups are cut where the padding saved is worth another forward: at most a quarter of a group may be padding, as
-with the length-grouped batching of common training loops.
+A new group begins where padding would exceed a quarter of the group, as in the length-grouped batching of common
+training loops.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ MOST_PADDING = 0.25
 
 
 def buckets(lengths: Sequence[int], most_padding: float = MOST_PADDING) -> list[tuple[int, ...]]:
-    """Indices of the texts in groups of similar length, longest first; a group is at least one text."""
+    """Indices of the texts in groups of similar length, longest first; a group has at least one text."""
     groups: list[list[int]] = []
     real = 0
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
@@ -68,7 +68,7 @@ def _promise(layers: int) -> Promise:
 def _by_buckets(
     call: Callable[[Tensor], Tensor], tokens: Tensor, padding_id: int, *, keep_length: bool = False
 ) -> Tensor:
-    """Call once a group and put the outputs back in order."""
+    """Call once per group and put the outputs back in the batch's order."""
     extents = _extents(tokens, padding_id)
     result: Tensor | None = None
     for group in buckets(extents):

@@ -1,8 +1,8 @@
 """`compile`: torch.compile of the slow path, with dynamic shapes and the whole model in one graph.
 
 torchtext's encoder calls `torch.jit.isinstance` on its output, which breaks the graph in two places; the compiled
-function leaves that call out. Preparing compiles, on a small batch. The result serves every batch of two texts or more;
-for a single text inductor compiles a separate graph.
+function leaves that call out. Preparing compiles it with a small batch. The result runs every batch of two texts or
+more; for a single text inductor compiles a separate graph.
 """
 
 import os
@@ -31,8 +31,8 @@ from engine.paths.huggingface import example_tokens
 from engine.paths.switches import SLOW
 
 CACHE_LOOKUP = "TorchDynamo Cache Lookup"
-"""Seen once for each compiled graph that is called; a break in the graph makes them two."""
-NOTE = "compiled for batches of two texts and more; one text alone is compiled in its first call"
+"""The profile has one of these for each compiled graph that is called; a graph break makes it two."""
+NOTE = "compiled for batches of two texts or more; a single text is compiled in its first call"
 
 PROMISE = Promise(
     "one compiled graph, none of its layers called by Python",
@@ -66,22 +66,21 @@ def _prepare(model: RobertaModel, exports: Path | None) -> PreparedPath:
 
 
 def logits_and_states(model: RobertaModel) -> LogitsAndStates:
-    """What is compiled: one graph for what is timed and what is compared."""
+    """The function to compile: one graph for logits, which are timed, and hidden states, which are compared."""
     transformer, head = model.encoder.transformer, model.head
 
     def call(tokens: Tensor) -> tuple[Tensor, Tensor]:
         states = transformer(tokens).transpose(0, 1)
         return head(states), states
 
-    own: LogitsAndStates = _with_code_of_its_own(call)
-    return own
+    separate: LogitsAndStates = _with_a_copy_of_its_code(call)
+    return separate
 
 
-def _with_code_of_its_own(function: Any) -> Any:
-    """The same function on a copy of its code.
+def _with_a_copy_of_its_code(function: Any) -> Any:
+    """The same function with a copy of its code object.
 
-    torch keeps compiled graphs by the code of a function and stops compiling after eight of them; the models of one
-    process, one after another, would share that number.
+    torch stops compiling after eight graphs for one code object, and all models of a process would share the eight.
     """
     return FunctionType(
         function.__code__.replace(),
@@ -93,10 +92,10 @@ def _with_code_of_its_own(function: Any) -> Any:
 
 
 def _require_compiler(device: torch.device) -> None:
-    """Refuse where torch would not find the compiler that it looks for.
+    """Refuse if torch would not find the compiler that it needs.
 
     Raises:
-        Unavailable: there is none.
+        Unavailable: it is not on this machine.
     """
     if device.type == "cuda":
         if find_spec("triton") is None:

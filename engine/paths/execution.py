@@ -1,4 +1,4 @@
-"""What an execution path is: a way to call the same model, what it promises, and where it can run.
+"""What an execution path is: a way to call the same model, its claim about its profile, and where it can run.
 
 Some paths are switches around the model, others are built from its weights. Some of torch's switches are
 process-global (`torch.backends.mha.set_fastpath_enabled`), so a path holds them only while it runs.
@@ -25,7 +25,7 @@ from engine.records import DType, Evidence, Precision
 
 @dataclass(frozen=True)
 class Expectation:
-    """How often an operator must be seen in a forward: exactly `calls`, or at least so often."""
+    """How often an operator must occur in a forward: exactly `calls` times, or at least."""
 
     op: str
     calls: int
@@ -41,7 +41,7 @@ class Promise:
     """What a path claims, in words, and the operator counts that prove it.
 
     Attributes:
-        alternative: counts that prove it as well, for a path that runs in one of two ways; none for the others.
+        alternative: other counts that prove it too, for a path that may run in one of two ways.
     """
 
     claim: str
@@ -49,14 +49,18 @@ class Promise:
     alternative: tuple[Expectation, ...] = ()
 
     def evidence(self, calls: Callable[[str], float]) -> Evidence:
-        """Hold the promise against the calls per forward that a profile shows of an operator."""
-        found = self._held_against(self.expectations, calls)
+        """Compare the promise with a profile.
+
+        Args:
+            calls: an operator's name -> its calls per forward.
+        """
+        found = self._compared(self.expectations, calls)
         if found.ok or not self.alternative:
             return found
-        otherwise = self._held_against(self.alternative, calls)
-        return otherwise if otherwise.ok else found
+        other = self._compared(self.alternative, calls)
+        return other if other.ok else found
 
-    def _held_against(self, expectations: tuple[Expectation, ...], calls: Callable[[str], float]) -> Evidence:
+    def _compared(self, expectations: tuple[Expectation, ...], calls: Callable[[str], float]) -> Evidence:
         counts = {expectation.op: calls(expectation.op) for expectation in expectations}
         kept = all(expectation.met(counts[expectation.op]) for expectation in expectations)
         return Evidence(claim=self.claim, ops=counts, ok=kept)
@@ -66,7 +70,7 @@ NOTHING_PROMISED = Promise("no claim", ())
 
 
 class Unavailable(Refusal):
-    """A path cannot run this model here: a library, a device or a precision is missing; one sentence for people."""
+    """A path cannot run this model here because a library, a device or a precision is missing; one sentence."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +81,11 @@ class PreparedPath:
         forward: tokens (batch, length) int64 -> logits (batch, classes); this is what is timed.
         hidden: tokens -> hidden states (batch, length, width); this is what is compared.
         promise: what its profile must show.
-        switches: holds the path's settings while a call runs; never part of the timed region.
-        weights_mb: weights in MB that the path holds beside the model's own.
-        encoder: the model whose `nn.TransformerEncoder` the path calls; None where it calls other code, which torch's
-            own dangers do not concern.
-        note: what people should know of its preparation; most often nothing.
+        switches: sets torch's switches for the path while a call runs; never part of the timed region.
+        weights_mb: weights in MB that the path holds in addition to the model's.
+        encoder: the model whose `nn.TransformerEncoder` the path calls; None where it calls other code, which the
+            dangers of torch's fastpath do not affect.
+        note: what users should know about its preparation; usually empty.
     """
 
     forward: Callable[[Tensor], Tensor]
@@ -94,7 +98,7 @@ class PreparedPath:
 
 
 Preparation = Callable[[RobertaModel, Path | None], PreparedPath]
-"""Makes a path ready for torchtext's RobertaModel; exported files go into the folder, and are not kept without one."""
+"""Prepares a path for torchtext's RobertaModel; exported files are kept in the folder, or not at all without one."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +106,11 @@ class ExecutionPath:
     """A way to execute the encoder.
 
     Attributes:
-        name: as in the catalogue of paths, which has its words.
-        preparation: makes it ready.
-        stochastic: True where outputs are drawn anew each time and cannot be compared.
-        precision: what it computes in, whatever the model's dtype; None for the model's own.
-        copies: how many copies of the weights, in the path's precision, it needs memory for beside the model's own.
+        name: as in engine/catalog/paths.py.
+        preparation: prepares it for a model.
+        stochastic: True where outputs are random and cannot be compared.
+        precision: the precision it always computes in; None if it uses the model's dtype.
+        copies: memory it needs in addition to the model, in copies of the weights in the path's precision.
     """
 
     name: str
@@ -116,10 +120,10 @@ class ExecutionPath:
     copies: float = 0.0
 
     def prepare(self, model: RobertaModel, exports: Path | None = None) -> PreparedPath:
-        """Make the path ready for a model.
+        """Prepare the path for a model.
 
         Args:
-            exports: folder for exported files of this very model, which are kept; None keeps none.
+            exports: folder where exported files of this model are kept; None keeps none.
 
         Raises:
             Unavailable: the path cannot run this model here.
@@ -130,13 +134,13 @@ class ExecutionPath:
 def computing_in(
     path: ExecutionPath, precision: Precision, preparation: Preparation, copies: float = 1.0
 ) -> ExecutionPath:
-    """The same path in a precision of its own, whatever the model was loaded in."""
+    """The variant of a path that always computes in this precision."""
     name = variant_name(path.name, precision)
     return replace(path, name=name, preparation=preparation, precision=precision, copies=copies)
 
 
 def on_a_copy(path: ExecutionPath, dtype: DType) -> ExecutionPath:
-    """The same path on a copy of the model in another precision; paths of one model share the copy."""
+    """The variant of a path that calls a copy of the model in this precision; paths share the copy."""
 
     def prepare(model: RobertaModel, exports: Path | None) -> PreparedPath:
         return path.preparation(converted(model, dtype), exports)
@@ -148,7 +152,7 @@ _COPIES: WeakKeyDictionary[RobertaModel, dict[DType, RobertaModel]] = WeakKeyDic
 
 
 def converted(model: RobertaModel, dtype: DType) -> RobertaModel:
-    """The model in this precision: itself, or a copy that lives as long as it does."""
+    """The model in this precision: the model itself, or a copy that is kept as long as the model."""
     if next(model.parameters()).dtype == TORCH_DTYPES[dtype]:
         return model
     copies = _COPIES.setdefault(model, {})
@@ -164,7 +168,7 @@ def layers_of(model: RobertaModel) -> int:
 
 @dataclass(frozen=True)
 class Switches:
-    """torch's switches as a path needs them.
+    """The settings of torch's switches for a path.
 
     Attributes:
         sparsity: `use_nested_tensor`, which `forward()` reads.
@@ -179,7 +183,7 @@ class Switches:
 
     @contextmanager
     def held(self, model: RobertaModel) -> Iterator[None]:
-        """Hold the switches, and put every one of them back."""
+        """Set the switches, and restore all of them afterwards."""
         layers = model.encoder.transformer.layers
         before = (model.training, torch.backends.mha.get_fastpath_enabled())
         sparsity_before = (layers.use_nested_tensor, layers.enable_nested_tensor)
@@ -200,14 +204,14 @@ class Switches:
 
 @contextmanager
 def without_prototype_warning() -> Iterator[None]:
-    """Hold back torch's warning that nested tensors are a prototype: it is no news for anybody who chose this path."""
+    """Suppress torch's warning that nested tensors are a prototype, which users of this path know."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The PyTorch API of nested tensors is in prototype stage")
         yield
 
 
 def under_switches(switches: Switches, promise: Callable[[RobertaModel], Promise]) -> Preparation:
-    """A path that calls the model itself while some switches are held."""
+    """A path that calls the model itself with these switches set."""
 
     def prepare(model: RobertaModel, _exports: Path | None) -> PreparedPath:
         return PreparedPath(

@@ -1,7 +1,7 @@
-"""A torchtext encoder as Hugging Face's XLMRobertaModel, on the very same weights.
+"""A torchtext encoder as Hugging Face's XLMRobertaModel, with the same weight tensors.
 
-Both count positions alike: one more than the padding index for a text's first token, the padding index itself for
-padding. Hugging Face has three projections where torch has one: they are views of its three parts.
+Both number positions in the same way: a text's first token has the padding index plus one, padding has the padding
+index. Hugging Face has three projections where torch has one; they are views of its three parts.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ PROJECTIONS = ("query", "key", "value")
 
 
 class HuggingFaceEncoder(nn.Module):
-    """Tokens (batch, length) int64 -> hidden states (batch, length, width), as Hugging Face computes them."""
+    """Tokens (batch, length) int64 -> hidden states (batch, length, width), computed by Hugging Face's code."""
 
     def __init__(self, model: nn.Module, padding_idx: int) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class HuggingFaceEncoder(nn.Module):
         self.padding_idx = padding_idx
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Hidden states of all places, padding included."""
+        """Hidden states of all positions, padding included."""
         mask = tokens.ne(self.padding_idx).long()
         states: Tensor = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
         return states
@@ -43,16 +43,16 @@ def huggingface_encoder(model: RobertaModel) -> HuggingFaceEncoder:
     """The encoder of a torchtext model in Hugging Face's code, in eval mode, sharing its weights.
 
     Raises:
-        Unavailable: transformers is not installed, or the encoder normalizes before its layers, which
-            Hugging Face's does not.
+        Unavailable: transformers is not installed, or the encoder normalizes before each layer, which
+            Hugging Face's cannot.
     """
     body = model.encoder.transformer
     if body.normalize_before:
         raise Unavailable(
-            "Hugging Face's XLM-R normalizes after each layer, and this encoder before; no weights can bridge that."
+            "Hugging Face's XLM-R normalizes after each layer, but this encoder normalizes before: it cannot run there."
         )
     transformers = library("transformers", "Hugging Face transformers")
-    # Laid out without memory: every weight is assigned below.
+    # On the meta device, without memory: every weight is assigned below.
     with torch.device("meta"):
         peer = transformers.XLMRobertaModel(_config(transformers, body), add_pooling_layer=False)
     peer.load_state_dict(dict(_weights(body)), assign=True)
@@ -63,7 +63,7 @@ def huggingface_encoder(model: RobertaModel) -> HuggingFaceEncoder:
 def example_tokens(model: RobertaModel) -> Tensor:
     """A batch (3, 7) of tokens with some padding, on the model's device, for tracing.
 
-    Its sizes differ from each other and from one, so that a tracer takes neither for a constant nor both for the same.
+    The two sizes differ and neither is 1, so that a tracer does not treat them as equal or as constants.
     """
     body = model.encoder.transformer
     padding: int = body.padding_idx
@@ -91,7 +91,7 @@ def _config(transformers: Any, body: Any) -> Any:
 
 
 def _weights(body: Any) -> Iterator[tuple[str, Tensor]]:
-    """Hugging Face's names with torchtext's tensors; only the row of token types, which is zero, is new."""
+    """Hugging Face's names with torchtext's tensors; only the token types' row of zeros is new."""
     words = body.token_embedding.weight
     yield "embeddings.word_embeddings.weight", words
     yield "embeddings.position_embeddings.weight", body.positional_embedding.embedding.weight
@@ -113,7 +113,7 @@ def _parts(name: str, module: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def _lay_out_buffers(peer: Any, device: torch.device) -> None:
-    """Give the two buffers that no state dict holds their values: places counted from zero, and token type zero."""
+    """Set the two buffers that are not in a state dict: positions counted from zero, and token type zero."""
     embeddings = peer.embeddings
     places = embeddings.position_ids.shape[1]
     embeddings.position_ids = torch.arange(places, device=device).expand(1, -1)

@@ -1,7 +1,7 @@
-"""`onnxruntime` and `onnxruntime@int8`: ONNX Runtime on an export of the encoder, and on one quantised to int8.
+"""`onnxruntime` and `onnxruntime@int8`: ONNX Runtime on an exported encoder, in fp32 and quantised to int8.
 
-Hugging Face's code is exported, which is what people export; torchtext's head stays in torch. The int8 one is
-ONNX Runtime's own dynamic quantisation with its defaults: one scale a weight, activations scaled as they come.
+The export is made from Hugging Face's code, as is common; torchtext's head runs in torch. The int8 export is ONNX
+Runtime's dynamic quantisation with its defaults: one scale per weight matrix, activations scaled at run time.
 """
 
 from contextlib import AbstractContextManager
@@ -30,7 +30,7 @@ TITLE = "ONNX Runtime"
 FILE = "encoder.onnx"
 OPSET = 17
 QUANTISING_COPIES = 6.0
-"""How often the fp32 weights come to lie in memory while ONNX Runtime quantises them: 5.3 to 5.8 were measured."""
+"""Memory needed to quantise, in copies of the fp32 weights: 5.3 to 5.8 were measured."""
 
 
 def _preparation(*, int8: bool) -> Preparation:
@@ -59,7 +59,7 @@ def _plain(model: RobertaModel, exports: Path | None) -> AbstractContextManager[
                 huggingface_encoder(model),
                 (example_tokens(model),),
                 str(folder / FILE),
-                # Seven times as quick as the newer exporter, at the same speed and error of what comes out.
+                # The older exporter takes a seventh of the time, and its export has the same speed and error.
                 dynamo=False,
                 input_names=["tokens"],
                 output_names=["states"],
@@ -83,20 +83,20 @@ def _quantised(model: RobertaModel, exports: Path | None) -> AbstractContextMana
 
 
 def _require_memory(needed_mb: float, available_mb: float) -> None:
-    """Refuse to quantise where that does not fit; what has been quantised before takes little to load.
+    """Refuse to quantise if memory is too small; loading an earlier export needs little.
 
     Raises:
-        Unavailable: with the figures.
+        Unavailable: memory is too small; the sentence has the figures.
     """
     if needed_mb > available_mb:
         raise Unavailable(
-            f"Quantising takes about {needed_mb:,.0f} MB of memory, and {available_mb:,.0f} MB are available; "
+            f"Quantising takes about {needed_mb:,.0f} MB of memory, but only {available_mb:,.0f} MB are available; "
             "choose a smaller model."
         )
 
 
 def _session(onnxruntime: Any, file: Path) -> Any:
-    """An inference session with torch's number of threads, which sleep while other paths run."""
+    """An inference session with as many threads as torch has; they sleep while other paths run."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
@@ -107,6 +107,6 @@ def _session(onnxruntime: Any, file: Path) -> Any:
 PATH = ExecutionPath(
     "onnxruntime",
     _preparation(int8=False),
-    copies=2.0,  # the export, and the layout that ONNX Runtime makes of it
+    copies=2.0,  # the export, and ONNX Runtime's own layout of it
 )
 IN_INT8 = computing_in(PATH, "int8", _preparation(int8=True))

@@ -1,6 +1,6 @@
-"""`openvino` and `openvino@bf16`: OpenVINO on a conversion of the encoder, computing in fp32 or in bfloat16.
+"""`openvino` and `openvino@bf16`: OpenVINO on a converted encoder, computing in fp32 or in bfloat16.
 
-Hugging Face's code is converted, which is what people convert; torchtext's head stays in torch.
+The conversion is made from Hugging Face's code, as is common; torchtext's head runs in torch.
 """
 
 import sys
@@ -56,22 +56,22 @@ def _preparation(precision: DType) -> Preparation:
 
 
 def computes_in(precision: DType) -> bool:
-    """Whether OpenVINO multiplies in this precision on this processor."""
+    """Whether OpenVINO computes in this precision on this processor."""
     _openvino()
     return CAPABILITIES[precision] in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _openvino() -> Any:
-    # `convert_model` reports its use over the network, from threads of its own, unless this package is missing.
+    # `convert_model` reports its use over the network from background threads, unless this package is missing.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return library("openvino", TITLE)
 
 
 @cache
 def _core() -> Any:
-    # One for the process's life: a core gives its thread a stack for signals, and of two cores the second one puts
-    # back the first one's, which may be gone by then; the next Ctrl-C ends the process (seen in OpenVINO 2026.4,
-    # SigAltStackSetup of its CPU plugin).
+    # One core for the whole process. Each core sets a signal stack for its thread and restores the earlier one when
+    # it ends. With two cores the second restores the first one's stack, which may be freed already; then the next
+    # Ctrl-C ends the process (seen in OpenVINO 2026.4, SigAltStackSetup of its CPU plugin).
     return _openvino().Core()
 
 
@@ -109,5 +109,5 @@ IN_BF16 = computing_in(
     PATH,
     "bf16",
     _preparation("bf16"),
-    copies=2.5,  # the fp32 conversion, and the weights made of it
+    copies=2.5,  # the fp32 conversion, and the bf16 weights made from it
 )

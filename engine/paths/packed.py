@@ -27,8 +27,8 @@ from engine.settings import Settings, load_settings
 
 LINEARS_A_LAYER, NORMS_A_LAYER = 4, 2
 CLAIM = "real tokens only"
-COMPILED = "its kernels were compiled on the way, some seconds that later starts are spared"
-NO_GAIN = "computed with torch's operators, which are faster than its kernels on a processor without AVX-512"
+COMPILED = "this includes compiling its kernels, which takes some seconds and is done only once"
+NO_GAIN = "it uses torch's operators, which are faster than its kernels on a processor without AVX-512"
 _NOT_TORCHS_PATHS = (Expectation(FUSED_LAYER, 0), Expectation(NESTED_CONVERSION, 0), Expectation(SDPA, 0))
 
 
@@ -41,19 +41,19 @@ def kernels_folder(settings: Settings) -> Path:
 def kernels_compiled_meanwhile(
     experiment: Experiment, folder: Path, on_wait: Callable[[], None]
 ) -> Iterator[None]:
-    """Compile the kernels while the block loads the model, where the experiment needs them and they are not there.
+    """Compile the kernels while the block loads the model, if the experiment needs them and they do not exist yet.
 
-    The block is left when the compiler has ended, so that it never runs beside a measurement. Where the kernels cannot
-    be compiled, packed execution says why when it is prepared.
+    The context ends only after the compiler, so that it never runs during a measurement. If the kernels cannot be
+    compiled, packed execution says why when it is prepared.
 
     Args:
         folder: where compiled kernels are kept.
-        on_wait: called where the compiler takes longer than the block.
+        on_wait: called if the compiler takes longer than the block.
     """
     if not _needs_kernels(experiment) or are_compiled(folder):
         yield
         return
-    with ThreadPoolExecutor(1) as compiler:  # a thread is enough: the compiler is a process of its own
+    with ThreadPoolExecutor(1) as compiler:  # a thread is enough: the compiler is another process
         compiled: Future[Path] = compiler.submit(build, folder)
         yield
         if not compiled.done():
@@ -89,21 +89,22 @@ def _preparation(dtype: DType | None) -> Preparation:
 
 
 def _note(stack: PackedStack, *, compiled_now: bool) -> str:
-    """How its kernels were made, or why torch's operators do their work."""
+    """That its kernels were compiled now, or why torch's operators are used instead."""
     if compiled_now:
         return COMPILED
     return stack.without_kernels if stack.kernels or gain_here() else NO_GAIN
 
 
 def promise(stack: PackedStack) -> Promise:
-    """What a packed encoder shows in a profile: the compiled kernels, oneDNN's linear layers, or neither.
+    """The profile of a packed encoder: the compiled kernels, oneDNN's linear layers, or neither.
 
-    Few rows go through all layers in one call of the kernels. For logits of more rows the last layer's attention is
-    computed for the first tokens alone, without the kernel and without a linear layer for keys and values.
+    A batch of few tokens goes through all layers in one call of the kernels. For a larger one, logits need the last
+    layer's attention for the first tokens only; it is computed without the kernel, and without a linear layer for
+    keys and values.
     """
     layers = len(stack.layers)
     if stack.kernels:
-        # Linear layers of few rows are a kernel of their own, so that their number does not prove anything.
+        # For few rows linear layers run in another kernel, so their number proves nothing.
         return Promise(
             f"{CLAIM}: compiled kernels in {layers} layers, linear layers on laid-out weights",
             (

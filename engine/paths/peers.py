@@ -1,7 +1,7 @@
-"""What paths through other libraries share: asking for the library, and keeping what was exported for it.
+"""What paths through other libraries share: importing the library, and keeping the export made for it.
 
-An export is a folder that appears whole or not at all: it is written beside its place and then moved there, so that
-a process that is ended half way leaves nothing that a later one would take for an export.
+An export is a folder that appears complete or not at all: it is written to a temporary folder and then renamed. So
+a process that is ended halfway leaves nothing that a later one would take for an export.
 """
 
 import logging
@@ -25,23 +25,23 @@ from engine.paths.execution import Expectation, Preparation, PreparedPath, Promi
 from engine.records import BYTES_PER_VALUE, MEGABYTE, Precision
 
 HEAD_LINEARS = 2
-"""Linear layers of torchtext's classification head, which stays in torch on every path."""
-FOUND = "export found from before"
+"""Linear layers of torchtext's classification head, which runs in torch on every path."""
+FOUND = "uses an earlier export"
 PARTIAL = ".partial-"
 STALE_S = 3600.0
-"""Age in s from which a half-written export has been left by a process that was ended."""
+"""Age in s from which a partial export is taken to be left by a process that was ended."""
 
 
 @dataclass(frozen=True)
 class Export:
-    """The folder of an export's files, and what people should know of it."""
+    """The folder of an export's files, and what users should know about it."""
 
     folder: Path
     note: str
 
 
 def library(module: str, title: str) -> Any:
-    """Import a library that the lab can do without.
+    """Import an optional library.
 
     Raises:
         Unavailable: it is not installed.
@@ -53,16 +53,16 @@ def library(module: str, title: str) -> Any:
 
 
 def require_fp32_on_cpu(model: RobertaModel, title: str) -> None:
-    """Refuse a model that cannot be exported for a library that runs on processors only.
+    """Refuse a model that is not in fp32 on the CPU, for a library that needs that.
 
     Raises:
         Unavailable: the model is on another device, or in another precision.
     """
     weight = next(model.parameters())
     if weight.device.type != "cpu":
-        raise Unavailable(f"{title} runs on the CPU only in this lab; choose the device cpu.")
+        raise Unavailable(f"{title} runs only on the CPU in this lab; choose the device cpu.")
     if weight.dtype != torch.float32:
-        raise Unavailable(f"{title} is given fp32 weights in this lab; load the model in fp32.")
+        raise Unavailable(f"{title} needs fp32 weights in this lab; load the model in fp32.")
 
 
 def weights_mb(model: RobertaModel, precision: Precision) -> float:
@@ -76,10 +76,10 @@ class Opened:
     """An exported encoder, opened by a library that is not torch.
 
     Attributes:
-        states: tokens (batch, length) int64 -> hidden states (batch, length, width), which stay as they are.
+        states: tokens (batch, length) int64 -> hidden states (batch, length, width), which later calls do not change.
         borrowed_states: the same, but the next call may overwrite them; enough for the head, which reads them at once.
         weights_mb: weights in MB that the library holds.
-        note: what people should know of the export; most often nothing.
+        note: what users should know about the export; usually empty.
     """
 
     states: Callable[[Tensor], Tensor]
@@ -89,7 +89,7 @@ class Opened:
 
 
 OUTSIDE_TORCH = Promise(
-    "torch computes the head and nothing else",
+    "the library runs the encoder, torch only the classification head",
     (
         Expectation(FUSED_LAYER, 0),
         Expectation(NESTED_CONVERSION, 0),
@@ -100,11 +100,11 @@ OUTSIDE_TORCH = Promise(
 
 
 def outside_torch(title: str, open_export: Callable[[RobertaModel, Path | None], Opened]) -> Preparation:
-    """A path whose encoder another library runs on the CPU; torchtext's head stays in torch.
+    """A path whose encoder another library runs on the CPU; torchtext's head runs in torch.
 
     Args:
-        title: the library's name for people.
-        open_export: exports the model's encoder, into the folder where there is one, and opens it.
+        title: the library's name in sentences.
+        open_export: exports the model's encoder, into the folder if there is one, and opens it.
     """
 
     def prepare(model: RobertaModel, exports: Path | None) -> PreparedPath:
@@ -123,14 +123,14 @@ def outside_torch(title: str, open_export: Callable[[RobertaModel, Path | None],
 
 @contextmanager
 def export_of(exports: Path | None, name: str, write: Callable[[Path], None]) -> Iterator[Export]:
-    """An export to be loaded: the one found in `exports`, or a new one, written into an empty folder by `write`.
+    """An export to load: an earlier one in `exports`, or a new one that `write` writes into an empty folder.
 
     Args:
-        exports: where exports are kept; None keeps this one until the block is left.
-        name: names the content and everything it depends on.
+        exports: where exports are kept; None keeps this one until the context ends.
+        name: the folder's name; it must contain everything that the export depends on.
     """
     if exports is None:
-        # What a library still has mapped cannot be deleted on Windows; the system clears its temporary files itself.
+        # Windows cannot delete files that a library has mapped; the system removes its temporary files later.
         with TemporaryDirectory(prefix="fastpath-export-", ignore_cleanup_errors=True) as folder:
             write(Path(folder))
             yield Export(Path(folder), "")
@@ -144,9 +144,9 @@ def export_of(exports: Path | None, name: str, write: Callable[[Path], None]) ->
 
 @contextmanager
 def exporting() -> Iterator[None]:
-    """Without gradients, and without what exporters say on every model.
+    """No gradients, and no warnings that exporters give for every model.
 
-    They warn of sizes that a trace takes for constants (tests run other sizes than the traced ones), and advise to
+    They warn that a trace treats sizes as constants (tests run other sizes than the traced ones), and advise to
     preprocess a model before quantising it.
     """
     before = logging.root.manager.disable
@@ -168,7 +168,7 @@ def _write_whole(place: Path, write: Callable[[Path], None]) -> None:
         write(whole)
         try:
             whole.rename(place)
-        except OSError:  # another process has been quicker with the same content
+        except OSError:  # another process may have written the same export first
             if not place.is_dir():
                 raise
 

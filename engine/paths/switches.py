@@ -1,6 +1,6 @@
-"""The paths that are the model itself under torch's switches: the slow paths, the fastpath, the tutorial's switch.
+"""The paths that call the model itself with torch's switches set: the slow paths, the fastpath, the tutorial's switch.
 
-One row a path: what it switches, and the operator counts that prove it.
+One row per path: its switches, and the operator counts that prove it.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from engine.paths.execution import (
 
 @dataclass(frozen=True)
 class _Row:
-    """A path's switches, and its promise for an encoder of so many layers."""
+    """A path's switches, and its promise for a number of layers."""
 
     switches: Switches
     promise: Callable[[int], Promise]
@@ -65,7 +65,7 @@ _ROWS = {
     "fast-nested": _Row(Switches(train=False, gradients=False, fastpath=True, sparsity=True), _nested),
     # The tutorial sets `enable_nested_tensor = False` after construction; `forward()` reads `use_nested_tensor`, which
     # `__init__` has set (torch/nn/modules/transformer.py, the same in 2.3.1 and 2.13). So sparsity stays on, and the
-    # profile refutes what the tutorial says.
+    # profile refutes the tutorial.
     "tutorial-mha": _Row(
         Switches(train=False, gradients=False, fastpath=True, sparsity=True, constructor_flag=False), _fused
     ),

@@ -1,1 +1,1 @@
-"""Records turned into what people read: sentences, charts and reports. Only `charts` needs Altair and pandas."""
+"""Records as sentences, charts, terminal tables and reports. Only `charts` needs Altair and pandas."""

@@ -1,6 +1,7 @@
-"""The ticket in the page's address: a reload, or another browser, finds the work again.
+"""The ticket in the page's address, so that a reload or another browser finds the work again.
 
-The address of the one who started it carries the ticket's secret, which cancels; a link to share carries the id alone.
+The address of the person who started it contains the ticket's secret, which allows to cancel. A link to share
+contains the id only.
 """
 
 from contextlib import suppress
@@ -17,15 +18,15 @@ _BETWEEN = "."
 
 
 def ticket_of(text: str) -> Ticket:
-    """The ticket that an address names; without a secret it may look and not cancel."""
+    """The ticket in an address; without its secret it allows to watch, not to cancel."""
     ticket_id, _, secret = text.partition(_BETWEEN)
     return Ticket(id=ticket_id, secret=secret)
 
 
 def find_again(slot: str) -> str:
-    """Take up the work that the address names, where this session has none in its slot.
+    """Put the work that the address names into this session's slot, if the slot is empty.
 
-    Gives one sentence where the address names work that nobody knows any more; else nothing.
+    Returns a sentence if the desk does not know that work any more, else an empty string.
     """
     lab, named = the_lab(), st.query_params.get(TICKET)
     if not named or slot in lab.tickets or slot in lab.refusals:
@@ -36,11 +37,11 @@ def find_again(slot: str) -> str:
         lab.tickets[slot] = ticket
         return ""
     del st.query_params[TICKET]
-    return "The measurement this link leads to is not known here any more; finished ones are on the History page."
+    return "The measurement of this link is not known here any more. Finished runs are on the History page."
 
 
 def keep_in_address(slot: str) -> None:
-    """Let the address name the work in this slot."""
+    """Write the ticket of this slot's work into the address."""
     ticket = the_lab().tickets.get(slot)
     if ticket is None:
         return
@@ -50,6 +51,6 @@ def keep_in_address(slot: str) -> None:
 
 
 def link_to_share(slot: str) -> str:
-    """Address of this page with the work in this slot, for somebody who may look; empty where there is none."""
+    """The address that lets others watch this slot's work; empty where there is none."""
     ticket = the_lab().tickets.get(slot)
     return f"{st.context.url}?{TICKET}={ticket.id}" if ticket else ""

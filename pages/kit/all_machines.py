@@ -1,4 +1,4 @@
-"""Several machines that measure: which one to take, and the same experiment on all of them side by side."""
+"""Several measuring machines: the choice of one, and the same experiment on all of them side by side."""
 
 import pandas as pd
 import streamlit as st
@@ -8,7 +8,7 @@ from engine.present.words.runs import interval_words, path_title, speedup_text
 from engine.records import PathResult, Run
 from pages.kit.state import RUN_SLOT, the_lab, view_of
 
-FIRST_FREE, ALL_OF_THEM = "The first that is free", "All of them"
+FIRST_FREE, ALL_OF_THEM = "The first free one", "All of them"
 
 
 def machines() -> tuple[str, ...]:
@@ -17,7 +17,7 @@ def machines() -> tuple[str, ...]:
 
 
 def choose_machine() -> None:
-    """The choice of a machine, where there is one."""
+    """The choice of a machine, where there are several."""
     names = machines()
     if len(names) > 1:
         st.selectbox(
@@ -30,7 +30,7 @@ def choose_machine() -> None:
 
 
 def chosen_machines() -> tuple[str, ...]:
-    """Where the next run is to be measured; one empty name for the first free machine."""
+    """The machines for the next run; one empty name stands for the first free machine."""
     chosen = st.session_state.get("bench_machine", FIRST_FREE)
     names = machines()
     if chosen == ALL_OF_THEM and len(names) > 1:
@@ -39,18 +39,18 @@ def chosen_machines() -> tuple[str, ...]:
 
 
 def slot_of(machine: str) -> str:
-    """The slot of a machine's share of a run on all of them."""
+    """The slot of this machine's run when all machines measure."""
     return f"{RUN_SLOT}@{machine}"
 
 
 def runs_of_all_machines() -> tuple[Run, ...]:
-    """What the machines that were asked together have measured so far."""
+    """The finished runs of the machines that measure the same experiment."""
     views = (view_of(slot_of(machine)) for machine in the_lab().all_machines)
     return tuple(view.run for view in views if view is not None and view.run is not None)
 
 
 def rows_of_all_machines(runs: tuple[Run, ...]) -> list[dict[str, str]]:
-    """A row for every machine and path: time, speedup with its interval, verdict."""
+    """One row per machine and path: time, speedup with its interval, verdict."""
     return [_row(run, path) for run in runs for path in run.paths if path.status == "ok"]
 
 
@@ -69,7 +69,7 @@ def _row(run: Run, path: PathResult) -> dict[str, str]:
 
 
 def show_all_machines(runs: tuple[Run, ...]) -> None:
-    """The machines side by side; speedups are against each machine's own slow path."""
+    """The machines side by side in one table."""
     st.subheader("The machines side by side")
     st.dataframe(pd.DataFrame(rows_of_all_machines(runs)), hide_index=True, width="stretch")
-    st.caption("Speedups are against each machine's own slow path, in its own rounds.")
+    st.caption("Each speedup is over the same machine's slow path.")

@@ -1,4 +1,4 @@
-"""The memory allocator on the Benchmark page: its choice, the same run with the other one, and both side by side."""
+"""The memory allocator on the Benchmark page: choose it, measure with the other one, compare both."""
 
 from typing import get_args
 
@@ -21,7 +21,7 @@ from pages.kit.state import ALLOCATOR_SLOT, RUN_SLOT, forget, live, submit, the_
 
 
 def choose_allocator() -> None:
-    """What becomes of freed memory in the next run."""
+    """The choice of the allocator for the next run."""
     st.segmented_control(
         "Memory",
         get_args(Allocator),
@@ -41,7 +41,7 @@ def with_the_other_allocator(experiment: Experiment) -> Experiment:
 
 
 def offer_other_allocator(run: Run) -> None:
-    """A button that measures the same with the other allocator, and then both side by side."""
+    """A button that measures the same with the other allocator; once that is done, both side by side."""
     view = view_of(ALLOCATOR_SLOT)
     if view is not None and view.run is not None:
         _show_both(run, view.run)
@@ -52,7 +52,7 @@ def offer_other_allocator(run: Run) -> None:
             f"Measure {label} too",
             key="bench_other_allocator",
             icon=":material/memory:",
-            help="The same experiment once more, to see what the allocator costs each path.",
+            help="Measures the same experiment again, to show how the allocator changes each path's time.",
             on_click=start_other,
             args=(run,),
             disabled=live(ALLOCATOR_SLOT) or live(RUN_SLOT),
@@ -61,7 +61,7 @@ def offer_other_allocator(run: Run) -> None:
 
 
 def start_other(run: Run) -> None:
-    """Measure the run's experiment with the other allocator, where this run was measured; a callback."""
+    """Measure the run's experiment with the other allocator, on the same machine; a callback."""
     lab, experiment = the_lab(), with_the_other_allocator(run.experiment)
     machine = run.environment.machine if run.environment.machine in machines() else ""
     known = recall(experiment, build_here(experiment.allocator)) if not machine else None
@@ -77,12 +77,12 @@ def _show_both(run: Run, other: Run) -> None:
     try:
         both = both_allocators(run, other)
     except Refusal:
-        return  # the other one belonged to an earlier run
+        return  # the other run belongs to an earlier experiment
     st.subheader("What the allocator costs")
     words = costs_sentence(both)
     st.altair_chart(allocator_chart(both), key="bench_allocators", alt=words)
     st.caption(words)
     if len(ladder(both.system)) > 1:
-        told = ladder_words(both.system, both)
-        st.altair_chart(ladder_chart(both.system, both), key="bench_allocators_ladder", alt=told)
-        st.caption(told)
+        steps = ladder_words(both.system, both)
+        st.altair_chart(ladder_chart(both.system, both), key="bench_allocators_ladder", alt=steps)
+        st.caption(steps)

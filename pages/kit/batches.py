@@ -1,4 +1,4 @@
-"""The three doors to a batch (grid, lines, upload), and its lengths as the chosen model's tokenizer counts them."""
+"""Three ways to enter a batch (grid, lines, upload), and its lengths in the chosen model's tokens."""
 
 from collections.abc import Callable, Hashable, Iterable
 
@@ -22,13 +22,13 @@ from pages.kit.uploads import (
 )
 
 TOKENIZE_SLOT = "tokenize"
-PATIENCE_S = 0.4
-"""A warm assistant answers within this time, so that the page need not be drawn twice."""
+ANSWER_WAIT_S = 0.4
+"""The assistant answers within this time if its tokenizer is loaded; then the page is drawn only once."""
 MAX_UPLOAD_MB = 1
 
 
 def edit_in_grid() -> tuple[str, ...]:
-    """A text a row; rows that are not touched keep their text to the letter."""
+    """One text per row; rows that are not edited keep their text exactly."""
     lab = the_lab()
     key = f"batch_grid_{lab.draft_revision}"
     if key not in st.session_state:
@@ -40,13 +40,13 @@ def edit_in_grid() -> tuple[str, ...]:
         hide_index=True,
         column_config={"text": st.column_config.TextColumn("Text")},
         key=key,
-        alt="Texts of the batch, one a row",
+        alt="Texts of the batch, one per row",
     )
     return texts_of_grid(edited["text"].items(), lab.grid_base)
 
 
 def texts_of_grid(cells: Iterable[tuple[Hashable, object]], base: tuple[str, ...]) -> tuple[str, ...]:
-    """The texts of edited cells, given as (row number in the base or beyond it, content or missing)."""
+    """The texts of edited cells, given as (row number, content or missing); new rows have numbers beyond the base."""
     unchanged: dict[tuple[Hashable, str], str] = {
         (row, one_line(text)): text for row, text in enumerate(base)
     }
@@ -56,7 +56,7 @@ def texts_of_grid(cells: Iterable[tuple[Hashable, object]], base: tuple[str, ...
 
 
 def edit_as_lines() -> tuple[str, ...]:
-    """A text a line."""
+    """One text per line."""
     lab = the_lab()
     key = f"batch_lines_{lab.draft_revision}"
     st.session_state.setdefault(key, "\n".join(one_line(text) for text in lab.draft))
@@ -64,7 +64,7 @@ def edit_as_lines() -> tuple[str, ...]:
 
 
 def edit_by_upload() -> tuple[str, ...]:
-    """The texts of an uploaded file, or the draft as it was while there is none that can be read."""
+    """The texts of an uploaded file, or the unchanged draft while no file could be read."""
     upload = st.file_uploader(
         "A .txt with one text per line, a .csv with a column `text`, or a .json list of strings",
         type=list(UPLOAD_KINDS),
@@ -82,7 +82,7 @@ def edit_by_upload() -> tuple[str, ...]:
     return the_lab().draft
 
 
-DOORS: dict[str, Callable[[], tuple[str, ...]]] = {
+EDITORS: dict[str, Callable[[], tuple[str, ...]]] = {
     "Grid": edit_in_grid,
     "Lines": edit_as_lines,
     "Upload": edit_by_upload,
@@ -90,28 +90,28 @@ DOORS: dict[str, Callable[[], tuple[str, ...]]] = {
 
 
 def without_blanks(texts: tuple[str, ...]) -> tuple[str, ...]:
-    """The texts that are not blank; all of them where every one is, so that this is what gets refused."""
+    """The texts without blank ones; if all are blank, all of them, which are then refused."""
     return tuple(text for text in texts if text.strip()) or texts
 
 
 def lengths_come_free() -> bool:
-    """Whether the chosen model's tokenizer is at hand without a download or a long wait."""
+    """Whether the chosen model's tokenizer is available without a download or a long wait."""
     lab = the_lab()
     return lab.model in lab.cards or chosen_model().source == "embedded"
 
 
 def start_tokenizing(batch: Batch) -> None:
-    """Ask for a batch's lengths, and wait as long as a warm assistant takes."""
+    """Request a batch's lengths and wait `ANSWER_WAIT_S` for them."""
     lab = the_lab()
     lab.tokenized_for = (lab.model, batch.texts)
     submit(TOKENIZE_SLOT, lambda: TokenizeRequest(model=lab.model, batch=batch))
-    # No ticket where it was refused; the slot's panel says why.
+    # A refused request has no ticket; the slot's panel shows why.
     if ticket := lab.tickets.get(TOKENIZE_SLOT):
-        the_desk().wait(ticket.id, PATIENCE_S)
+        the_desk().wait(ticket.id, ANSWER_WAIT_S)
 
 
 def show_tokenized(batch: Batch) -> Batch | None:
-    """A batch with its lengths under the chosen model; shows the wait and the trouble on the way."""
+    """A batch with its lengths under the chosen model; draws the progress or the error until they are known."""
     lab = the_lab()
     if lab.tokenized_for != (lab.model, batch.texts):
         if not lengths_come_free():
@@ -126,9 +126,11 @@ def show_tokenized(batch: Batch) -> Batch | None:
 
 
 def line_break_note(texts: tuple[str, ...]) -> str:
-    """How line breaks inside texts are shown; empty where there are none."""
+    """A note on how line breaks inside texts are shown; empty where there are none."""
     broken = sum("\n" in text for text in texts)
     if not broken:
         return ""
     some = "1 text has" if broken == 1 else f"{broken} texts have"
-    return f"{some} line breaks inside, shown as {LINE_BREAK_SIGN}; they are kept when you edit or type that sign."
+    return (
+        f"{some} line breaks, shown as {LINE_BREAK_SIGN}; every {LINE_BREAK_SIGN} in a text is a line break."
+    )

@@ -1,4 +1,4 @@
-"""Choosing and loading a model, shared by the Overview and the Model page, and choosing paths on the Benchmark page."""
+"""Choosing and loading a model (Overview and Model page), and choosing paths (Benchmark page)."""
 
 import shutil
 
@@ -26,12 +26,12 @@ SOURCES = {
 
 
 def offered_sources() -> list[str]:
-    """Where models may come from: on a shared server only from the catalogue."""
+    """The sources of models; a shared server offers the catalogue only."""
     return [source for source in SOURCES if source != "own" or not load_settings().hosted]
 
 
 def chosen_model() -> ModelSpec:
-    """What is known of the chosen model before it is loaded; the default one where its folder has gone."""
+    """The chosen model's entry, before it is loaded; the default model if the chosen folder no longer exists."""
     lab = the_lab()
     try:
         return find_offered_model(lab.model, load_settings())
@@ -42,25 +42,26 @@ def chosen_model() -> ModelSpec:
 
 
 def devices() -> tuple[str, ...]:
-    """Devices that may be there, told without torch: a GPU shows by its driver, and the child checks for itself."""
+    """Devices to offer, found without torch: a GPU's driver is taken as a sign of it, and the child checks again."""
     return ("cpu", "cuda") if shutil.which("nvidia-smi") else ("cpu",)
 
 
 def choose_paths() -> None:
-    """The paths to measure: the tutorial's, other ways to run the model, and, folded away, lower precision."""
+    """The paths to measure: the tutorial's, other ways to run the model, and lower precision in an expander."""
     _path_pills(
         "tutorial", "Paths of the tutorial", "The slow path is always measured too: it is the baseline."
     )
     _path_pills(
         "beyond",
         "Beyond the fastpath",
-        "Other ways to run the same weights; each is checked for the same answer first.",
+        "Other ways to run the same weights. Before timing, each one's answer is compared with the slow path's.",
     )
     with st.expander("In lower precision", icon=":material/compress:"):
         chosen = _path_pills(
             "lower precision",
-            "In a precision of their own, whatever the model is in",
-            "Faster where the processor has units for it, and less exact: the result says by how much.",
+            "Paths that compute in bf16 or int8",
+            "Each computes in the precision in its name, even if the model is loaded in fp32. Faster on processors "
+            "with units for it, and less exact: the result shows the difference.",
         )
     if chosen:
         st.caption(f"Chosen in lower precision: {'; '.join(map(path_title, chosen))}.")
@@ -83,7 +84,7 @@ def _path_pills(group: PathGroup, label: str, words: str) -> list[str]:
 
 
 def model_label(name: str) -> str:
-    """A model in a list: its title, and its download if it needs one."""
+    """A model in a list: its title, and the size of its download if it needs one."""
     spec = CATALOG.get(name)
     if spec is None:
         return name
@@ -91,9 +92,9 @@ def model_label(name: str) -> str:
 
 
 def needs_sentence(spec: ModelSpec) -> str:
-    """What loading takes, told before it is asked for."""
+    """The memory and the download that loading needs."""
     if spec.shape is None:
-        return "Its files tell how much memory it takes; that is checked before they are loaded."
+        return "The memory it needs is read from its files and checked before they are loaded."
     memory = f"Takes about {spec.shape.weights_mb('fp32'):,.0f} MB of memory in fp32"
     return (
         f"{memory} and a download of {spec.download_mb:,} MB."
@@ -103,11 +104,11 @@ def needs_sentence(spec: ModelSpec) -> str:
 
 
 def start_loading(name: str) -> None:
-    """Choose a model and have the assistant load it; a callback, so a name that cannot be is refused in the panel."""
+    """Choose a model and have the assistant load it; a callback. A bad name is refused in the panel."""
 
     def request() -> LoadRequest:
         if not name:
-            raise Refusal("No model is named: write a folder on the server, or an owner/name on the hub.")
+            raise Refusal("No model was named: enter a folder on the server, or owner/name on the hub.")
         find_offered_model(name, load_settings())
         the_lab().model = name
         return LoadRequest(model=name)
@@ -116,7 +117,7 @@ def start_loading(name: str) -> None:
 
 
 def loading_panel() -> TicketView | None:
-    """Draw how the loading goes, and remember what was loaded."""
+    """Draw the progress of loading, and keep the card of the loaded model."""
     view = job_panel(LOAD_SLOT)
     if view is not None and view.card is not None:
         the_lab().cards[view.card.name] = view.card
@@ -124,7 +125,7 @@ def loading_panel() -> TicketView | None:
 
 
 def show_card(card: ModelCard) -> None:
-    """What was loaded, in numbers and sources."""
+    """The loaded model: its size, and where it comes from."""
     shape = card.shape
     with st.grid(3):
         st.metric("Parameters", f"{card.parameters / 1e6:,.1f} M", border=True)
@@ -134,7 +135,9 @@ def show_card(card: ModelCard) -> None:
         st.metric("Memory", f"{card.memory_mb:,.0f} MB", border=True)
         st.metric("Load time", _duration(card.load_ms), border=True)
     weights = (
-        "real pretrained weights" if card.real_weights else "random weights: speed is real, answers are not"
+        "pretrained weights"
+        if card.real_weights
+        else "random weights: its speed is real, its answers mean nothing"
     )
     st.table(
         {

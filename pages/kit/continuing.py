@@ -1,4 +1,4 @@
-"""Measuring a run further: the button beside its answer, and the run that is shown while its rounds go on."""
+"""Adding rounds to a run: the button beside its answer, and which run is shown meanwhile."""
 
 import streamlit as st
 
@@ -12,12 +12,12 @@ from pages.kit.state import RUN_SLOT, live, submit, the_lab
 
 
 def run_to_show(view: TicketView | None) -> Run | None:
-    """The run of the slot; while it is measured further, and where that came to nothing, the run as it was."""
+    """The run of the slot; while rounds are added, or if that failed, the run before."""
     return view.run if view is not None and view.run is not None else the_lab().continued
 
 
 def offer_more(run: Run) -> None:
-    """A button that measures further rounds of this run, as many as its next step says."""
+    """A button that adds rounds to this run, as many as its next step advises."""
     if sum(bool(path.samples_ms) for path in run.paths) < 2:
         return
     more = more_of(run)
@@ -28,8 +28,8 @@ def offer_more(run: Run) -> None:
         on_click=_measure_on,
         args=(run, more),
         disabled=live(RUN_SLOT),
-        help="Further rounds of the same run, judged with those that are there. Every look at the answer is one more "
-        "chance to be wrong, so the intervals are taken wider each time.",
+        help="Adds rounds to this run; all rounds are judged together. Each time the result is seen is one more chance "
+        "to be wrong, so the intervals get wider each time.",
     )
 
 

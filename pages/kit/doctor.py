@@ -1,4 +1,4 @@
-"""A diagnosis on a page: the verdict, what is dangerous, what stands in the way, and what the cures bring."""
+"""A diagnosis on a page: the verdict, the dangers, what stands in the way, and what each cure gains."""
 
 import re
 from datetime import UTC, datetime
@@ -62,7 +62,7 @@ _MARKDOWN = re.compile(r"([\\*_\[\]$~<>#|:])")
 
 
 def as_text(words: str) -> str:
-    """Words for a place that reads Markdown, to be shown as they are; code between backticks stays code."""
+    """Text escaped for Markdown, so that it is shown as it is; code between backticks stays code."""
     spans = re.split(r"(`[^`]*`)", words)
     return "".join(span if span.startswith("`") else _MARKDOWN.sub(r"\\\1", span) for span in spans)
 
@@ -73,11 +73,11 @@ def show_diagnosis(diagnosis: Diagnosis) -> None:
     _show_dangers(diagnosis)
     st.subheader("What stands in the way")
     _show_conditions(diagnosis)
-    st.subheader("What the cures bring")
+    st.subheader("What each cure gains")
     _show_states(diagnosis)
-    st.subheader("How much can sparsity give here?")
+    st.subheader("How much can sparsity gain here?")
     _show_sparsity(diagnosis)
-    st.subheader("Take it away")
+    st.subheader("Download")
     _show_download(diagnosis)
 
 
@@ -120,8 +120,8 @@ def _danger_card(danger: Danger) -> None:
 def _show_conditions(diagnosis: Diagnosis) -> None:
     found = obstacles(diagnosis)
     if not found:
-        beside = " What it does not check stands above." if diagnosis.dangers else ""
-        st.markdown(f":green[:material/check_circle:] Nothing that torch checks.{beside}")
+        beside = " The dangers above are not checked by torch." if diagnosis.dangers else ""
+        st.markdown(f":green[:material/check_circle:] All conditions that torch checks are met.{beside}")
     with st.grid(2, min_column_width=300):
         for obstacle in found:
             with st.container(border=True, height="stretch"):
@@ -147,8 +147,8 @@ def _obstacle_card(obstacle: Obstacle, layers: int) -> None:
         st.code(check.cure, wrap_lines=True)
     else:
         st.caption("No line of code cures this.")
-    if knew := torchs_reason(obstacle):
-        st.caption(f":material/visibility_off: {as_text(knew)}")
+    if reason := torchs_reason(obstacle):
+        st.caption(f":material/visibility_off: {as_text(reason)}")
 
 
 def _conditions_table(diagnosis: Diagnosis, part: Part) -> None:
@@ -187,7 +187,7 @@ def _show_states(diagnosis: Diagnosis) -> None:
     st.dataframe(
         states_table(diagnosis),
         hide_index=True,
-        # The message of an exception would push the times out of sight.
+        # Otherwise the message of an exception would push the times out of view.
         column_config={
             "Right answers?": st.column_config.TextColumn(width="medium"),
             **{name: st.column_config.TextColumn(width=70) for name in ("Fused", "Nested", "ms")},
@@ -202,7 +202,7 @@ def _show_states(diagnosis: Diagnosis) -> None:
 
 
 def states_table(diagnosis: Diagnosis) -> pd.DataFrame:
-    """One row a state, in the order they were tried; their cures stand below, where a line is never cut."""
+    """One row per state, in the order they were tried; the cures are shown below, where lines are not cut."""
     return pd.DataFrame(
         [
             {
@@ -222,16 +222,19 @@ def states_table(diagnosis: Diagnosis) -> pd.DataFrame:
 def _show_sparsity(diagnosis: Diagnosis) -> None:
     sparsity = diagnosis.sparsity
     if sparsity is None:
-        st.caption("Not examined: this input has no padding mask that tells real tokens from padding.")
+        st.caption("Not examined: this input has no mask that marks padding.")
         return
     measured = sparsity.measured
     with st.grid(3, min_column_width=200):
         tokens = f"{sparsity.real_tokens:,} of {sparsity.all_tokens:,}"
         st.metric("Real tokens", tokens, border=True)
         st.metric(
-            "Bound", speedup_text(sparsity.bound), border=True, help="The speedup if padding were free."
+            "Speedup if padding were free",
+            speedup_text(sparsity.bound),
+            border=True,
+            help="Floating-point operations of all tokens / of the real tokens.",
         )
-        st.metric("Measured", speedup_text(measured.speedup) if measured else None, border=True)
+        st.metric("Speedup measured", speedup_text(measured.speedup) if measured else None, border=True)
     st.markdown(sparsity_sentence(sparsity))
     if crossover := sparsity.crossover:
         st.altair_chart(

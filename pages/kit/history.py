@@ -1,4 +1,4 @@
-"""The pieces of the History page: a card a finished run, a run opened again, and a way to delete it."""
+"""The parts of the History page: a card per finished run, an opened run, and the button that deletes it."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
@@ -25,7 +25,7 @@ from pages.kit.results import (
 )
 
 RUN_PARAMETER = "run"
-"""Name in the address of the run that is open, so that a link leads to it."""
+"""The address parameter with the id of the open run, so that a link opens it."""
 _ICONS = {
     "faster": ":material/trending_up:",
     "slower": ":material/trending_down:",
@@ -35,9 +35,9 @@ _ICONS = {
 
 
 def verdict_words(row: RunRow) -> str:
-    """The verdict of a run's fastest path in a few words."""
+    """The verdict on a run's fastest path in a few words."""
     if row.best_path is None:
-        return "no path to compare with the slow one"
+        return "no path was compared with the slow path"
     noun = path_noun(row.best_path)
     value = f" ({speedup_text(row.speedup)})" if row.speedup is not None else ""
     match row.verdict:
@@ -50,11 +50,11 @@ def verdict_words(row: RunRow) -> str:
 
 
 def when_and_where(measured_at: datetime | None, machine: str, now: datetime, zone: tzinfo) -> str:
-    """When a run was measured, by the reader's clock, how long ago, and on which machine.
+    """When a run was measured in the reader's time zone, how long ago, and on which machine.
 
     Args:
         measured_at, now: with a time zone.
-        machine: its host name; empty where the run does not tell.
+        machine: its host name; empty where the run has none.
         zone: the reader's.
     """
     when = (
@@ -66,7 +66,7 @@ def when_and_where(measured_at: datetime | None, machine: str, now: datetime, zo
 
 
 def reader_zone() -> tzinfo:
-    """The time zone of the reader's browser; UTC where it does not tell one that is known here."""
+    """The time zone of the reader's browser; UTC where it is not known."""
     try:
         return ZoneInfo(st.context.timezone or "UTC")
     except (ZoneInfoNotFoundError, ValueError):
@@ -74,7 +74,7 @@ def reader_zone() -> tzinfo:
 
 
 def open_run(run_id: str) -> None:
-    """Show this run; a callback. By a button, because a link to the page that is open leaves the address as it is."""
+    """Show this run; a callback of a button, because a link to the open page would not change the address."""
     st.query_params[RUN_PARAMETER] = run_id
 
 
@@ -85,7 +85,7 @@ def close_run() -> None:
 
 def show_card(row: RunRow, now: datetime) -> None:
     """One finished run in the list, with a button that opens it."""
-    title, words = row.title or "A run whose row is damaged", verdict_words(row)
+    title, words = row.title or "A run whose entry is damaged", verdict_words(row)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         with st.container(gap="xxsmall"):
             st.markdown(f"{_ICONS.get(row.verdict or '', ':material/help:')} **{as_text(title)}**")
@@ -107,10 +107,10 @@ def show_heading(run: Run, now: datetime) -> None:
 
 
 def show_run(run: Run, key: str, beside_the_answer: Callable[[Run], None] = lambda _run: None) -> None:
-    """A finished run from its verdict to its downloads, as the Benchmark page shows it.
+    """A finished run from its verdict to its downloads, as on the Benchmark page.
 
     Args:
-        beside_the_answer: draws what can be done about the answer.
+        beside_the_answer: draws the buttons below the verdict.
     """
     show_verdict(run)
     beside_the_answer(run)
@@ -124,12 +124,12 @@ def show_run(run: Run, key: str, beside_the_answer: Callable[[Run], None] = lamb
     show_explanations(run, key)
     show_roofline(run, key)
     show_rounds(run, key)
-    st.subheader("Take it away")
+    st.subheader("Download")
     show_downloads(run, key)
 
 
 def show_unreadable(run_id: str, why: str) -> None:
-    """What is wrong with a stored run, and its JSON as it was kept."""
+    """Why a stored run cannot be read, and its JSON as stored."""
     st.error(why, icon=":material/broken_image:")
     text = the_store().json_of(run_id)
     if text is not None:
@@ -145,9 +145,9 @@ def show_unreadable(run_id: str, why: str) -> None:
 
 
 def offer_deletion(run_id: str) -> None:
-    """A way to delete a run, which asks once more."""
+    """A button to delete a run, which asks for confirmation."""
     with st.popover("Delete", icon=":material/delete:", key="history_delete"):
-        st.markdown("The run is gone for good, and links to it lead nowhere.")
+        st.markdown("The run is deleted for good, and links to it stop working.")
         st.button(
             "Delete this run",
             key="history_delete_sure",

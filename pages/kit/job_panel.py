@@ -1,6 +1,6 @@
-"""The live panel of a piece of work: its place in the queue, its step, its rounds, and a way to stop it.
+"""The live panel of a measurement or another job: its place in the queue, its step, its rounds, a Cancel button.
 
-It polls only while the work is live, and only the panel is drawn again.
+It polls only while the job is live, and only the panel is drawn again.
 """
 
 import streamlit as st
@@ -25,18 +25,18 @@ STAGE_STARTS = {
     "measure": 0.3,
     "profile": 0.8,
 }
-"""Where the bar stands when a stage of the work begins."""
+"""The share of the progress bar at which each stage begins."""
 POLL_S = 1.0
-CANCELLED_ELSEWHERE = "Whoever started this measurement cancelled it; nothing of it was kept."
+CANCELLED_ELSEWHERE = "The person who started this measurement cancelled it; no result was kept."
 WAITING_POLL_S = 3.0
-"""Who waits sees nothing move for a while."""
+"""Longer than `POLL_S`, because a queued job changes rarely."""
 
 
 def job_panel(slot: str, link: str = "") -> TicketView | None:
-    """Draw the panel while the work in this slot is live, and the trouble it met; give its view.
+    """Draw the panel while the job in this slot is live, or its error once it has ended; return its view.
 
     Args:
-        link: an address where others may watch it; empty where there is none.
+        link: an address where others can watch it; empty where there is none.
     """
     view = view_of(slot)
     if view is None or view.ended:
@@ -58,7 +58,7 @@ def job_panel(slot: str, link: str = "") -> TicketView | None:
 
 
 def own(slot: str) -> bool:
-    """Whether the work in this slot was started here, and is not only watched."""
+    """Whether this session started the job in this slot, and does not only watch it."""
     ticket = the_lab().tickets.get(slot)
     return ticket is not None and bool(ticket.secret)
 
@@ -68,10 +68,12 @@ def _offer(slot: str, link: str) -> None:
         if own(slot):
             st.button("Cancel", key=f"cancel_{slot}", icon=":material/stop:", on_click=cancel, args=(slot,))
         else:
-            st.caption("Started elsewhere: only who started it can cancel it.")
+            st.caption("Only the person who started this can cancel it.")
         if link:
             with st.popover("Link", icon=":material/link:"):
-                st.caption("Anybody may watch here; it goes on when you close this page.")
+                st.caption(
+                    "Anybody with this link can watch. The measurement continues when you close this page."
+                )
                 st.code(link, language=None)
 
 
@@ -86,7 +88,7 @@ def _show_trouble(slot: str, view: TicketView | None) -> None:
     elif view.state == "cancelled":
         st.info(view.message if own(slot) else CANCELLED_ELSEWHERE, icon=":material/stop_circle:")
     elif view.run_id and view.run is None:
-        st.warning("The run ended, and its result is not in the store any more.", icon=":material/error:")
+        st.warning("The run ended, but its result is no longer in the store.", icon=":material/error:")
 
 
 def _draw(view: TicketView) -> None:
@@ -101,22 +103,22 @@ def _draw(view: TicketView) -> None:
             spec=closing_in_spec(view.history),
             height=LIVE_HEIGHT,
             key=f"live_{view.id}",
-            alt="Speedup so far of each path, with its 95 % interval closing in round by round",
+            alt="Speedup so far of each path, with its 95 % interval, which narrows round by round",
         )
         st.caption(f"Speedup so far, 95 % interval: {closing_in_words(view.history[-1])}")
 
 
 def waiting_words(view: TicketView) -> str:
-    """What a queued piece of work waits for, and about how long."""
+    """What a queued job waits for, and about how long."""
     if view.place == 0:
-        return "Starting. One measurement runs at a time, so that none disturbs another."
+        return "Starting. Only one measurement runs at a time, so that none disturbs another."
     before = "1 measurement" if view.place == 1 else f"{view.place} measurements"
     wait = f", about {duration_words(view.wait_s)}" if view.wait_s is not None else ""
     return f"Waiting: {before} before you{wait}. One runs at a time, so that none disturbs another."
 
 
 def share_done(view: TicketView) -> float:
-    """How much of the work is behind, from 0 to 1: a stage begins at its own share, rounds move within theirs."""
+    """The share of the job that is done, 0 to 1: each stage begins at a fixed share, and rounds add to theirs."""
     start = STAGE_STARTS.get(view.stage, 0.0)
     if view.stage != "measure":
         return start
@@ -124,7 +126,7 @@ def share_done(view: TicketView) -> float:
 
 
 def progress_words(view: TicketView) -> str:
-    """The stage of the work, its rounds while it measures them, and the time left where that can be told."""
+    """The stage of the job, its rounds while it measures, and the time left where that is known."""
     text = view.step or "Starting the process"
     if view.rounds_done and view.stage == "measure":
         text = f"{text}: {view.rounds_done} done, {view.rounds_at_most} at most"

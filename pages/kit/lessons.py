@@ -1,7 +1,7 @@
 """The sections of the Better Transformer tutorial as data: the idea, its code, today's code, and the trap in it.
 
 The tutorial is Michael Gschwind's "Fast Transformer Inference with Better Transformer" (pytorch.org, BSD-3-Clause);
-its lines are quoted beside ours.
+its code is quoted beside ours.
 """
 
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ class Lesson:
     """One section.
 
     Attributes:
-        idea: the section in our words.
-        tutorial, today: its code then, and code that does today what the section means.
-        trap: what goes wrong in the tutorial's code; empty where nothing does.
+        idea: what the section is about.
+        tutorial, today: the tutorial's code, and code that does today what the section means.
+        trap: what is wrong in the tutorial's code; empty where nothing is.
     """
 
     number: str
@@ -28,8 +28,8 @@ class Lesson:
 LOAD = Lesson(
     number="1.1",
     title="Load a pretrained model",
-    idea="The model was trained and saved years before the fastpath existed. Nothing in it changes: the fastpath is "
-    "another way to execute the same layers, chosen at every call.",
+    idea="The model was trained and saved before the fastpath existed, and it does not change. The fastpath is another "
+    "way to execute the same layers; torch decides at every call whether to take it.",
     tutorial="""import torch, torchtext
 
 xlmr_large = torchtext.models.XLMR_LARGE_ENCODER
@@ -51,8 +51,8 @@ transform = xlmr_large.transform()""",
 DATASET = Lesson(
     number="1.2",
     title="Two batches",
-    idea="A small batch of two short texts, and a big one where the same two wait beside a long one. A batch is a "
-    "rectangle, so short texts are padded to the longest: most of the big batch is padding.",
+    idea="A small batch of two short texts, and a big batch of the same two and a long one. All texts of a batch are "
+    "padded to the length of the longest, so most of the big batch is padding.",
     tutorial="""input_batch = big_input_batch
 model_input = to_tensor(
     transform(input_batch), padding_value=1)
@@ -96,12 +96,12 @@ with torch.no_grad(), torch.profiler.profile() as fast:
 
 print(fast.key_averages().table(sort_by="self_cpu_time_total"))""",
     trap="The first slow run is in train mode: it records gradients and draws dropout, which the fast run does not. "
-    "And print(prof) lists the first 100 events in the order of time; key_averages() sums them by operator.",
+    "And print(prof) lists the first 100 events in order of time; key_averages() sums them by operator.",
 )
 DEVICE = Lesson(
     number="2.2",
     title="Native MHA without sparsity",
-    idea="To see what the fused layers bring by themselves, sparsity must be off. The tutorial's switch for that "
+    idea="To see what the fused layers gain without sparsity, sparsity must be off. The tutorial's switch for that "
     "does nothing.",
     tutorial="""model.encoder.transformer.layers.enable_nested_tensor = False
 
@@ -123,8 +123,8 @@ assert not any("nested" in op.key for op in prof.key_averages())""",
 SPARSITY = Lesson(
     number="2.3",
     title="Native MHA with sparsity",
-    idea="A nested tensor holds the real tokens only, so padding costs nothing. What that brings depends on how much "
-    "padding there is: much for the big batch, nothing for texts of one length.",
+    idea="A nested tensor holds the real tokens only, so padding costs nothing. The gain depends on how much padding "
+    "there is: much for the big batch, nothing if all texts have the same length.",
     tutorial="""model.encoder.transformer.layers.enable_nested_tensor = True
 
 with torch.autograd.profiler.profile(use_cuda=True) as prof:

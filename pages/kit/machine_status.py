@@ -1,4 +1,4 @@
-"""What every page shows of the machine: whether it is free, where one's own work stands, and when it ends."""
+"""What every page shows of the machine: whether it is free, the visitor's place in the queue, and finished jobs."""
 
 import streamlit as st
 
@@ -6,7 +6,7 @@ from engine.desk.desk import the_desk
 from engine.desk.tickets import DeskView, TicketView
 from engine.present.words.ages import duration_words
 from pages.kit import nav
-from pages.kit.state import DOCTOR_SLOT, RUN_SLOT, TOLD_SLOTS, live, newly_ended, the_lab, view_of
+from pages.kit.state import ANNOUNCED_SLOTS, DOCTOR_SLOT, RUN_SLOT, live, newly_ended, the_lab, view_of
 
 POLL_S = 3.0
 _SHOWN_ON = {
@@ -17,31 +17,31 @@ _ICONS = {"done": ":material/check_circle:", "cancelled": ":material/stop_circle
 
 
 def machine_status() -> None:
-    """The status line in the sidebar; it polls only while somebody measures or one's own work lives."""
+    """The status line in the sidebar; it polls only while somebody measures or this visitor's job is live."""
     desk, lab = the_desk(), the_lab()
     desk.seen(lab.visitor)
     now = desk.view(lab.visitor)
-    own = any(live(slot) for slot in TOLD_SLOTS)
+    own = any(live(slot) for slot in ANNOUNCED_SLOTS)
 
     @st.fragment(run_every=POLL_S if now.measuring or now.waiting or own else None)
     def draw() -> None:
         desk.seen(lab.visitor)
         view = desk.view(lab.visitor)
         st.caption(f":material/memory: {status_words(view, measuring_own=_runs_own())}")
-        if own and not any(live(slot) for slot in TOLD_SLOTS):
-            # The frame tells of the end, and only the whole page draws the frame.
+        if own and not any(live(slot) for slot in ANNOUNCED_SLOTS):
+            # The frame announces the end, and only a redraw of the whole page draws the frame.
             st.rerun()
 
     draw()
 
 
 def _runs_own() -> bool:
-    views = (view_of(slot) for slot in TOLD_SLOTS)
+    views = (view_of(slot) for slot in ANNOUNCED_SLOTS)
     return any(view is not None and view.state == "running" for view in views)
 
 
 def status_words(view: DeskView, *, measuring_own: bool) -> str:
-    """Free, busy, or where one's own work stands."""
+    """Free, busy, or the visitor's place in the queue."""
     if measuring_own:
         return "Measuring yours"
     wait = f", about {duration_words(view.wait_s)}" if view.wait_s else ""
@@ -50,15 +50,15 @@ def status_words(view: DeskView, *, measuring_own: bool) -> str:
     if len(view.machines) > 1:
         return f"{len(view.free)} of {len(view.machines)} machines free"
     if not view.machines:
-        return "No machine that measures is there"
+        return "No measuring machine is connected"
     if view.measuring or view.waiting:
         waiting = f", {view.waiting} waiting" if view.waiting else ""
         return f"Machine measuring{waiting}"
     return "Machine free"
 
 
-def tell_endings(page_name: str) -> None:
-    """A toast for one's own work that ended while another page is open; on its own page its result is enough."""
+def announce_endings(page_name: str) -> None:
+    """A toast for the visitor's job that ended while another page is open; its own page shows the result."""
     for slot, view in newly_ended():
         shown_on, what = _SHOWN_ON[slot]
         if page_name != shown_on:
@@ -68,12 +68,12 @@ def tell_endings(page_name: str) -> None:
 
 
 def ending_words(what: str, view: TicketView) -> str:
-    """How one's own work ended, and where to look."""
+    """How the visitor's job ended."""
     if view.state == "done":
         return f"{what} is done: {view.title}." if view.title else f"{what} is done."
     return f"{what} ended: {view.message}"
 
 
 def page_name(url_path: str) -> str:
-    """The name of a page's file, which is its address; the first page's is empty."""
+    """The name of a page's file, from its address; the first page's address is empty."""
     return url_path or nav.OVERVIEW.removeprefix("pages/").removesuffix(".py")

@@ -1,4 +1,4 @@
-"""What every page that measures has: the chosen model and batch, precision, device, the start button and its panel."""
+"""What every measuring page has: the chosen model and batch, precision, device, the start button, the live panel."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ from pages.kit.state import live, the_lab
 
 
 def show_model_and_batch() -> None:
-    """The chosen model and batch, each a link to the page where it is chosen."""
+    """The chosen model and batch, each with a link to the page that changes it."""
     batch = the_lab().batch
     texts = "1 text" if len(batch.texts) == 1 else f"{len(batch.texts)} texts"
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -25,7 +25,7 @@ def choose_precision_and_device(prefix: str) -> None:
     """The model's precision, and the device where there is more than the CPU.
 
     Args:
-        prefix: of the widgets' keys, `PREFIX_dtype` and `PREFIX_device`; the keys stand in the page's address.
+        prefix: of the widgets' keys, `PREFIX_dtype` and `PREFIX_device`, which appear in the page's address.
     """
     st.segmented_control(
         "Precision",
@@ -44,9 +44,9 @@ def choose_precision_and_device(prefix: str) -> None:
 def start_and_watch(
     slot: str, label: str, icon: str, key: str, on_start: Callable[[], None]
 ) -> TicketView | None:
-    """The start button, why an old link leads nowhere, and the live panel; gives the slot's view.
+    """The start button, a warning if the link is too old, and the live panel; returns the slot's view.
 
-    The work stands in the page's address, so that a reload finds it again.
+    The ticket is kept in the page's address, so that a reload finds the job again.
     """
     lost = find_again(slot)
     st.button(

@@ -1,7 +1,7 @@
-"""The list of pages, and the guard that keeps cold deep links inside the frame.
+"""The list of pages, and the guard that opens every page inside the frame.
 
-Streamlit takes a `pages` folder beside the entrypoint for its older way of navigation until some session has
-called `st.navigation`: the first visitor of `/benchmark` after a start would get the bare page without a frame.
+Until some session has called `st.navigation`, Streamlit uses a `pages` folder beside the entrypoint for its older
+navigation. The first visitor of `/benchmark` after a start would then get the page without its frame.
 """
 
 from pathlib import Path
@@ -17,16 +17,15 @@ HISTORY = "pages/history.py"
 
 
 def configure_page() -> None:
-    """The browser tab and the width of every page; a page's title is its own, so none is set here.
+    """The tab's icon and the width of every page; each page sets its own title.
 
-    The icon is a file of ours: Streamlit fetches icons that it knows by name from a font server to put them in the
-    tab, and a classroom may have no network.
+    The icon is a file, because Streamlit fetches named icons from a font server, and a classroom may have no network.
     """
     st.set_page_config(page_icon=str(Path(__file__).with_name("bolt.svg")), layout="wide")
 
 
 def page_list() -> dict[str, list[StreamlitPage]]:
-    """The pages by section. A page's address is its file's name: `url_path` must stay unset for cold links."""
+    """The pages by section. A page's address is its file's name: with `url_path` set, direct links would fail."""
     return {
         "": [st.Page(OVERVIEW, title="Overview", icon=":material/home:", default=True)],
         "Measure": [
@@ -50,7 +49,7 @@ def run_in_frame(page: StreamlitPage) -> None:
 
 
 def guard() -> None:
-    """First statement of every page: reached without its frame, it starts over through the entrypoint."""
+    """First statement of every page: without its frame, the page restarts through the entrypoint."""
     if not st.session_state.get(_IN_FRAME):
         configure_page()
         st.navigation(page_list())

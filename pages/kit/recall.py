@@ -1,4 +1,4 @@
-"""Answers from the store: the same experiment on the same machine and build is not measured a second time."""
+"""Answers from the store: the same experiment on the same machine and build is not measured again."""
 
 import logging
 from dataclasses import dataclass
@@ -17,26 +17,25 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Recalled:
-    """A stored run that answers an experiment, and how old it is, in a sentence for people."""
+    """A stored run that answers an experiment, and a sentence on its age."""
 
     run: Run
     sentence: str
 
 
 def build_here(allocator: Allocator) -> str:
-    """Key of this machine and build as they are now, for a child with this allocator."""
+    """Key of this machine and its current build, for a child with this allocator."""
     return build_key(this_host(allocator))
 
 
 def recall(experiment: Experiment, build: str, now: datetime | None = None) -> Recalled | None:
-    """The kept run of this experiment on this build with its age; None where it has to be measured.
+    """The stored run of this experiment on this build; None where it has to be measured.
 
-    A run of a machine that was busy is no answer: it is measured again. Nor is a run that was continued, where a
-    number of rounds is asked for. A store that does not work is no reason not to measure: it is logged, and nothing
-    is recalled.
+    A run of a busy machine is not used, and a continued run is not used where a number of rounds is asked for. If
+    the store does not work, that is logged and the experiment is measured.
 
     Args:
-        build: key of the machine that would measure (`build_here`, where it is this one).
+        build: key of the machine that would measure; `build_here` for this one.
         now: with a time zone.
     """
     try:
@@ -52,15 +51,15 @@ def recall(experiment: Experiment, build: str, now: datetime | None = None) -> R
 
 
 def recalled_sentence(run: Run, now: datetime) -> str:
-    """How old an answer from the store is, and that nothing was measured for it."""
+    """How old a stored answer is, and that nothing was measured now."""
     return f"Measured {age_words(run.created_at, now)} on this machine; nothing was measured again."
 
 
 def is_same_model(name: str, measured_at: datetime) -> bool:
-    """Whether a model of this name is still what it was then.
+    """Whether this name still stands for the same model as then.
 
-    A catalogued one is; a folder is where none of its files was written since; what a hub's name stands for may
-    have changed.
+    A model of the catalogue does. A folder does if none of its files was written since. A model on the hub may have
+    changed.
     """
     if name in CATALOG:
         return True

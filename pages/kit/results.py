@@ -1,4 +1,4 @@
-"""A finished run on a page: verdict, bars, proof, operators, rounds and downloads, each a piece of its own."""
+"""A finished run on a page: verdict, speedups, proof, operators, rounds and downloads, one function each."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -60,25 +60,25 @@ _VERDICT_LOOKS: dict[str, tuple[Colour, str]] = {
 
 
 def show_verdict(run: Run) -> None:
-    """The answer in one sentence, and where it was measured."""
+    """The answer in one sentence, and the machine."""
     best = fastest_path(run)
     box = st.success if best is not None and best.verdict == "faster" else st.info
     box(verdict_sentence(run), title="Verdict", icon=":material/gavel:")
-    told = (machine_sentence(run), memory_sentence(run), page_faults_sentence(run), looks_sentence(run))
-    st.caption(" ".join(filter(None, told)))
+    sentences = (machine_sentence(run), memory_sentence(run), page_faults_sentence(run), looks_sentence(run))
+    st.caption(" ".join(filter(None, sentences)))
     for note in run.environment.notes:
         st.caption(f":material/warning: {note[0].upper()}{note[1:]}.")
 
 
 def show_recommendation(run: Run) -> None:
-    """Which path to choose, and what speaks for and against it."""
+    """Which path to choose, with its gain and its costs."""
     if sentences := recommendation_sentences(run):
         with st.container(border=True):
             st.markdown("\n\n".join(("**:material/recommend: Which to choose**", *sentences)))
 
 
 def show_speedups(run: Run, key: str) -> None:
-    """Bars with intervals, and what they mean."""
+    """Speedups as bars with intervals, and how to read them."""
     st.altair_chart(speedup_chart(run), key=f"{key}_speedups", alt=speedup_alt(run))
     st.caption(speedups_caption(run))
     for sentence in centre_sentences(run):
@@ -86,7 +86,7 @@ def show_speedups(run: Run, key: str) -> None:
 
 
 def show_proof(run: Run) -> None:
-    """A card a path: verdict, what its profile proves, whether its answer agrees, or why there is none."""
+    """One card per path: verdict, what its profile proves, whether its answer agrees; or why it has no result."""
     with st.grid("auto", min_column_width=240):
         for path in run.paths:
             with st.container(border=True, height="stretch"):
@@ -96,7 +96,7 @@ def show_proof(run: Run) -> None:
 
 
 def is_doubtful(path: PathResult) -> bool:
-    """Whether a fastpath is not what it promises: its claim is refuted, or it is not faster."""
+    """Whether to offer the doctor: the profile refutes the path's claim, or a fastpath is not faster."""
     refuted = path.evidence is not None and not path.evidence.ok
     return refuted or (path_spec(path.name).kind == "fastpath" and path.verdict not in (None, "faster"))
 
@@ -126,7 +126,7 @@ def _badges(path: PathResult) -> None:
     if path.evidence is not None:
         kept = path.evidence.ok
         st.badge(
-            "as claimed" if kept else "not as claimed",
+            "confirmed by profile" if kept else "refuted by profile",
             color="green" if kept else "orange",
             icon=":material/verified:" if kept else ":material/report:",
         )
@@ -135,7 +135,7 @@ def _badges(path: PathResult) -> None:
 
 
 def show_operators(run: Run, key: str) -> None:
-    """Operators of the profiled paths side by side, by self or total time, and the whole table."""
+    """Operators of the profiled paths side by side, by self or total time, and the full table."""
     profiled = tuple(path.name for path in run.paths if path.profile)
     if not profiled:
         st.caption("No path was profiled.")
@@ -155,13 +155,15 @@ def show_operators(run: Run, key: str) -> None:
         alt=operator_alt(run, profiled, kind),
     )
     st.caption(
-        "Self time is what an operator spends itself; total time counts all it calls. Both are scaled from profiler "
-        "time to the measured median. The fused layer `_transformer_encoder_layer_fwd` hands its work to addmm and "
-        "bmm, so it stands out in total time only."
+        "Self time is spent in the operator itself; total time includes the operators that it calls. Both are scaled "
+        "from profiler time to the measured median. The fused layer `_transformer_encoder_layer_fwd` calls addmm and "
+        "bmm for most of its work, so only its total time is large."
     )
     outside = [path for path in run.paths if path.samples_ms and path_spec(path.name).outside_torch]
     if unseen := [path_title(path.name) for path in outside]:
-        st.caption(f"Outside torch, whose profiler does not see their operators: {', '.join(unseen)}.")
+        st.caption(
+            f"Not shown, because torch's profiler cannot see inside another library: {', '.join(unseen)}."
+        )
     with st.expander("Table of all operators", icon=":material/table_chart:"):
         st.dataframe(operator_table(run), hide_index=True, alt="Operators of every profiled path")
 
@@ -178,7 +180,7 @@ def operator_table(run: Run) -> pd.DataFrame:
 
 
 def show_explanations(run: Run, key: str) -> None:
-    """The waterfall from the baseline to each profiled path, and the ladder where more than one step was run."""
+    """The waterfall from the baseline to a profiled path, and the steps of the tutorial where they were measured."""
     compared = [path.name for path in run.paths if path.profile and path.name != run.experiment.baseline]
     fastest = fastest_path(run, profiled=True)
     if run.baseline.profile and run.baseline.profile.groups and fastest is not None:
@@ -193,20 +195,20 @@ def show_explanations(run: Run, key: str) -> None:
         path = run.path(name)
         words = waterfall_words(run.baseline, path)
         st.altair_chart(waterfall_chart(run.baseline, path), key=f"{key}_waterfall", alt=words)
-        st.caption(f"{words} Profiled shares, scaled to the measured medians, so that the bars add up.")
+        st.caption(f"{words} Profiled shares are scaled to the measured medians, so that the bars add up.")
     if len(ladder(run)) > 1:
-        st.markdown("**The ladder, step by step**")
+        st.markdown("**Step by step, from path to path**")
         show_ladder(run, key)
 
 
 def show_ladder(run: Run, key: str) -> None:
-    """Every step from the tutorial's slow path to the fastpath by itself."""
+    """The speedup of each step from the tutorial's slow path to the fastpath."""
     st.altair_chart(ladder_chart(run), key=f"{key}_ladder", alt=ladder_words(run))
     st.caption(ladder_caption(run))
 
 
 def show_roofline(run: Run, key: str) -> None:
-    """What each path makes of this machine; nothing for a run without its peaks."""
+    """How close each path comes to this machine's peak; nothing for a run without peaks."""
     if not has_roofline(run):
         return
     with st.expander("How close to this machine's peak", icon=":material/roofing:"):
@@ -222,9 +224,9 @@ def show_rounds(run: Run, key: str) -> None:
 
 
 def show_downloads(run: Run, key: str) -> None:
-    """The run as JSON, its operators as CSV, its report as Markdown, the path to choose as a script.
+    """The run as JSON, its operators as CSV, its report as Markdown, the recommended path as a script.
 
-    A file is written when it is asked for, not in every redraw.
+    A file is made when it is downloaded, not in every redraw.
     """
     files: tuple[tuple[str, str, str, Callable[[], str]], ...] = (
         ("Run", "json", "application/json", lambda: run.model_dump_json(indent=1)),
@@ -241,13 +243,13 @@ def show_downloads(run: Run, key: str) -> None:
                 mime=mime,
                 key=f"{key}_download_{kind}",
                 icon=":material/download:",
-                help="Runs the path to choose outside the app." if kind == "py" else None,
+                help="Runs the recommended path outside the app." if kind == "py" else None,
                 on_click="ignore",
             )
 
 
 def show_traces(folder: Path, key: str) -> None:
-    """The Chrome traces in this folder, one a path."""
+    """The Chrome traces in this folder, one per path."""
     with st.container(horizontal=True):
         for file in sorted(folder.glob("*.json.gz")):
             name = file.name.removesuffix(".json.gz")

@@ -1,4 +1,4 @@
-"""Starting measurements: from the store where the same was measured before, else at the desk, on one machine or all."""
+"""Starting measurements: an answer from the store if there is one, else a job at the desk, on one machine or all."""
 
 from tempfile import TemporaryDirectory
 
@@ -25,7 +25,7 @@ ONLY_HERE = ("",)
 
 
 def offers_traces() -> bool:
-    """Whether traces can be kept: not for visitors, and not on other machines, where they would stay."""
+    """Whether traces can be kept: not on a public server, and not if another machine measures and would keep them."""
     return not load_settings().hosted and machines() == ONLY_HERE
 
 
@@ -33,7 +33,7 @@ def start_run(again: bool = False) -> None:
     """Measure the chosen model and batch; a callback.
 
     Args:
-        again: measure even where the store has the answer.
+        again: measure even if the store has the answer.
     """
     lab = the_lab()
     lab.all_machines, lab.recalled, lab.traces, lab.continued = (), "", _traces_folder(), None
@@ -69,14 +69,14 @@ def _traces_folder() -> TemporaryDirectory[str] | None:
 
 
 def _recalled() -> Recalled | None:
-    """The stored answer, where this machine measures and no traces are wanted."""
+    """The stored answer, if this machine measures and no traces are wanted."""
     if the_lab().traces is not None or machines() != ONLY_HERE:
         return None
     try:
         experiment = experiment_of_session()
         return recall(experiment, build_here(experiment.allocator))
     except Refusal:
-        return None  # submitting tells what does not fit
+        return None  # submitting it shows why it is refused
 
 
 def _show_recalled(known: Recalled) -> None:

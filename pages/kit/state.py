@@ -1,6 +1,6 @@
-"""One typed object a session: what is chosen, what is typed, and the tickets of the work that runs for it.
+"""The state of a session in one typed object: what is chosen, what is typed, and the tickets of its jobs.
 
-Widgets own their own values under their keys; whatever more than one page needs stands here.
+Widgets keep their own values under their keys; what more than one page needs is kept here.
 """
 
 from collections.abc import Callable
@@ -31,40 +31,40 @@ OWN_TEXTS = "own texts"
 RUN_SLOT = "run"
 DOCTOR_SLOT = "doctor"
 ALLOCATOR_SLOT = "run-other-allocator"
-"""The last run once more, with the other allocator."""
-TOLD_SLOTS = (RUN_SLOT, DOCTOR_SLOT)
-"""Work that takes long enough for people to go elsewhere."""
+"""The last run again, with the other allocator."""
+ANNOUNCED_SLOTS = (RUN_SLOT, DOCTOR_SLOT)
+"""Jobs that take so long that visitors open another page meanwhile."""
 PATH_KEYS: dict[PathGroup, str] = {
     "tutorial": "bench_paths",
     "beyond": "bench_beyond",
     "lower precision": "bench_lower",
 }
-"""Keys of the Benchmark page's choices of paths, a group each."""
+"""Widget keys of the Benchmark page's choices of paths, by group."""
 UNTIL_PRECISE, TUTORIAL_ITERATIONS = "Until precise", "10, as in the tutorial"
 
 
 @dataclass
 class Lab:
-    """The state of one session; plain data, so that a reloaded module finds nothing it does not know.
+    """The state of one session; plain data, so that a reloaded module can still read it.
 
     Attributes:
         model: name of the chosen model, loaded or not.
         cards: what was loaded in this session, by the model's name.
         batch: the last texts that were accepted.
         draft: the texts as typed, accepted or not.
-        draft_revision: part of the editors' keys; a new one is the only sure way to show other texts in them.
-        grid_base: the texts that the grid's edits are counted from; must not change while it is edited.
-        watch_run: whether the Overview is to go where the run it started is shown.
-        tokenized_for: the model and the texts that the tokenize slot is about.
-        tickets, ended: work by the slot that shows it, and the last views of what has ended.
-        refusals: why a slot's work could not even be asked for.
-        continued: the run that more rounds were asked for; None where the slot's run is a new one.
-        examined: what the doctor was asked last; None before the first examination.
-        all_machines: machines that were asked for the same run together; empty for an ordinary one.
-        recalled: the sentence about an answer from the store; empty for what was measured.
-        visitor: whose turn this session's work takes at the desk.
-        announced: tickets whose end was seen or told.
-        traces: folder of the last run's Chrome traces, removed with the session; None where none were asked for.
+        draft_revision: part of the editors' keys; a new number makes them show other texts.
+        grid_base: the texts that the grid's edits refer to; must not change while it is edited.
+        watch_run: whether the Overview should switch to the Benchmark page, which shows the run it started.
+        tokenized_for: the model and the texts of the tokenize slot.
+        tickets, ended: jobs by the slot that shows them, and the last views of jobs that have ended.
+        refusals: why a slot's request was refused.
+        continued: the run that rounds are added to; None where the slot's run is a new one.
+        examined: the last request to the doctor; None before the first examination.
+        all_machines: machines that measure the same run together; empty for an ordinary run.
+        recalled: the sentence about an answer from the store; empty for a measured run.
+        visitor: the id by which the desk knows this session.
+        announced: tickets whose end was shown.
+        traces: folder of the last run's Chrome traces, removed with the session; None where none were wanted.
     """
 
     model: str = DEFAULT_MODEL
@@ -94,9 +94,9 @@ def the_lab() -> Lab:
 
 
 def submit(slot: str, make_request: Callable[[], Request], machine: str = "") -> None:
-    """Hand work to the desk, or keep why it is refused; what stood in the slot before is forgotten.
+    """Give a request to the desk, or keep the reason if it is refused; the slot's earlier job is forgotten.
 
-    For callbacks, which run before the page is drawn: the slot's panel shows the refusal in its place.
+    For callbacks, which run before the page is drawn: the slot's panel then shows the refusal.
     """
     lab = the_lab()
     forget(slot)
@@ -109,14 +109,14 @@ def submit(slot: str, make_request: Callable[[], Request], machine: str = "") ->
 
 
 def forget(slot: str) -> None:
-    """Leave the slot empty; work that lives in it goes on at the desk."""
+    """Empty the slot; a job that still runs goes on at the desk."""
     lab = the_lab()
     for kept in (lab.tickets, lab.ended, lab.refusals):
         kept.pop(slot, None)
 
 
 def view_of(slot: str) -> TicketView | None:
-    """The work in this slot now; None where there is none, or the desk has forgotten it."""
+    """The job in this slot now; None where there is none, or the desk has forgotten it."""
     lab = the_lab()
     if slot in lab.ended:
         return lab.ended[slot]
@@ -132,7 +132,7 @@ def view_of(slot: str) -> TicketView | None:
 
 
 def _with_stored_run(view: TicketView) -> TicketView:
-    """What a desk that was started anew knows by its number only is in the store."""
+    """After a restart the desk knows only the run's id: load the run from the store."""
     if view.run is not None or not view.run_id:
         return view
     with suppress(Refusal):
@@ -141,16 +141,16 @@ def _with_stored_run(view: TicketView) -> TicketView:
 
 
 def live(slot: str) -> bool:
-    """Whether the work in this slot goes on."""
+    """Whether the job in this slot has not ended."""
     view = view_of(slot)
     return view is not None and not view.ended
 
 
 def newly_ended() -> tuple[tuple[str, TicketView], ...]:
-    """Slots whose measurement has ended since the last time, each told once."""
+    """Slots whose job has ended since the last call, each returned once."""
     lab = the_lab()
     found = []
-    for slot in TOLD_SLOTS:
+    for slot in ANNOUNCED_SLOTS:
         view = view_of(slot)
         if view is not None and view.ended and view.id not in lab.announced:
             lab.announced.add(view.id)
@@ -159,22 +159,22 @@ def newly_ended() -> tuple[tuple[str, TicketView], ...]:
 
 
 def cancel(slot: str) -> None:
-    """Stop the work in this slot."""
+    """Stop the job in this slot."""
     ticket = the_lab().tickets.get(slot)
     if ticket is not None:
-        # Our own ticket: refused only where it ended so long ago that it was forgotten.
+        # It is this session's ticket, so it is refused only if the desk has forgotten it long after its end.
         with suppress(Refusal):
             the_desk().cancel(ticket)
 
 
 def use_texts(texts: tuple[str, ...]) -> None:
-    """Show other texts in the editors: of a preset or an upload."""
+    """Show these texts in the editors: those of a preset or an upload."""
     lab = the_lab()
     lab.draft, lab.draft_revision = texts, lab.draft_revision + 1
 
 
 def named_batch(texts: tuple[str, ...]) -> Batch:
-    """These texts as a batch, under the name of the preset they are, if they are one."""
+    """These texts as a batch; if they are a preset's texts, that preset."""
     for preset in PRESETS.values():
         if preset.texts == texts:
             return preset
@@ -182,7 +182,7 @@ def named_batch(texts: tuple[str, ...]) -> Batch:
 
 
 def experiment_of_session() -> Experiment:
-    """The chosen model and batch with the settings of the Benchmark page, or its defaults before it was opened.
+    """The chosen model and batch with the settings of the Benchmark page; its defaults before it was opened.
 
     Raises:
         Refusal: the settings do not fit together.
@@ -208,14 +208,14 @@ def experiment_of_session() -> Experiment:
 
 
 def settings_changed(run: Run) -> bool:
-    """Whether the session would now measure something else than this run did."""
+    """Whether the current settings would measure something else than this run did."""
     measured = as_measured(run)
     try:
         now = experiment_of_session()
     except Refusal:
         return True
     if now.threads is None and run.environment.machine != this_machine():
-        # What torch chooses on another machine is not known here.
+        # The number of threads that torch chooses on another machine is not known here.
         now = now.model_copy(update={"threads": measured.threads})
     return bool(differing(with_threads(now), measured, (*SETUP, *CHOICE)))
 

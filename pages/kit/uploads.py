@@ -1,6 +1,6 @@
-"""Texts from uploaded files, and the two ways that editors without line breaks show a text that has some.
+"""Texts from uploaded files, and how editors without line breaks show a text that contains some.
 
-Free of Streamlit. A line break inside a text is shown as the sign U+23CE and read back as a line break.
+Imports no Streamlit. A line break inside a text is shown as the sign U+23CE and read back as a line break.
 """
 
 import csv
@@ -16,7 +16,7 @@ UPLOAD_KINDS = ("txt", "csv", "json")
 
 
 def one_line(text: str) -> str:
-    """A text on one line, its line breaks as signs."""
+    """A text on one line, with signs for its line breaks."""
     return text.replace("\r\n", "\n").replace("\n", LINE_BREAK_SIGN)
 
 
@@ -26,14 +26,14 @@ def with_breaks(line: str) -> str:
 
 
 def texts_of_lines(lines: str) -> tuple[str, ...]:
-    """One text a line; signs become line breaks, blank lines are left out."""
+    """One text per line; signs become line breaks, blank lines are left out."""
     return tuple(with_breaks(line) for line in split_lines(lines))
 
 
 def texts_of_upload(data: bytes, name: str) -> tuple[str, ...]:
     """The texts of an uploaded file.
 
-    A .txt file has one text a line; a .csv file has them in its column `text`, or in its first column without a
+    A .txt file has one text per line; a .csv file has them in its column `text`, or in its first column without a
     header of that name; a .json file is a list of strings, or an object with such a list under `texts`.
 
     Raises:
@@ -48,9 +48,9 @@ def texts_of_upload(data: bytes, name: str) -> tuple[str, ...]:
         case ".json":
             texts = _texts_of_json(text, name)
         case _:
-            raise Refusal(f"The file {name} is none of {', '.join(UPLOAD_KINDS)}; the batch is as it was.")
+            raise Refusal(f"The file {name} is none of {', '.join(UPLOAD_KINDS)}; the batch was not changed.")
     if not texts:
-        raise Refusal(f"The file {name} holds no texts; the batch is as it was.")
+        raise Refusal(f"The file {name} has no texts; the batch was not changed.")
     return texts
 
 
@@ -58,7 +58,7 @@ def _texts_of_csv(text: str, name: str) -> tuple[str, ...]:
     try:
         rows = [row for row in csv.reader(StringIO(text, newline=""), strict=True) if row]
     except csv.Error as error:
-        raise Refusal(f"The file {name} is no CSV ({error}); the batch is as it was.") from None
+        raise Refusal(f"The file {name} is not valid CSV ({error}); the batch was not changed.") from None
     header = [cell.strip().lower() for cell in rows[0]] if rows else []
     column, body = (header.index("text"), rows[1:]) if "text" in header else (0, rows)
     return tuple(row[column] for row in body if len(row) > column and row[column].strip())
@@ -68,10 +68,10 @@ def _texts_of_json(text: str, name: str) -> tuple[str, ...]:
     try:
         found = json.loads(text)
     except (json.JSONDecodeError, RecursionError):
-        raise Refusal(f"The file {name} is no JSON; the batch is as it was.") from None
+        raise Refusal(f"The file {name} is not valid JSON; the batch was not changed.") from None
     texts = found.get("texts") if isinstance(found, dict) else found
     if not isinstance(texts, list) or not all(isinstance(item, str) for item in texts):
         raise Refusal(
-            f"The file {name} must hold a list of strings, or one under texts; the batch is as it was."
+            f"The file {name} must be a list of strings, or an object with one under texts; the batch was not changed."
         )
     return tuple(texts)

@@ -61,6 +61,12 @@ def test_importing_the_engine_imports_no_torch_until_the_doctor_is_called_for() 
         engine.nurse  # noqa: B018
 
 
+def test_the_doctor_is_the_function_however_often_it_is_asked_for() -> None:
+    """The submodule `engine.doctor` has the same name; a second cell of a notebook must not find the module."""
+    code = "import engine; first = engine.doctor; from engine import doctor; assert doctor is engine.doctor is first"
+    subprocess.run([sys.executable, "-c", f"{code}; assert callable(first)"], check=True, timeout=120)
+
+
 @pytest.mark.parametrize("example", [tokens(), (tokens(),), [tokens()], {"tokens": tokens()}])
 def test_the_example_may_be_a_tensor_positional_or_named(example: Any) -> None:
     """All four ways to hand over a call give the same examination."""
@@ -421,7 +427,7 @@ def test_an_unknown_modification_is_refused(minilm: LoadedModel) -> None:
     request = DoctorRequest(
         model=find_model("minilm").name, batch=PRESETS["dense"], modifications=("rain",), budget_s=0
     )
-    with pytest.raises(Refusal, match="no modification 'rain'; there are train-mode"):
+    with pytest.raises(Refusal, match=r"no modification 'rain'\. Choose among train-mode"):
         examine_request(request, minilm, Settings(), Instruments(lambda _e: None, lambda: 0.0))
 
 

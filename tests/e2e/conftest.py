@@ -1,4 +1,4 @@
-"""A real server and a real Chromium: the system's, or the one that Playwright installs where there is none."""
+"""A real server and a real Chromium: the system's, or the one that Playwright installs."""
 
 import os
 import shutil
@@ -52,7 +52,7 @@ def _launch(chromium: BrowserType) -> Browser:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    """A server of its own for every test, so that each begins cold."""
+    """A new server for every test, so that nothing is loaded yet."""
     port = _free_port()
     log = tmp_path / "server.log"
     with log.open("wb") as out:

@@ -1,4 +1,4 @@
-"""A teacher breaks a healthy model on purpose; the doctor, with real weights in a real browser, finds it."""
+"""A teacher breaks a working model on purpose; the doctor finds it, with real weights in a real browser."""
 
 import re
 from urllib.parse import quote
@@ -14,9 +14,9 @@ from tests.e2e.test_first_run import LONG_MS, holds_torch, open_page
 pytestmark = pytest.mark.xdist_group("e2e")
 
 
-def test_a_forgotten_eval_is_found_cured_and_taken_home(browser: Browser, server: Server) -> None:
+def test_a_forgotten_eval_is_found_cured_and_downloaded(browser: Browser, server: Server) -> None:
     broken = MODIFICATIONS["train-mode"]
-    # A telephone's width, because the result is the widest thing of the app.
+    # As wide as a telephone, because this result is the widest part of the app.
     page = open_page(browser, f"{server.url}/doctor?doctor_modifications={quote(broken.title)}", width=390)
     # Streamlit fetches its code block in a request of its own, which takes seconds on a busy machine.
     expect(page.get_by_text(broken.code, exact=True)).to_be_visible(timeout=LONG_MS)

@@ -1,4 +1,4 @@
-"""A visitor's way through the app in a real browser, with real weights, measured by a real child process."""
+"""A visitor uses the app in a real browser, with real weights and a real measuring process."""
 
 import re
 from pathlib import Path
@@ -94,7 +94,7 @@ def test_cancel_ends_the_measuring_process(browser: Browser, server: Server) -> 
     expect(page.get_by_role("button", name=re.compile("^Run"))).to_be_enabled()
 
 
-def test_a_cold_deep_link_opens_the_page_inside_its_frame_with_its_settings(
+def test_a_direct_link_opens_the_page_inside_its_frame_with_its_settings(
     browser: Browser, server: Server
 ) -> None:
     page = open_page(browser, f"{server.url}/benchmark?bench_dtype=bf16")
@@ -104,7 +104,7 @@ def test_a_cold_deep_link_opens_the_page_inside_its_frame_with_its_settings(
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
-def test_nothing_sticks_out_of_a_telephone(browser: Browser, server: Server) -> None:
+def test_no_page_is_wider_than_a_telephone(browser: Browser, server: Server) -> None:
     for name in ("", "model", "batch", "benchmark", "doctor", "walkthrough"):
         page = open_page(browser, f"{server.url}/{name}", width=390)
         expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=SOON_MS)

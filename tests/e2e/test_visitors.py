@@ -1,4 +1,4 @@
-"""Several visitors at once on a real server, by Streamlit's own protocol; at length in benchmarks/visitors.py."""
+"""Several visitors at once on a real server, through Streamlit's protocol; benchmarks/visitors.py has many more."""
 
 import asyncio
 import time
@@ -23,13 +23,13 @@ EVERYBODYS_PRESET = Habits(arrive_s=0, think_s=(0.05, 0.2), repeat=1, stroll=0.2
 
 
 def run_apart(work: Coroutine[None, None, list[list[str]]]) -> list[list[str]]:
-    """Run in a thread of its own: Playwright keeps an event loop running in the thread of the browser tests."""
+    """Run in a new thread: Playwright keeps an event loop running in the thread of the browser tests."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
 
 
 async def measure_once(visitor: Visitor, url: str, answers: list[Answer]) -> list[str]:
-    """One run from a tab of its own; gives what went wrong on the way."""
+    """One run from a new tab; returns what went wrong."""
     async with open_tab(url, answers.append) as tab:
         await visitor.ask_for_ten_rounds(tab)
         await visitor.measure(tab)
@@ -37,7 +37,7 @@ async def measure_once(visitor: Visitor, url: str, answers: list[Answer]) -> lis
         return tab.troubles
 
 
-def test_three_at_once_are_measured_one_after_the_other(server: Server, tmp_path: Path) -> None:
+def test_three_visitors_at_once_are_measured_one_after_the_other(server: Server, tmp_path: Path) -> None:
     until = time.monotonic() + PATIENCE_S
     habits = (OWN_TEXTS, OWN_TEXTS, EVERYBODYS_PRESET)
     visitors = [Visitor(number, until, Random(number), own) for number, own in enumerate(habits)]

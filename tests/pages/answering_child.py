@@ -86,7 +86,7 @@ def answer_run(request: RunRequest) -> Record:
 
 
 def result_of(name: str) -> PathResult:
-    """The sample's result of a path; of one that it has not, the fastpath's under that name."""
+    """The sample's result for a path; for a path it does not have, the fastpath's result under that name."""
     names = [path.name for path in SAMPLE.paths]
     return SAMPLE.path(name if name in names else "fast-nested").model_copy(update={"name": name})
 

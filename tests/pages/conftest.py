@@ -1,4 +1,4 @@
-"""The whole app in process, with the real desk in front of a child that answers at once."""
+"""The whole app in this process, with the real desk and a child that answers at once."""
 
 import sys
 import time
@@ -25,7 +25,7 @@ def app(monkeypatch: pytest.MonkeyPatch) -> AppTest:
 
 
 def run_until(app: AppTest, reached: Callable[[AppTest], object]) -> None:
-    """Run the script again, as a poll would, until something is seen."""
+    """Run the script again, as a poll would, until a condition holds."""
     deadline = time.monotonic() + LONG_S
     while not reached(app):
         assert not app.exception, app.exception

@@ -59,13 +59,13 @@ def test_load_preset_and_run_on_the_overview_lead_to_a_verdict(app: AppTest) -> 
     assert labels == ["Run (.json)", "Operators (.csv)", "Report (.md)", "Script (.py)"]
 
 
-def test_a_model_loaded_a_second_time_is_told_to_be_in_memory(app: AppTest) -> None:
+def test_a_model_loaded_again_is_said_to_be_in_memory(app: AppTest) -> None:
     app.switch_page(nav.MODEL).run()
     app.button(key="model_load").click().run()
     run_until(app, lambda app: app.metric)
-    assert "Already in memory" not in words(app.caption)
+    assert "already in memory" not in words(app.caption)
     app.button(key="model_load").click().run()
-    run_until(app, lambda app: "Already in memory" in words(app.caption))
+    run_until(app, lambda app: "already in memory" in words(app.caption))
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_model_loaded_a_second_time_is_told_to_be_in_memory(app: AppTest) -> N
         ("dies/at-once", "exit code 7"),
     ],
 )
-def test_a_model_that_cannot_be_had_is_refused_and_what_was_typed_is_kept(
+def test_a_model_that_cannot_be_loaded_is_refused_and_the_typed_name_is_kept(
     app: AppTest, name: str, sentence: str
 ) -> None:
     app.switch_page(nav.MODEL).run()
@@ -105,7 +105,7 @@ def test_texts_edited_in_the_grid_become_the_batch_and_keep_their_line_breaks(ap
     assert app.metric[1].value == str(sum(lab(app).ended["tokenize"].batch.lengths))
 
 
-def test_the_lines_door_shows_the_same_texts_and_takes_others(app: AppTest) -> None:
+def test_the_lines_editor_shows_the_same_texts_and_accepts_others(app: AppTest) -> None:
     app.switch_page(nav.BATCH).run()
     app.segmented_control(key="batch_door").set_value("Lines").run()
     assert lab(app).batch == PRESETS["tutorial-big"]
@@ -123,7 +123,7 @@ def test_the_lines_door_shows_the_same_texts_and_takes_others(app: AppTest) -> N
         (MANY_WORDS, "shorten or split it"),
     ],
 )
-def test_refused_texts_stay_in_the_editor_and_the_batch_before_stays(
+def test_refused_texts_stay_in_the_editor_and_the_earlier_batch_is_kept(
     app: AppTest, typed: str, sentence: str
 ) -> None:
     app.switch_page(nav.BATCH).run()
@@ -148,7 +148,7 @@ def test_an_upload_becomes_the_batch_and_a_bad_one_is_refused(app: AppTest) -> N
     assert lab(app).batch.texts == ("one", "two")
 
 
-def test_lengths_that_could_not_be_had_can_be_asked_for_again(app: AppTest) -> None:
+def test_failed_tokenizing_can_be_tried_again(app: AppTest) -> None:
     lab(app).model = "dies/at-once"
     app.switch_page(nav.BATCH).run()
     app.button(key="batch_load").click().run()
@@ -205,7 +205,7 @@ def test_a_result_says_which_path_to_choose_and_leads_to_its_script(app: AppTest
     assert app.get_by_key("bench_download_py").label == "Script (.py)"
 
 
-def test_a_run_is_measured_further_by_the_button_beside_its_answer(app: AppTest) -> None:
+def test_a_button_beside_the_answer_adds_rounds_to_the_run(app: AppTest) -> None:
     app.switch_page(nav.BENCHMARK).run()
     app.button(key="bench_run").click().run()
     run_until(app, lambda app: app.success)
@@ -215,7 +215,7 @@ def test_a_run_is_measured_further_by_the_button_beside_its_answer(app: AppTest)
     run_until(app, lambda app: "run" in lab(app).ended and app.success)
     longer = lab(app).ended["run"].run
     assert (longer.continues, longer.rounds) == (first.id, 2 * first.rounds)
-    assert "Continued once after a look at the answer" in words(app.caption)
+    assert "Continued once after its result was seen" in words(app.caption)
 
 
 def test_a_run_that_cannot_be_continued_says_why_and_stays_on_the_page(
@@ -241,7 +241,7 @@ def test_operators_are_shown_by_self_and_by_total_time(app: AppTest) -> None:
     assert sum(a != b for a, b in zip(by_self, by_total, strict=True)) == 1
 
 
-def test_a_section_of_the_walkthrough_runs_where_it_stands(app: AppTest) -> None:
+def test_a_section_of_the_walkthrough_shows_its_run_below_it(app: AppTest) -> None:
     app.switch_page(nav.WALKTHROUGH).run()
     app.button(key="walk_2.3_run").click().run()
     run_until(app, lambda app: app.success)
@@ -280,8 +280,8 @@ def test_a_result_explains_where_the_difference_comes_from(app: AppTest) -> None
     run_until(app, lambda app: app.success)
     shown = words(app.caption)
     assert "From the slow path to native MHA + sparsity" in shown
-    assert "Each bar is one step against the one before" in shown
-    assert "Pages of memory fetched" in shown
+    assert "Each bar is the speedup of one path over the path before it" in shown
+    assert "Page faults per forward" in shown
 
 
 def test_a_device_is_chosen_only_where_there_is_more_than_one(
@@ -297,10 +297,12 @@ def test_a_device_is_chosen_only_where_there_is_more_than_one(
     assert lab(app).ended["run"].run.experiment.device == "cuda"
 
 
-def test_the_walkthrough_ends_with_the_ladder(app: AppTest) -> None:
+def test_the_walkthrough_ends_with_all_steps(app: AppTest) -> None:
     app.switch_page(nav.WALKTHROUGH).run()
     app.button(key="walk_ladder_run").click().run()
-    run_until(app, lambda app: "The tutorial's headline is the whole ladder" in words(app.caption))
+    run_until(
+        app, lambda app: "The tutorial's headline is the speedup of all steps together" in words(app.caption)
+    )
     assert lab(app).ended["walk_ladder"].run.experiment.paths == LADDER
 
 
@@ -313,7 +315,7 @@ def test_a_result_says_when_the_settings_have_changed_since(app: AppTest) -> Non
     assert "have changed since" in words(app.info)
 
 
-def test_a_batch_too_large_for_a_shared_server_is_refused_where_its_lengths_would_stand(
+def test_a_batch_too_large_for_a_shared_server_is_refused_in_place_of_its_lengths(
     app: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FASTPATH_HOSTED", "1")
@@ -333,7 +335,7 @@ def test_threads_are_offered_up_to_the_cores_that_may_be_used(
     assert len(app.selectbox(key="bench_threads").options) == usable_cores() + 1
 
 
-def test_a_section_that_runs_cannot_be_started_again(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_section_cannot_be_started_again(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     app.switch_page(nav.WALKTHROUGH).run()
     monkeypatch.setitem(PRESETS, "tutorial-big", PRESETS["skewed-64"])
     app.button(key="walk_2.1_run").click().run()

@@ -1,4 +1,4 @@
-"""The Doctor page finds what was done to a model on purpose, tells it most important first, and keeps it."""
+"""The Doctor page finds what was modified on purpose, shows the most important first, and keeps the result."""
 
 from streamlit.testing.v1 import AppTest
 
@@ -50,7 +50,7 @@ def test_an_unmodified_model_takes_both_parts(app: AppTest) -> None:
     shown = words(app.markdown)
     assert "6 of 6 layers fused" in shown
     assert "1 nested conversion: padding left out" in shown
-    assert "Nothing that torch checks." in shown
+    assert "All conditions that torch checks are met." in shown
     assert not app.error
 
 
@@ -70,7 +70,7 @@ def test_a_model_broken_on_purpose_shows_what_stands_in_the_way_with_cures_and_t
     assert code[-1] == "model.eval()\ntorch.inference_mode().__enter__()"
 
 
-def test_silently_wrong_answers_are_in_strong_words_before_everything_else(app: AppTest) -> None:
+def test_silently_wrong_answers_are_shown_first(app: AppTest) -> None:
     examine(app, "left-padding")
     assert "its answer is wrong" in app.error[0].value
     assert app.error[1].value == a_silently_wrong_diagnosis().dangers[0].why
@@ -80,7 +80,7 @@ def test_silently_wrong_answers_are_in_strong_words_before_everything_else(app: 
     assert verdicts == ["baseline", "wrong results, not recommended"]
 
 
-def test_the_request_carries_model_batch_modifications_and_precision(app: AppTest) -> None:
+def test_the_request_has_model_batch_modifications_and_precision(app: AppTest) -> None:
     app.pills(key="overview_preset").select("mixed").run()
     open_doctor(app, "hook")
     app.segmented_control(key="doctor_dtype").set_value("bf16").run()
@@ -95,7 +95,7 @@ def test_the_request_carries_model_batch_modifications_and_precision(app: AppTes
     )
 
 
-def test_a_result_stays_over_a_look_at_another_page_and_says_when_the_settings_have_changed(
+def test_a_result_stays_after_a_visit_to_another_page_and_says_when_settings_changed(
     app: AppTest,
 ) -> None:
     examine(app)
@@ -108,7 +108,7 @@ def test_a_result_stays_over_a_look_at_another_page_and_says_when_the_settings_h
     assert "The fastpath is taken" in app.success[0].value
 
 
-def test_a_death_in_the_examination_is_told_and_the_settings_are_kept(app: AppTest) -> None:
+def test_a_died_examination_is_reported_and_the_settings_are_kept(app: AppTest) -> None:
     lab(app).model = "dies/at-once"
     open_doctor(app, "hook")
     app.button(key="doctor_examine").click().run()
@@ -118,7 +118,7 @@ def test_a_death_in_the_examination_is_told_and_the_settings_are_kept(app: AppTe
     assert not app.button(key="doctor_examine").disabled
 
 
-def test_the_table_of_states_holds_every_state() -> None:
+def test_the_table_of_states_has_every_state() -> None:
     table = states_table(a_broken_diagnosis())
     assert list(table["State"]) == [state.title for state in a_broken_diagnosis().states]
     assert list(table["Fused"]) == ["0 of 6", "0 of 6", "0 of 6", "6 of 6"]
@@ -126,12 +126,12 @@ def test_the_table_of_states_holds_every_state() -> None:
     assert states_table(a_diagnosis())["Verdict"].iloc[1] == "baseline"
 
 
-def test_words_with_signs_of_markdown_are_shown_as_they_are() -> None:
+def test_text_with_markdown_characters_is_shown_as_it_is() -> None:
     assert as_text("self_attn.__init__ has *x*") == r"self\_attn.\_\_init\_\_ has \*x\*"
     assert as_text("call `model.__call__` and a_b") == r"call `model.__call__` and a\_b"
 
 
-def test_the_benchmark_sends_to_the_doctor_only_where_a_fastpath_disappoints() -> None:
+def test_the_benchmark_links_to_the_doctor_only_where_a_fastpath_is_doubtful() -> None:
     fast, slow = sample_path("fast-mha", (5.0,), 6), sample_path("slow-grad", (20.0,), 0)
     assert fast.evidence is not None
     refuted = fast.evidence.model_copy(update={"ok": False})

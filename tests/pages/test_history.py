@@ -1,4 +1,4 @@
-"""The History page lists, opens, downloads and deletes kept runs; a question asked before is answered from them."""
+"""The History page lists, opens, downloads and deletes stored runs; a repeated experiment is answered from them."""
 
 import os
 import sqlite3
@@ -52,8 +52,8 @@ def open_buttons(app: AppTest) -> list[str]:
     return [button.key or "" for button in app.button if (button.key or "").startswith("history_open_")]
 
 
-def test_without_runs_the_page_says_how_one_comes_here(app: AppTest) -> None:
-    assert "No run is kept yet" in words(history(app).markdown)
+def test_without_runs_the_page_says_how_to_get_one(app: AppTest) -> None:
+    assert "There are no runs yet" in words(history(app).markdown)
 
 
 def test_runs_are_listed_with_time_title_verdict_and_machine(app: AppTest, store: Store) -> None:
@@ -79,7 +79,7 @@ def test_a_run_opens_as_on_the_benchmark_page_and_closes_again(app: AppTest, sto
         "Is the fastpath really taken?",
         "Where the time goes",
         "Where the difference comes from",
-        "Take it away",
+        "Download",
     ]
     labels = [app.get_by_key(f"history_download_{kind}").label for kind in ("json", "csv", "md")]
     assert labels == ["Run (.json)", "Operators (.csv)", "Report (.md)"]
@@ -88,17 +88,17 @@ def test_a_run_opens_as_on_the_benchmark_page_and_closes_again(app: AppTest, sto
     assert open_buttons(app) == ["history_open_it"]
 
 
-def test_a_link_opens_its_run_and_one_that_leads_nowhere_says_so(app: AppTest, store: Store) -> None:
+def test_a_link_opens_its_run_and_a_link_to_no_run_says_so(app: AppTest, store: Store) -> None:
     store.save(a_run("it"))
     app.query_params["run"] = "it"
     assert history(app).success
     app.query_params["run"] = "gone"
     app.run()
-    assert "There is no run of this name here" in app.info[0].value
+    assert "This server has no such run" in app.info[0].value
     assert not app.exception
 
 
-def test_a_run_is_deleted_only_after_a_second_word(app: AppTest, store: Store) -> None:
+def test_a_run_is_deleted_only_after_confirmation(app: AppTest, store: Store) -> None:
     store.save(a_run("it"))
     store.save(a_run("other"))
     history(app).button(key="history_open_it").click().run()
@@ -112,7 +112,7 @@ def test_a_run_is_deleted_only_after_a_second_word(app: AppTest, store: Store) -
 @pytest.mark.parametrize(
     ("json", "sentence"), [("{", "damaged"), ('{"schema_version": 2}', "newer version of the lab")]
 )
-def test_a_row_that_cannot_be_read_is_told_and_its_json_can_be_taken_away(
+def test_an_unreadable_row_is_reported_and_its_json_can_be_downloaded(
     app: AppTest, store: Store, tmp_path: Path, json: str, sentence: str
 ) -> None:
     store.save(a_run("bad"))
@@ -124,12 +124,12 @@ def test_a_row_that_cannot_be_read_is_told_and_its_json_can_be_taken_away(
     assert store.json_of("bad") == json
 
 
-def test_a_database_that_does_not_work_is_told_in_one_sentence(app: AppTest, tmp_path: Path) -> None:
+def test_a_database_that_does_not_work_is_reported_in_one_sentence(app: AppTest, tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("no database" * 1000)
     assert "their database does not work" in history(app).error[0].value
 
 
-def test_many_runs_come_a_page_at_a_time(app: AppTest, store: Store) -> None:
+def test_many_runs_are_listed_page_by_page(app: AppTest, store: Store) -> None:
     for number in range(13):
         store.save(a_run(f"run{number}", timedelta(minutes=number)))
     assert len(open_buttons(history(app))) == 10
@@ -138,7 +138,7 @@ def test_many_runs_come_a_page_at_a_time(app: AppTest, store: Store) -> None:
     assert open_buttons(app) == ["history_open_run10", "history_open_run11", "history_open_run12"]
 
 
-def test_a_hosted_history_keeps_visitors_texts_to_themselves_and_deletes_nothing(
+def test_a_hosted_history_lists_no_visitors_texts_and_deletes_nothing(
     app: AppTest, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FASTPATH_HOSTED", "1")
@@ -164,21 +164,21 @@ def test_a_hosted_history_keeps_visitors_texts_to_themselves_and_deletes_nothing
             "native MHA alone is as fast as the slow path (1.00x)",
         ),
         ({"best_path": "fast-mha", "speedup": 1.1}, "native MHA alone: not sure (1.10x)"),
-        ({}, "no path to compare with the slow one"),
+        ({}, "no path was compared with the slow path"),
     ],
 )
 def test_the_verdict_of_a_row(row: dict[str, object], sentence: str) -> None:
     assert verdict_words(RunRow.model_validate({"id": "a", **row})) == sentence
 
 
-def test_times_are_told_by_the_readers_clock() -> None:
+def test_times_are_in_the_readers_time_zone() -> None:
     at = NOW - timedelta(hours=2)
     assert when_and_where(at, "lab", NOW, ZoneInfo("Asia/Tokyo")) == "2026-11-24 19:00, 2 hours ago, on lab"
     assert when_and_where(None, "", NOW, UTC) == "At an unknown time, on an unnamed machine"
 
 
 def measured_here(experiment: Experiment, age: timedelta) -> Run:
-    """A run as a child on this machine leaves it: with the threads it used and the environment it saw."""
+    """A run as a child on this machine writes it: with its threads and its environment."""
     host = this_host(experiment.allocator)
     facts = {name: getattr(host, name) for name in host.__dataclass_fields__} | {"quiet": True}
     return SAMPLE.model_copy(
@@ -193,7 +193,7 @@ def measured_here(experiment: Experiment, age: timedelta) -> Run:
 ASKED = SAMPLE.experiment.model_copy(update={"threads": None})
 
 
-def test_a_question_asked_before_is_answered_with_its_age(store: Store) -> None:
+def test_a_stored_answer_is_shown_with_its_age(store: Store) -> None:
     assert recall(ASKED, build_here("system"), NOW) is None
     run = measured_here(ASKED, timedelta(minutes=3))
     store.save(run)
@@ -203,15 +203,15 @@ def test_a_question_asked_before_is_answered_with_its_age(store: Store) -> None:
     assert recalled.sentence == "Measured 3 minutes ago on this machine; nothing was measured again."
 
 
-def test_a_run_of_a_busy_machine_is_no_answer(store: Store) -> None:
-    """Its own verdict asks for a quieter machine, so the next Run measures."""
+def test_a_run_of_a_busy_machine_is_not_used_as_an_answer(store: Store) -> None:
+    """Its own verdict advises to measure on a quieter machine, so the next Run measures."""
     run = measured_here(ASKED, timedelta(minutes=3))
     busy = run.environment.model_copy(update={"quiet": False, "notes": ("other processes were at work",)})
     store.save(run.model_copy(update={"environment": busy}))
     assert recall(ASKED, build_here("system"), NOW) is None
 
 
-def test_a_continued_run_does_not_answer_for_a_number_of_rounds_that_is_asked_for(store: Store) -> None:
+def test_a_continued_run_is_not_used_where_a_number_of_rounds_is_asked_for(store: Store) -> None:
     ten = ASKED.model_copy(update={"iterations": 10})
     for asked in (ASKED, ten):
         run = measured_here(asked, timedelta(minutes=3))
@@ -227,7 +227,7 @@ def test_another_number_of_threads_or_another_build_is_measured(store: Store) ->
     assert recall(ASKED, "another build", NOW) is None
 
 
-def test_a_store_that_does_not_work_does_not_stop_the_measuring(tmp_path: Path) -> None:
+def test_a_store_that_does_not_work_does_not_stop_measuring(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text("no database" * 1000)
     assert recall(ASKED, build_here("system"), NOW) is None
 

@@ -1,4 +1,4 @@
-"""Work that outlives a page: found again by its link, told when it ends elsewhere, answered from the store."""
+"""Jobs that outlive a page: found again by their link, announced when they end, answered from the store."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -18,7 +18,7 @@ from tests.pages.conftest import PROJECT, run_until
 
 
 def a_run() -> Run:
-    """A real run, as it was measured once."""
+    """A real run that was measured once."""
     return read_run((PROJECT / "tests" / "data" / "run_minilm_tutorial_big.json").read_bytes())
 
 
@@ -42,7 +42,7 @@ def start_endless(app: AppTest) -> None:
 
 
 def test_a_run_is_found_again_by_its_address(app: AppTest) -> None:
-    """A reload is a new session: the address alone leads back to the live work, and may cancel it."""
+    """A reload is a new session: the address is enough to find the live job and to cancel it."""
     start_endless(app)
     named = app.query_params["ticket"]
     named = named[0] if isinstance(named, list) else named
@@ -53,8 +53,8 @@ def test_a_run_is_found_again_by_its_address(app: AppTest) -> None:
     assert "Cancelled" in app.info[0].value
 
 
-def test_a_shared_link_may_look_and_not_cancel(app: AppTest) -> None:
-    """The id alone shows the work; the button that ends it is the owner's."""
+def test_a_shared_link_allows_to_watch_but_not_to_cancel(app: AppTest) -> None:
+    """The id alone shows the job; only its owner has the button that cancels it."""
     start_endless(app)
     ticket: Ticket = lab(app).tickets["run"]
     other = another_visitor(ticket.id)
@@ -66,15 +66,15 @@ def test_a_shared_link_may_look_and_not_cancel(app: AppTest) -> None:
 
 
 @pytest.mark.usefixtures("app")
-def test_a_link_that_leads_nowhere_says_so() -> None:
-    """One sentence, and the page is usable."""
+def test_a_link_to_an_unknown_run_says_so() -> None:
+    """One sentence, and the page can be used."""
     other = another_visitor("0123456789ab.secret")
     assert "not known here any more" in other.warning[0].value
     assert not other.button(key="bench_run").disabled
 
 
-def test_the_end_is_told_on_another_page_once(app: AppTest) -> None:
-    """A toast where people are, and none where the result itself is shown."""
+def test_the_end_is_announced_once_on_another_page(app: AppTest) -> None:
+    """A toast on another page, and none on the page that shows the result."""
     app.button(key="overview_run").click().run()
     run_until(app, lambda app: app.success)
     assert not app.toast
@@ -88,7 +88,7 @@ def test_the_end_is_told_on_another_page_once(app: AppTest) -> None:
 def test_the_same_experiment_is_answered_from_the_store(
     app: AppTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once, with its age and a way to measure again; asked again, it is measured."""
+    """At once, with its age and a button that measures it again."""
     from pages.kit import running
     from pages.kit.recall import Recalled
 
@@ -120,16 +120,16 @@ def test_an_address_names_a_ticket(text: str, ticket: Ticket) -> None:
         (DeskView(True, 0), True, "Measuring yours"),
         (DeskView(True, 2, place=2, wait_s=40.0), False, "Your place in the queue: 2, about 40 s"),
         (DeskView(True, 0, machines=("a", "b"), free=("b",)), False, "1 of 2 machines free"),
-        (DeskView(False, 0, machines=()), False, "No machine that measures is there"),
+        (DeskView(False, 0, machines=()), False, "No measuring machine is connected"),
     ],
 )
-def test_the_status_says_where_one_stands(view: DeskView, own: bool, words: str) -> None:
-    """Free, busy, one's own, one's place; with several machines how many are free."""
+def test_the_status_says_free_busy_or_the_visitors_place(view: DeskView, own: bool, words: str) -> None:
+    """Free, busy, measuring the visitor's run, or a place in the queue; with several machines, how many are free."""
     assert status_words(view, measuring_own=own) == words
 
 
 def test_waiting_names_the_place_and_the_time() -> None:
-    """Who waits wants to know for what and how long."""
+    """A waiting visitor sees for what and how long."""
     assert waiting_words(TicketView("a", place=1, wait_s=30.0)).startswith(
         "Waiting: 1 measurement before you, about 30 s."
     )
@@ -138,7 +138,7 @@ def test_waiting_names_the_place_and_the_time() -> None:
 
 
 def test_the_bar_moves_forward_from_stage_to_stage() -> None:
-    """Loading, checking, warming up, rounds, profiling: each further on, and rounds that ended early no stop."""
+    """Loading, checking, warming up, rounds, profiling: the bar never goes back, even if rounds end early."""
     views = [TicketView("a", stage=stage) for stage in ("", "load", "check", "warm-up", "measure")]
     views += [TicketView("a", stage="measure", rounds_done=done, rounds_at_most=60) for done in (1, 8)]
     views += [TicketView("a", stage="profile", step="Profiling: Packed", rounds_done=8, rounds_at_most=60)]
@@ -149,15 +149,15 @@ def test_the_bar_moves_forward_from_stage_to_stage() -> None:
     assert progress_words(views[-1]) == "Profiling: Packed"
 
 
-def test_an_end_is_told_with_its_reason() -> None:
-    """Done with its title; anything else with the sentence the desk gave."""
+def test_an_end_is_announced_with_its_reason() -> None:
+    """A finished job with its title; any other with the desk's sentence."""
     assert ending_words("Your measurement", TicketView("a", state="done", title="big")) == (
         "Your measurement is done: big."
     )
     assert "machine" in ending_words("It", TicketView("a", state="failed", message="The machine went away."))
 
 
-def test_machines_stand_side_by_side() -> None:
+def test_machines_are_shown_side_by_side() -> None:
     """A row for each machine and path that was measured."""
     run = a_run()
     other = run.model_copy(update={"environment": run.environment.model_copy(update={"machine": "second"})})
@@ -173,7 +173,7 @@ def test_the_first_page_has_a_name() -> None:
 
 
 def test_a_shared_server_offers_catalogued_models_only(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No name of a visitor's reaches the file system or the hub, be it typed or sent by hand."""
+    """No name from a visitor reaches the file system or the hub, whether typed or sent in a crafted request."""
     monkeypatch.setenv("FASTPATH_HOSTED", "1")
     app.switch_page(nav.MODEL).run()
     assert "Own folder or hub id" not in app.segmented_control(key="model_source").options

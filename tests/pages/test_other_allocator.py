@@ -1,4 +1,4 @@
-"""The allocator on the Benchmark page: chosen, measured with the other one too, and told when it has changed."""
+"""The allocator on the Benchmark page: choose it, measure with the other one too, and see that it has changed."""
 
 from streamlit.testing.v1 import AppTest
 
@@ -24,19 +24,19 @@ def test_a_new_run_keeps_freed_memory_and_says_so(app: AppTest) -> None:
     assert app.button(key=OTHER).label == "Measure with the system's allocator too"
 
 
-def test_the_same_with_the_other_allocator_is_shown_beside_it_until_the_next_run(app: AppTest) -> None:
+def test_the_run_with_the_other_allocator_is_shown_beside_it_until_the_next_run(app: AppTest) -> None:
     measured(app).button(key=OTHER).click().run()
     run_until(app, lambda app: "What the allocator costs" in words(app.subheader))
     first, second = (lab(app).ended[slot].run.experiment for slot in ("run", "run-other-allocator"))
     assert second == first.model_copy(update={"allocator": "system"})
     assert "Under the system's allocator" in words(app.caption)
-    assert "freed memory kept 1.00x" in words(app.caption), "a step of the ladder"
+    assert "freed memory kept 1.00x" in words(app.caption), "the allocator is one of the steps"
     app.button(key="bench_run").click().run()
     run_until(app, lambda app: app.success)
     assert "What the allocator costs" not in words(app.subheader)
 
 
-def test_every_setting_that_the_run_had_otherwise_is_told(app: AppTest) -> None:
+def test_every_changed_setting_is_announced(app: AppTest) -> None:
     assert CHANGED not in words(measured(app).info)
     for key, chosen in (("bench_allocator", "system"), ("bench_rounds", "10, as in the tutorial")):
         before = app.segmented_control(key=key).value

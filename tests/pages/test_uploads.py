@@ -1,4 +1,4 @@
-"""Uploaded and typed texts survive to the letter, and bad files are refused in words."""
+"""Uploaded and typed texts stay exactly the same, and bad files are refused with a sentence."""
 
 import json
 
@@ -24,7 +24,7 @@ def test_texts_shown_as_lines_are_read_back_unchanged(several: list[str]) -> Non
     assert texts_of_lines("\n".join(map(one_line, several))) == tuple(several)
 
 
-def test_untouched_rows_of_the_grid_keep_even_what_the_sign_cannot_show() -> None:
+def test_unedited_rows_of_the_grid_keep_their_text_exactly() -> None:
     base = ("windows\r\nline", f"a literal {LINE_BREAK_SIGN}", "changed")
     cells = [(0, one_line(base[0])), (1, one_line(base[1])), (2, f"new{LINE_BREAK_SIGN}text"), (3, None)]
     assert texts_of_grid(cells, base) == (base[0], base[1], "new\ntext", "")
@@ -49,11 +49,11 @@ def test_each_kind_of_file_gives_its_texts(name: str, data: bytes, expected: tup
     ("name", "data", "sentence"),
     [
         ("a.txt", b"\xff", "not UTF-8"),
-        ("a.txt", b"\n \n", "holds no texts"),
-        ("a.csv", b"", "holds no texts"),
-        ("a.csv", b'"never closed', "no CSV"),
-        ("a.json", b"{", "no JSON"),
-        ("a.json", b"[" * 100_000, "no JSON"),
+        ("a.txt", b"\n \n", "has no texts"),
+        ("a.csv", b"", "has no texts"),
+        ("a.csv", b'"never closed', "not valid CSV"),
+        ("a.json", b"{", "not valid JSON"),
+        ("a.json", b"[" * 100_000, "not valid JSON"),
         ("a.json", b'{"texts": [1]}', "list of strings"),
         ("a.pdf", b"%PDF", "none of txt, csv, json"),
     ],

@@ -1,4 +1,4 @@
-"""A path that is added as one ExecutionPath and one row shows everywhere: command line, page, chart, recommendation."""
+"""A path that is added as one ExecutionPath and one row appears everywhere: command line, page, chart, report."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def _prepare(model: RobertaModel, _exports: Path | None) -> PreparedPath:
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A new path in the two registries, and nowhere else."""
+    """A new path, added to the two registries only."""
     monkeypatch.setitem(PATHS, "toy", ROW)
     monkeypatch.setitem(EXECUTION_PATHS, "toy", ExecutionPath("toy", _prepare))
     return "toy"
@@ -62,14 +62,14 @@ def test_the_two_registries_name_the_same_paths_in_the_same_precisions() -> None
         assert (path.name, path.precision) == (name, PATHS[name].precision)
 
 
-def test_a_variant_is_told_by_its_fields() -> None:
+def test_a_variant_is_recognised_by_its_fields() -> None:
     for spec in PATHS.values():
         assert (spec.base == spec.name) is (spec.precision is None)
         assert spec.base in PATHS
     assert variant(ROW, "bf16", "By a toy in half precision.").noun == f"{NOUN} in bf16"
 
 
-def test_what_nobody_chose_is_the_baseline_the_fastpath_and_packed_execution() -> None:
+def test_the_default_paths_are_the_baseline_the_fastpath_and_packed_execution() -> None:
     assert default_paths() == ("slow", "fast-mha", "fast-nested", "packed")
 
 

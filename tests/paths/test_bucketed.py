@@ -1,4 +1,4 @@
-"""Batching by length: every text once, little padding in a group, nothing cut off wherever the padding stands."""
+"""Batching by length: each text once, little padding per group, and no token lost on either side of padding."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from engine.records import Batch
 
 
 @given(st.lists(st.integers(1, 512), min_size=1, max_size=80))
-def test_every_text_is_in_one_group_and_a_group_holds_little_padding(lengths: list[int]) -> None:
+def test_every_text_is_in_one_group_and_groups_have_little_padding(lengths: list[int]) -> None:
     groups = buckets(lengths)
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
     for group in groups:
@@ -27,7 +27,7 @@ def test_texts_of_one_length_stay_together() -> None:
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_the_answer_is_the_slow_paths(minilm: LoadedModel, side: str) -> None:
+def test_the_answer_equals_the_slow_paths(minilm: LoadedModel, side: str) -> None:
     rows = [[101, 7592, 102], [101, 2129, 2024, 2017, 999, 102], [101, 7592, 2088, 999, 999, 999, 999, 102]]
     padding = [[0] * (8 - len(row)) for row in rows]
     padded = [gap + row if side == "left" else row + gap for row, gap in zip(rows, padding, strict=True)]

@@ -1,6 +1,6 @@
-"""The kernels of packed execution are compiled while the model loads, and never beside a measurement.
+"""The kernels of packed execution are compiled while the model loads, and never during a measurement.
 
-A shell script stands in for the compiler: it says when it starts and ends, and fails when it is told to go on.
+A shell script replaces the compiler. It records when it starts and ends, and it fails once the file `go` exists.
 """
 
 import time
@@ -47,7 +47,7 @@ def test_nothing_is_compiled_for_a_processor_on_which_the_kernels_do_not_gain(
     assert not (compiler / "started").exists()
 
 
-def test_the_compiler_runs_beside_the_loading_and_has_ended_when_it_is_over(compiler: Path) -> None:
+def test_the_compiler_runs_while_the_model_loads_and_ends_before_the_block_does(compiler: Path) -> None:
     waited: list[bool] = []
 
     def on_wait() -> None:
@@ -56,11 +56,11 @@ def test_the_compiler_runs_beside_the_loading_and_has_ended_when_it_is_over(comp
 
     with kernels_compiled_meanwhile(_experiment("slow", "packed"), compiler / "kernels", on_wait):
         _until((compiler / "started").exists)
-    assert waited == [False], "told once, while the compiler was still at work"
+    assert waited == [False], "called once, while the compiler was still running"
     assert (compiler / "ended").exists()
 
 
-def test_the_compiler_has_ended_before_a_failed_loading_is_told(compiler: Path) -> None:
+def test_the_compiler_ends_before_a_failed_loading_is_reported(compiler: Path) -> None:
     def fail_to_load() -> None:
         experiment = _experiment("slow", "packed@bf16")
         with kernels_compiled_meanwhile(experiment, compiler / "kernels", lambda: None):
@@ -76,7 +76,7 @@ def test_the_compiler_has_ended_before_a_failed_loading_is_told(compiler: Path) 
 @pytest.mark.parametrize(
     "experiment", [_experiment("slow", "fast-nested"), _experiment("slow", "packed", device="cuda")]
 )
-def test_nothing_is_compiled_that_the_experiment_does_not_need(
+def test_kernels_are_compiled_only_if_the_experiment_needs_them(
     experiment: Experiment, compiler: Path
 ) -> None:
     (compiler / "go").touch()
@@ -85,7 +85,7 @@ def test_nothing_is_compiled_that_the_experiment_does_not_need(
     assert not (compiler / "started").exists()
 
 
-def test_without_a_compiler_the_model_is_loaded_all_the_same(
+def test_without_a_compiler_the_model_is_still_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXX", "no-such-compiler")

@@ -1,4 +1,4 @@
-"""Execution paths: each takes the way it claims, proven by its profile on real weights, and leaves no switch behind."""
+"""Execution paths: on real weights each one's profile proves its claim, and each restores every switch."""
 
 import time
 from collections.abc import Callable
@@ -73,7 +73,7 @@ def _switches(model: nn.Module) -> tuple[bool, ...]:
 
 
 @pytest.mark.parametrize("name", sorted(EXECUTION_PATHS))
-def test_every_switch_is_put_back(
+def test_every_switch_is_restored(
     name: str, minilm: LoadedModel, prepared: Prepared, batch: TokenBatch
 ) -> None:
     before = _switches(minilm.model)
@@ -99,11 +99,11 @@ def test_all_paths_agree_on_real_tokens(prepared: Prepared, batch: TokenBatch) -
         assert agreement.max_abs_error is not None
         if precision == "fp32":
             assert agreement.max_abs_error <= 1e-5, name
-        else:  # another precision is really computed in, and not the model's own under another name
+        else:  # it really computes in the other precision, and not in the model's own
             assert agreement.max_abs_error > 1e-4, name
 
 
-def test_only_train_mode_draws_anew_each_time(prepared: Prepared, batch: TokenBatch) -> None:
+def test_only_train_mode_gives_random_outputs(prepared: Prepared, batch: TokenBatch) -> None:
     def twice(name: str) -> bool:
         path = prepared(name)
         return torch.equal(hidden_states(path, batch), hidden_states(path, batch))
@@ -129,7 +129,7 @@ def kernels_gain(monkeypatch: pytest.MonkeyPatch) -> None:
         (False, False, "torch's own linear layers"),
     ],
 )
-def test_packed_execution_promises_what_it_was_made_of(
+def test_packed_executions_promise_fits_how_it_was_built(
     kernels_there: bool,
     onednn: bool,
     words: str,
@@ -137,7 +137,7 @@ def test_packed_execution_promises_what_it_was_made_of(
     batch: TokenBatch,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A processor without oneDNN's operators, or without a compiler, runs it too, and is not shown as refuted."""
+    """Without oneDNN's operators or without a compiler it runs too, and its profile does not refute it."""
 
     def no_compiler(_folder: Path) -> Kernels:
         raise NotCompiled("no C++ compiler is found here")
@@ -148,7 +148,7 @@ def test_packed_execution_promises_what_it_was_made_of(
     path = EXECUTION_PATHS["packed"]
     prepared = path.prepare(minilm.model)
     assert words in prepared.promise.claim
-    # Few rows and many take different ways through the last layer.
+    # Small and large batches run the last layer in different ways.
     many = tokenize(PRESETS["dense"], minilm.tokenizer, minilm.card.shape, Settings())
     for tokens in (batch.tokens, many.tokens):
         profiled = profile(prepared, tokens, time.perf_counter, 1)
@@ -169,7 +169,7 @@ def test_without_avx512_packed_execution_says_that_torchs_operators_are_faster(
 def test_the_first_packing_says_that_it_compiled_its_kernels(
     minilm: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else its break-even would seem to hold for later starts too."""
+    """Otherwise its break-even would seem to apply to later starts as well."""
     monkeypatch.setenv("FASTPATH_DATA_FOLDER", str(tmp_path))
     kernels.load_kernels.cache_clear()
     notes = [EXECUTION_PATHS["packed"].prepare(minilm.model).note for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The rivals: the same answer through other code, kept exports, one sentence where something is missing."""
+"""Paths through other libraries: the same answer, exports that are kept, one sentence if something is missing."""
 
 import os
 import subprocess
@@ -38,7 +38,7 @@ EXPORTED = tuple(name for name in RIVALS if name.startswith(("onnxruntime", "ope
 
 @pytest.fixture(scope="module")
 def batches(minilm: LoadedModel) -> tuple[TokenBatch, ...]:
-    """Two texts, and five longer ones for what was made ready for the two."""
+    """Two texts, and five longer ones for a path that was prepared with the two."""
     small, mixed = (
         tokenize(PRESETS[name], minilm.tokenizer, minilm.card.shape, Settings())
         for name in ("tutorial-small", "mixed")
@@ -47,7 +47,7 @@ def batches(minilm: LoadedModel) -> tuple[TokenBatch, ...]:
 
 
 def tiny_model() -> RobertaModel:
-    """One layer of seeded weights whose padding index is not 0: compiled and exported in no time."""
+    """One layer with seeded weights and a padding index other than 0; quick to compile and to export."""
     shape = EncoderShape(
         vocab_size=11,
         embedding_dim=8,
@@ -78,7 +78,7 @@ def _logits(path: PreparedPath, batch: TokenBatch) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", RIVALS)
-def test_a_rival_gives_the_slow_paths_answer_on_batches_of_any_shape(
+def test_a_peer_gives_the_slow_paths_answer_on_batches_of_any_shape(
     name: str, prepared: Prepared, batches: tuple[TokenBatch, ...]
 ) -> None:
     slow, rival, path = prepared("slow"), prepared(name), EXECUTION_PATHS[name]
@@ -90,25 +90,25 @@ def test_a_rival_gives_the_slow_paths_answer_on_batches_of_any_shape(
         assert rival.promise.evidence(profiled.calls).ok
 
 
-def test_the_peers_leave_torch_and_say_so(prepared: Prepared) -> None:
+def test_the_peers_run_outside_torch_and_say_so(prepared: Prepared) -> None:
     assert {name for name in RIVALS if PATHS[name].outside_torch} == set(EXPORTED)
     ready = {name for name in RIVALS if runs_here(name)}
     assert {name for name in ready if prepared(name).weights_mb > 0} == ready & set(EXPORTED)
 
 
 @pytest.mark.parametrize("name", ["compile", "compile@bf16"])
-def test_compiling_is_over_when_preparing_is(
+def test_nothing_is_compiled_after_preparing(
     name: str, prepared: Prepared, batches: tuple[TokenBatch, ...]
 ) -> None:
     path = prepared(name)
-    # Other paths have had the same model in other modes and with other switches since it was compiled.
+    # Since it was compiled, other paths have run the same model in other modes and with other switches.
     _logits(prepared("slow-train"), batches[0])
     with torch.compiler.set_stance("fail_on_recompile"):
         for batch in batches:
             _logits(path, batch)
 
 
-def test_models_compiled_one_after_another_have_a_cache_each(tiny: RobertaModel) -> None:
+def test_each_compiled_model_has_its_own_cache(tiny: RobertaModel) -> None:
     tokens = torch.tensor([[2, 3, 4, 5], [6, 7, 1, 1], [8, 9, 10, 1]])
     slow = EXECUTION_PATHS["slow"].prepare(tiny)
     with torch._dynamo.config.patch(recompile_limit=1), slow.switches():
@@ -139,7 +139,7 @@ def test_hugging_face_shares_every_weight(minilm: LoadedModel) -> None:
 
 
 @pytest.mark.parametrize("name", ["hf-sdpa", *EXPORTED])
-def test_positions_are_torchtexts_whatever_the_padding_index(name: str, tiny: RobertaModel) -> None:
+def test_positions_equal_torchtexts_for_any_padding_index(name: str, tiny: RobertaModel) -> None:
     tokens = torch.tensor([[2, 3, 4, 5, 6, 7, 8, 9, 10, 2], [0, 3, 1, 1, 1, 1, 1, 1, 1, 1]])
     with torch.no_grad():
         states = EXECUTION_PATHS[name].prepare(tiny).hidden(tokens)
@@ -151,7 +151,7 @@ def test_positions_are_torchtexts_whatever_the_padding_index(name: str, tiny: Ro
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_an_export_is_kept_and_found_again(
+def test_an_export_is_kept_and_used_again(
     name: str, minilm: LoadedModel, batches: tuple[TokenBatch, ...], tmp_path: Path
 ) -> None:
     exports = tmp_path / "exports"
@@ -174,7 +174,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert not list((tmp_path / "exports").iterdir())
 
 
-def test_what_an_ended_process_left_is_no_export_and_goes_away_later(tmp_path: Path) -> None:
+def test_a_partial_export_of_an_ended_process_is_not_used_and_is_removed_later(tmp_path: Path) -> None:
     old, new = tmp_path / f"{PARTIAL}old", tmp_path / f"{PARTIAL}new"
     for folder in (old, new):
         (folder / "x").mkdir(parents=True)
@@ -195,7 +195,7 @@ def test_the_slower_of_two_processes_takes_the_others_export(tmp_path: Path) -> 
         assert (export.folder / "file").read_text() == "theirs"
 
 
-def test_without_a_folder_an_export_goes_away() -> None:
+def test_without_a_folder_an_export_is_not_kept() -> None:
     with export_of(None, "x", _one_file) as export:
         assert (export.folder / "file").exists()
     assert not export.folder.exists()
@@ -223,13 +223,13 @@ def test_a_missing_library_is_one_sentence(
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_exports_are_made_of_fp32_weights_on_the_cpu(name: str, tiny: RobertaModel) -> None:
+def test_exports_need_fp32_weights_on_the_cpu(name: str, tiny: RobertaModel) -> None:
     for model, word in ((deepcopy(tiny).bfloat16(), "fp32"), (deepcopy(tiny).to("meta"), "CPU")):
         with pytest.raises(Unavailable, match=word):
             EXECUTION_PATHS[name].prepare(model)
 
 
-def test_an_encoder_that_normalizes_first_has_no_peer(tiny: RobertaModel) -> None:
+def test_hugging_face_refuses_an_encoder_that_normalizes_first(tiny: RobertaModel) -> None:
     model = deepcopy(tiny)
     model.encoder.transformer.normalize_before = True
     with pytest.raises(Unavailable, match="normalizes after each layer"):
@@ -244,7 +244,7 @@ def test_openvino_refuses_a_precision_that_the_processor_lacks(
         EXECUTION_PATHS["openvino@bf16"].prepare(tiny)
 
 
-def test_quantising_is_refused_where_its_memory_is_not_there(
+def test_quantising_is_refused_if_memory_is_too_small(
     tiny: RobertaModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = EXECUTION_PATHS["onnxruntime@int8"]
@@ -263,8 +263,8 @@ def test_openvino_reports_nothing_over_the_network(prepared: Prepared) -> None:
     assert not [name for name, module in sys.modules.items() if "openvino_telemetry" in name and module]
 
 
-def test_ctrl_c_reaches_its_handler_after_two_paths_of_openvino_were_let_go() -> None:
-    """Not where the first one has taken the stack for signals with it, which ends the process."""
+def test_ctrl_c_reaches_its_handler_after_two_openvino_paths_were_released() -> None:
+    """If the first one has freed the signal stack that the second restores, Ctrl-C ends the process."""
     code = (
         "import signal; from tests.paths.test_peers import EXECUTION_PATHS, tiny_model\n"
         "paths = [EXECUTION_PATHS['openvino'].prepare(tiny_model()) for _ in range(2)]\n"
@@ -277,7 +277,7 @@ def test_ctrl_c_reaches_its_handler_after_two_paths_of_openvino_were_let_go() ->
 
 
 @pytest.mark.parametrize("name", EXPORTED)
-def test_states_outlive_the_next_call(name: str, prepared: Prepared, batches: tuple[TokenBatch, ...]) -> None:
+def test_the_next_call_keeps_states(name: str, prepared: Prepared, batches: tuple[TokenBatch, ...]) -> None:
     path = prepared(name)
     states = path.hidden(batches[0].tokens)
     before = states.clone()

@@ -1,4 +1,4 @@
-"""The same experiment under both allocators, as one chart: a pair of bars a path."""
+"""The same experiment under both allocators, as one chart: two bars per path."""
 
 import altair as alt
 import pandas as pd
@@ -12,7 +12,7 @@ _COLOURS = {LABELS["kept"]: path_colour("fast-nested"), LABELS["system"]: path_c
 
 
 def allocator_chart(both: BothAllocators) -> Drawing:
-    """Two bars a path, its median in ms under either allocator, and how many times as long the system's takes."""
+    """Two bars per path: its median in ms under each allocator; the label compares the system's with the kept one."""
     data = allocator_data(both)
     y = alt.Y("path:N", sort=list(dict.fromkeys(data["path"])), title=None, axis=alt.Axis(labelLimit=160))
     colours = alt.Scale(domain=list(_COLOURS), range=list(_COLOURS.values()))
@@ -30,7 +30,7 @@ def allocator_chart(both: BothAllocators) -> Drawing:
 
 
 def allocator_data(both: BothAllocators) -> pd.DataFrame:
-    """Two rows a path: path, memory, ms, and the label of the bar."""
+    """Two rows per path: path, memory, ms, and the label of the bar."""
     rows = [
         {"path": chart_label(cost.name), "memory": memory, "ms": ms, "label": label}
         for cost in both.costs

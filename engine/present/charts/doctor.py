@@ -1,4 +1,4 @@
-"""What cures and sparsity are worth, as charts: the ladder of states, and the gain over the padding ratio."""
+"""What cures and sparsity gain, as charts: the speedup of each state, and the gain over the padding ratio."""
 
 import altair as alt
 import pandas as pd
@@ -17,11 +17,11 @@ _KINDS = {
     "wrong answers": WRONG_COLOUR,
 }
 _ROOM_FOR_LABEL = 1.4
-"""The axis ends this much behind the longest bar, so that its label fits."""
+"""Length of the axis over the longest bar, so that its label fits."""
 
 
 def states_chart(diagnosis: Diagnosis) -> Drawing:
-    """A bar a timed state with its 95 % interval, in the order they were tried; 1 is the baseline."""
+    """One bar per timed state with its 95 % interval, in the order they were tried; 1 is the baseline."""
     data = states_data(diagnosis)
     top = max([1.0, *data["high"]]) * _ROOM_FOR_LABEL
     y = alt.Y("state:N", sort=list(data["state"]), title=None, axis=alt.Axis(labelLimit=160))
@@ -56,7 +56,7 @@ _STATE_TOOLTIP = [
 
 
 def states_data(diagnosis: Diagnosis) -> pd.DataFrame:
-    """One row a timed state: state, speedup, low, high, edge, interval, median_ms, kind, label."""
+    """One row per timed state: state, speedup, low, high, edge, interval, median_ms, kind, label."""
     rows = [_state_row(state, state.timing) for state in diagnosis.states if state.timing]
     columns = ["state", "speedup", "low", "high", "edge", "interval", "median_ms", "kind", "label"]
     return pd.DataFrame(rows, columns=columns)
@@ -83,12 +83,12 @@ def _noise_band(diagnosis: Diagnosis) -> list[alt.Chart]:
 
 
 def states_alt(diagnosis: Diagnosis) -> str:
-    """The takeaway of `states_chart`."""
+    """The message of `states_chart`."""
     return gain_sentence(diagnosis)
 
 
 def crossover_chart(crossover: Crossover, padding_ratio: float) -> Drawing:
-    """The gain from sparsity over the padding ratio with its intervals, where it starts to pay, and this batch.
+    """The gain from sparsity by padding ratio, with intervals; where it starts to pay; and this batch's ratio.
 
     A filled point has a clear verdict, an open one has not.
 
@@ -132,7 +132,7 @@ _SWEEP_TOOLTIP = [
 
 
 def sweep_data(crossover: Crossover) -> pd.DataFrame:
-    """One row a swept ratio: padding, speedup, low, high, verdict, and whether the verdict is clear."""
+    """One row per swept ratio: padding, speedup, low, high, verdict, and whether the verdict is clear."""
     return pd.DataFrame(
         [
             {
@@ -186,5 +186,5 @@ def _dashed(channel: str, at: float) -> alt.Chart:
 
 
 def crossover_alt(crossover: Crossover, padding_ratio: float) -> str:
-    """The takeaway of `crossover_chart`."""
+    """The message of `crossover_chart`."""
     return crossover_sentence(crossover, padding_ratio)

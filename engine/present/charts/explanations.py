@@ -1,4 +1,4 @@
-"""Where a difference comes from, as charts: the waterfall by operator group, and the ladder from path to path."""
+"""Where a difference comes from, as charts: the waterfall by operator group, and the steps from path to path."""
 
 from itertools import accumulate
 
@@ -24,7 +24,7 @@ _CHANGES = ("less time", "more time")
 
 
 def waterfall_chart(baseline: PathResult, path: PathResult) -> Drawing:
-    """From the baseline's measured time to the path's, one floating bar a group of operators."""
+    """From the baseline's measured time to the path's, one floating bar per group of operators."""
     data = waterfall_data(baseline, path)
     y = alt.Y("group:N", sort=list(data["group"]), title=None, axis=alt.Axis(labelLimit=170))
     base = alt.Chart(data)
@@ -50,7 +50,7 @@ def waterfall_chart(baseline: PathResult, path: PathResult) -> Drawing:
 
 
 def waterfall_data(baseline: PathResult, path: PathResult) -> pd.DataFrame:
-    """One row a bar, top to bottom: the baseline, every group's change, the path; start and end in ms."""
+    """One row per bar, top to bottom: the baseline, each group's change, the path; start and end in ms."""
     bars = waterfall(baseline, path)
     before, after = baseline.median_ms or 0.0, path.median_ms or 0.0
     ends = list(accumulate((bar.change_ms for bar in bars), initial=before))
@@ -87,17 +87,17 @@ def _change_row(bar: Bar, start: float, end: float) -> dict[str, object]:
 
 
 def waterfall_words(baseline: PathResult, path: PathResult) -> str:
-    """The takeaway of `waterfall_chart`: the group that changes most."""
+    """The message of `waterfall_chart`: the group that changes most."""
     largest = max(waterfall(baseline, path), key=lambda bar: abs(bar.change_ms))
     difference = (path.median_ms or 0.0) - (baseline.median_ms or 0.0)
     return (
-        f"From {path_noun(baseline.name)} to {path_noun(path.name)}: {difference:+.1f} ms a forward, "
+        f"From {path_noun(baseline.name)} to {path_noun(path.name)}: {difference:+.1f} ms per forward, "
         f"of which {largest.group} {largest.change_ms:+.1f} ms."
     )
 
 
 def ladder_chart(run: Run, both: BothAllocators | None = None) -> Drawing:
-    """A bar a step with its interval; 1 is no change."""
+    """One bar per step with its interval; 1 is no change."""
     data = ladder_data(run, both)
     y = alt.Y("step:N", sort=list(data["step"]), title=None, axis=alt.Axis(labelLimit=220))
     x = alt.X("speedup:Q", title="Speedup of this step alone", scale=alt.Scale(zero=True))
@@ -116,7 +116,7 @@ def ladder_chart(run: Run, both: BothAllocators | None = None) -> Drawing:
 
 
 def ladder_data(run: Run, both: BothAllocators | None = None) -> pd.DataFrame:
-    """One row a rung: step, speedup, low, high, edge, interval, kind, label."""
+    """One row per step: step, speedup, low, high, edge, interval, kind, label."""
     return pd.DataFrame([_rung_row(rung) for rung in ladder(run, both)])
 
 
@@ -131,7 +131,7 @@ def _rung_row(rung: Rung) -> dict[str, object]:
 
 
 def ladder_words(run: Run, both: BothAllocators | None = None) -> str:
-    """The takeaway of `ladder_chart`."""
+    """The message of `ladder_chart`."""
     parts = (
         f"{rung.meaning} {speedup_text(rung.speedup)} ({interval_words(rung.ci95) or 'no interval'})"
         for rung in ladder(run, both)
@@ -140,10 +140,10 @@ def ladder_words(run: Run, both: BothAllocators | None = None) -> str:
 
 
 def ladder_caption(run: Run) -> str:
-    """What the ladder's chart shows; nothing of intervals where there are too few rounds for one."""
+    """What `ladder_chart` shows; it names intervals only where there are enough rounds for them."""
     known = any(rung.ci95 for rung in ladder(run))
     interval = ", with its 95 % interval" if known else f"; {run.rounds} rounds are too few for intervals"
     return (
-        f"{ladder_words(run)} Each bar is one step against the one before{interval}. The tutorial's headline is the "
-        "whole ladder; Better Transformer's share is native kernels and sparsity."
+        f"{ladder_words(run)} Each bar is the speedup of one path over the path before it{interval}. The tutorial's "
+        "headline is the speedup of all steps together; Better Transformer's share is native kernels and sparsity."
     )

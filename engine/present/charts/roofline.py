@@ -1,4 +1,4 @@
-"""How close the paths come to what the machine can do at best: a bar a path (in words: roofline_words)."""
+"""How close the paths come to the machine's peak: one bar per path (in words: roofline_words)."""
 
 import altair as alt
 import pandas as pd
@@ -14,10 +14,10 @@ def has_roofline(run: Run) -> bool:
 
 
 def roofline_chart(run: Run) -> Drawing:
-    """A bar a path: its useful work per second as a share of the matmul peak in its own precision.
+    """One bar per path: its useful work per second as a share of the matmul peak in its precision.
 
-    A dash across a bar's row is where memory ends it: the share that is left where every weight is fetched once a
-    forward. It is drawn only where that lies below the peak itself.
+    A tick in a bar's row is the limit set by memory: the share that is possible if every weight is read once per
+    forward. It is drawn only where it is below the peak.
     """
     data = roofline_data(run)
     y = alt.Y("path:N", sort=list(data["path"]), title=None, axis=alt.Axis(labelLimit=160))
@@ -58,7 +58,7 @@ _TOOLTIP = [
 
 
 def roofline_data(run: Run) -> pd.DataFrame:
-    """One row a path with a share, most useful work first: path, name, gflops, share, memory_bound, label."""
+    """One row per path with a share, most useful work first: path, name, gflops, share, memory_bound, label."""
     return pd.DataFrame([_row(what) for what in reaches(run) if what.share is not None])
 
 

@@ -1,7 +1,7 @@
-"""Runs and batches as Altair charts, each with its takeaway in words for those who cannot see it.
+"""Runs and batches as Altair charts, each with its message in words for screen readers.
 
-A path has one colour everywhere. The colours keep apart for colour-blind eyes and on light and dark ground
-(after Okabe and Ito), and no meaning hangs on colour alone: every bar and row is labelled.
+A path has one colour everywhere. The colours differ for colour-blind readers and on light and dark backgrounds
+(after Okabe and Ito), and colour never carries meaning alone: every bar and row is labelled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ REAL_COLOUR, PADDING_COLOUR = path_spec("fast-nested").colour, "#C9CDD6"
 ROW_HEIGHT, MOST_ROWS_HEIGHT = 34, 420
 
 LIVE_HEIGHT = 220
-"""Pixels of the sparkline with its legend, which Streamlit fits both into."""
+"""Height in pixels of the live chart, its legend included."""
 _ROUNDS = "rounds"
 
 OperatorTimeKind = Literal["self", "total"]
@@ -45,7 +45,7 @@ def path_colour(name: str) -> str:
 
 
 def speedup_chart(run: Run) -> Drawing:
-    """A bar a path from 0 to its speedup, its 95 % interval as a rule, the baseline as a line, noise as a band."""
+    """One bar per path from 0 to its speedup; its 95 % interval as a rule, the baseline as a line, noise as a band."""
     data = speedup_data(run)
     order = list(data["path"])
     height = 48 * len(order) + 80
@@ -84,7 +84,7 @@ _TOOLTIP = [
 
 
 def speedup_data(run: Run) -> pd.DataFrame:
-    """One row a measured path, fastest first: path, name, speedup, low, high, edge, interval, median_ms, label."""
+    """One row per measured path, fastest first: path, name, speedup, low, high, edge, interval, median_ms, label."""
     measured = sorted((*compared_paths(run), run.baseline), key=lambda path: -(path.speedup or 1.0))
     return pd.DataFrame([_speedup_row(path) for path in measured])
 
@@ -105,7 +105,7 @@ def interval_columns(value: float, interval: Interval | None, without: str = "no
     """Columns low, high, edge (where a bar with its interval ends) and interval in words.
 
     Args:
-        without: the words where there is no interval.
+        without: the text where there is no interval.
     """
     low, high = interval or (None, None)
     words = f"{low:.3f} to {high:.3f}" if interval else without
@@ -121,18 +121,18 @@ def _noise_band(run: Run) -> list[alt.Chart]:
 
 
 def speedup_alt(run: Run) -> str:
-    """The takeaway of `speedup_chart`."""
+    """The message of `speedup_chart`."""
     return verdict_sentence(run)
 
 
 def operator_chart(
     run: Run, paths: tuple[str, ...], kind: OperatorTimeKind = "self", top: int = 12
 ) -> Drawing:
-    """The operators that take most time, a group of bars each, one bar a path.
+    """The operators that take most time: one group of bars per operator, one bar per path.
 
     Args:
         paths: names of profiled paths.
-        kind: an operator's own time, or its time with everything that it calls.
+        kind: an operator's self time, or its time including everything that it calls.
     """
     data = operator_data(run, paths, kind, top)
     order = list(dict.fromkeys(data["operator"]))
@@ -160,7 +160,7 @@ def operator_chart(
 def operator_data(run: Run, paths: tuple[str, ...], kind: OperatorTimeKind, top: int) -> pd.DataFrame:
     """Rows operator, path, ms, calls of the `top` operators, the largest first.
 
-    Times are divided by what profiling cost, so that the self times of a path add up to its measured median.
+    Times are divided by the profiler's overhead, so that the self times of a path add up to its measured median.
     """
     rows = [
         {
@@ -191,12 +191,12 @@ def _ms(op: OperatorTime, kind: OperatorTimeKind) -> float:
 
 
 def short_name(operator: str) -> str:
-    """An operator without the namespace that nearly all of them share."""
+    """An operator's name without the namespace aten, which nearly all of them share."""
     return operator.removeprefix("aten::")
 
 
 def operator_alt(run: Run, paths: tuple[str, ...], kind: OperatorTimeKind) -> str:
-    """The takeaway of `operator_chart`: where each path spends most."""
+    """The message of `operator_chart`: where each path spends most."""
     data = operator_data(run, paths, kind, top=100)
     first = data.sort_values("ms", ascending=False).drop_duplicates("path")
     spent = [f"{row.path} spends most in {row.operator}, {row.ms:.1f} ms" for row in first.itertuples()]
@@ -229,7 +229,7 @@ def samples_chart(run: Run) -> Drawing:
 
 
 def samples_alt(run: Run) -> str:
-    """The takeaway of `samples_chart`: how much each path's rounds scatter."""
+    """The message of `samples_chart`: how much each path's rounds vary."""
     spans = [
         f"{path_noun(path.name)} {min(path.samples_ms):.1f} to {max(path.samples_ms):.1f} ms"
         for path in run.paths
@@ -239,7 +239,7 @@ def samples_alt(run: Run) -> str:
 
 
 def padding_map(batch: Batch) -> Drawing:
-    """A row a text, as long as the padded batch: its real tokens, then its padding.
+    """One row per text, as long as the padded batch: its real tokens, then its padding.
 
     Args:
         batch: tokenized, so with lengths.
@@ -267,7 +267,7 @@ def padding_map(batch: Batch) -> Drawing:
 
 
 def padding_data(batch: Batch) -> pd.DataFrame:
-    """Two rows a text: text (from 1), kind (real or padding), tokens, rank, beginning."""
+    """Two rows per text: text (from 1), kind (real or padding), tokens, rank, beginning."""
     longest = max(batch.lengths)
     rows = [
         {"text": number, "kind": kind, "tokens": tokens, "rank": rank, "beginning": text[:40]}
@@ -278,7 +278,7 @@ def padding_data(batch: Batch) -> pd.DataFrame:
 
 
 def padding_alt(batch: Batch) -> str:
-    """The takeaway of `padding_map`."""
+    """The message of `padding_map`."""
     return (
         f"{len(batch.lengths)} texts padded to {max(batch.lengths)} tokens: {batch.real_tokens} real tokens, "
         f"{batch.padding_ratio or 0:.0%} padding."
@@ -301,16 +301,16 @@ def closing_in_rows(history: Sequence[Mapping[str, Interval]]) -> list[dict[str,
 
 
 def closing_in_spec(history: Sequence[Mapping[str, Interval]]) -> dict[str, Any]:
-    """A sparkline of each path's speedup so far, with the interval closing in around it, as a Vega-Lite spec.
+    """A small chart of each path's speedup so far with its narrowing interval, as a Vega-Lite spec.
 
-    Drawn anew in every poll, so only its rows are: making a chart of this kind takes Altair about 15 ms.
+    It is drawn in every poll, so only its rows are new each time: building the chart takes Altair about 15 ms.
     """
     names = tuple(history[-1]) if history else ()
     return {**_closing_in_frame(names), "datasets": {_ROUNDS: closing_in_rows(history)}}
 
 
 def closing_in_words(speedups: Mapping[str, Interval]) -> str:
-    """The intervals as they are now, in words."""
+    """The current intervals in words."""
     return " · ".join(
         f"{chart_label(name)} {interval_words(interval)}" for name, interval in speedups.items()
     )

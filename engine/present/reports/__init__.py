@@ -1,1 +1,1 @@
-"""Records as files to take away."""
+"""Records as files to download."""

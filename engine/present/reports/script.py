@@ -1,11 +1,11 @@
-"""A run's path as a Python script: the few lines that run the model this way outside the app.
+"""A run's path as a Python script, which runs the model on this path outside the app.
 
-Whatever comes from a run, which may be a file of somebody else's, goes into the script as a literal or a comment.
+A run may be a stranger's file, so its texts and names go into the script as literals or comments only.
 """
 
 from engine.catalog.paths import PathSpec, path_spec
 from engine.errors import Refusal
-from engine.present.words.runs import path_title, speedup_text
+from engine.present.words.runs import path_title, times_as_fast
 from engine.records import Run
 
 MOST_TEXTS = 8
@@ -13,7 +13,7 @@ FORWARDS = 10
 
 _SCRIPT = """\
 # {title}
-# Save it in the folder of Fastpath Lab, where `engine` lies, and run it there.
+# Save it in the folder of Fastpath Lab, which holds `engine`, and run it there.
 import time
 
 import torch
@@ -39,7 +39,7 @@ tokens = batch.tokens.to({device!r})
 {body}
 
 with {switches}:
-    logits = forward(tokens)  # the first call pays what is paid once
+    logits = forward(tokens)  # the first call includes one-time work
     start = time.perf_counter()
     for _ in range({forwards}):
         logits = forward(tokens)
@@ -51,7 +51,7 @@ _SWITCHED = """\
 forward = loaded.model.eval()
 torch.backends.mha.set_fastpath_enabled({fastpath})"""
 _SPARSITY = """
-# What forward() reads; enable_nested_tensor, which the tutorial sets, is looked at in __init__ only.
+# forward() reads this flag; enable_nested_tensor, which the tutorial sets, is read in __init__ only.
 forward.encoder.transformer.layers.use_nested_tensor = {sparsity}"""
 _SLOW = _SWITCHED.format(fastpath=False)
 _FAST = _SWITCHED.format(fastpath=True)
@@ -74,7 +74,7 @@ _BODIES = {
     "fast-mha": _FAST + _SPARSITY.format(sparsity=False),
     "bucketed": _BUCKETED,
 }
-"""Paths that run on the model itself; in a precision of their own, on a model loaded in it."""
+"""Paths that call the model itself. A variant in a lower precision calls a model loaded in that precision."""
 _PREPARED = """\
 prepared = EXECUTION_PATHS[{name!r}].prepare(loaded.model)
 forward = prepared.forward"""
@@ -110,12 +110,12 @@ def script_of(run: Run, name: str) -> str:
 
 
 def _by_hand(spec: PathSpec) -> bool:
-    """Whether the script spells the path out; any other is prepared by the lab, and holds its own switches."""
+    """Whether the script contains the path's own code; any other path is prepared by the lab and sets its switches."""
     return spec.kind == "packed" or spec.base in _BODIES
 
 
 def _imports_and_body(spec: PathSpec) -> tuple[str, str]:
-    """Imports and lines that make `forward` of a path."""
+    """The imports and the lines that define `forward` for a path."""
     if spec.kind == "packed":
         dtype = f", {spec.precision!r}" if spec.precision else ""
         return "from engine.paths import pack\n", f"forward = pack(loaded.model{dtype})"
@@ -128,6 +128,6 @@ def _imports_and_body(spec: PathSpec) -> tuple[str, str]:
 
 def _title(run: Run, name: str) -> str:
     path = run.path(name)
-    seen = f", {speedup_text(path.speedup)} of the slow path's speed there" if path.speedup else ""
+    seen = f", {times_as_fast(path.speedup)} as the slow path there" if path.speedup else ""
     words = f"{path_title(name)}, as run {run.id} measured it{seen}: {run.title}"
     return " ".join("".join(letter if letter.isprintable() else " " for letter in words).split())

@@ -1,4 +1,4 @@
-"""A run as files to take away: a Markdown report and a CSV of its operators."""
+"""A run as files to download: a Markdown report and a CSV of its operators."""
 
 import csv
 from io import StringIO
@@ -80,12 +80,12 @@ def _path_row(path: PathResult) -> tuple[str, ...]:
 
 
 def _costs(run: Run) -> list[str]:
-    """What each path costs beside its time; empty for runs that do not tell."""
-    told = [path for path in run.paths if path.status == "ok" and path.prepare_ms is not None]
-    if not told:
+    """What each path costs besides its time; empty for runs that did not record it."""
+    known = [path for path in run.paths if path.status == "ok" and path.prepare_ms is not None]
+    if not known:
         return []
     header = ("Path", "Precision", "Error", "Prepare", "First call", "Weights", "Paid back after")
-    return ["## What each path costs", _table([header, *(_costs_row(run, path) for path in told)])]
+    return ["## What each path costs", _table([header, *(_costs_row(run, path) for path in known)])]
 
 
 def _costs_row(run: Run, path: PathResult) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A diagnosis for a terminal: verdict, dangers, what stands in the way, what the cures bring, and the cures as code."""
+"""A diagnosis for a terminal: verdict, dangers, what stands in the way, what each cure gains, the cures as code."""
 
 from collections.abc import Iterable, Iterator
 
@@ -31,7 +31,7 @@ _Facts = Iterable[tuple[str, str]]
 def doctor_report(diagnosis: Diagnosis, *, every_condition: bool = False) -> RenderableType:
     """Everything the doctor found, the most important first.
 
-    Lines of code are longer than the terminal where they have to be: print with `crop=False`.
+    Lines of code may be longer than the terminal is wide: print with `crop=False`.
 
     Args:
         every_condition: show the conditions that are met as well.
@@ -53,8 +53,8 @@ def doctor_report(diagnosis: Diagnosis, *, every_condition: bool = False) -> Ren
 
 
 def modifications_table(modifications: Iterable[Modification]) -> Table:
-    """What can be done to an unmodified model on purpose."""
-    table = _table("name", "what it is", "how people write it")
+    """The modifications that can be made to a model before it is examined."""
+    table = _table("name", "what it is", "as code")
     for modification in modifications:
         table.add_row(modification.name, Text(modification.title), Text(modification.code))
     return table
@@ -72,10 +72,10 @@ def conditions_table(diagnosis: Diagnosis) -> Table:
 
 
 def states_table(diagnosis: Diagnosis) -> Table:
-    """The ladder: the slow path, the model as it is, and each cure on top of the ones before."""
+    """One row per state: the slow path, the model as it is, then each cure added to the ones before."""
     figures = ("median", "speedup") if diagnosis.rounds else ()
     table = _table("state", *_counted(diagnosis), "right answers?", *figures, "verdict")
-    # No rules between columns: their room belongs to the cures.
+    # No rules between columns: the cures need the width.
     table.box, table.padding, table.show_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
     for state in diagnosis.states:
         counts = state.proof.counts.model_dump()
@@ -91,11 +91,11 @@ def _examined(diagnosis: Diagnosis) -> Iterator[str]:
     if batch is not None and batch.lengths:
         yield batch_sentence(batch.lengths, batch.padding_ratio or 0.0, batch.truncated)
     if diagnosis.modifications:
-        yield f"Done to it on purpose: {', '.join(diagnosis.modifications)}."
+        yield f"Modified on purpose: {', '.join(diagnosis.modifications)}."
 
 
 def _part(status: PartStatus) -> Text:
-    differs = "" if status.agree else " (they differ; the proof wins)"
+    differs = "" if status.agree else " (they differ; the profile is right)"
     return Text(
         f"{status.title}: predicted {status.predicted}; proved {status.proved}{differs}", _STYLES[status.tone]
     )
@@ -103,7 +103,7 @@ def _part(status: PartStatus) -> Text:
 
 def _danger(danger: Danger) -> RenderableType:
     title = f"{EFFECT_TITLES[danger.effect]}: {danger.key} ({danger.module})"
-    return _told(
+    return _titled(
         Text(title, style="bold red"), (("has", danger.has), ("why", danger.why), ("cure", danger.cure))
     )
 
@@ -120,7 +120,7 @@ def _in_the_way(diagnosis: Diagnosis) -> Iterator[RenderableType]:
         yield _heading("What stands in the way")
     for first, *others in _by_cure(failing):
         title = f"{_name(first)} ({where_words(first, diagnosis.layers)})"
-        yield _told(Text(title), (*_facts(first), *(("and also", _again(check)) for check in others)))
+        yield _titled(Text(title), (*_facts(first), *(("and also", _again(check)) for check in others)))
     if reasons := as_it_is(diagnosis).proof.torch_reasons:
         yield _heading("torch's internal reasons (not logged)")
     for heard in reasons:
@@ -130,7 +130,7 @@ def _in_the_way(diagnosis: Diagnosis) -> Iterator[RenderableType]:
 
 
 def _by_cure(failing: Iterable[Check]) -> Iterable[list[Check]]:
-    """Conditions that one cure mends together: what they share is told once, in the part that is told first."""
+    """Conditions in groups with the same cure; the facts of a group are printed once, for its first condition."""
     groups = dict[str, list[Check]]()
     for check in sorted(failing, key=lambda check: PARTS.index(check.part)):
         groups.setdefault(check.cure or check.key, []).append(check)
@@ -147,13 +147,13 @@ def _again(check: Check) -> str:
 
 def _facts(check: Check) -> _Facts:
     yield from (("needs", check.needs), ("has", check.has), ("why", check.why))
-    yield "cure", check.cure or "none in a line of code"
+    yield "cure", check.cure or "no line of code cures this"
     if check.torch_says:
         yield "torch's reason", f"“{check.torch_says}”"
 
 
-def _told(title: Text, facts: _Facts) -> RenderableType:
-    """A title over lines of a word and what it is, set in."""
+def _titled(title: Text, facts: _Facts) -> RenderableType:
+    """A title, and under it indented lines of a keyword and its text."""
     table = Table.grid(padding=(0, 2))
     for word, text in facts:
         table.add_row(Text(word, style="dim"), Text(text, overflow="fold"))
@@ -161,14 +161,14 @@ def _told(title: Text, facts: _Facts) -> RenderableType:
 
 
 def _gains(diagnosis: Diagnosis) -> Iterator[RenderableType]:
-    yield _heading("What the cures bring")
+    yield _heading("What each cure gains")
     yield states_table(diagnosis)
     if diagnosis.rounds:
         yield Text(gain_sentence(diagnosis))
     yield from (Text(f"Not tried: {reason}") for reason in diagnosis.not_tried)
     if (sparsity := diagnosis.sparsity) is None:
         return
-    yield _heading("How much leaving out padding can give")
+    yield _heading("How much skipping padding can gain")
     yield Text(sparsity_sentence(sparsity))
     if sparsity.crossover is not None:
         yield Text(crossover_sentence(sparsity.crossover, sparsity.padding_ratio))
@@ -176,9 +176,9 @@ def _gains(diagnosis: Diagnosis) -> Iterator[RenderableType]:
 
 
 def _counted(diagnosis: Diagnosis) -> dict[str, tuple[str, str]]:
-    """The columns of what the profiler counted: name of the count and how it is written, by heading.
+    """The columns for the profiler's counts: the name of the count and its format, by heading.
 
-    Attention that is native on its own is rare enough to get a column only where there is one.
+    Native attention in a layer that is not fused is rare, so it has a column only where it occurs.
     """
     columns = {
         "fused": ("fused_layers", f"{{}} of {diagnosis.layers}"),
@@ -190,13 +190,13 @@ def _counted(diagnosis: Diagnosis) -> dict[str, tuple[str, str]]:
 
 
 def _title(state: State) -> Text:
-    """The state and its cure; what a comment says of it is left to the code at the end."""
+    """The state and its cure, without the cure's comment: that is in the code at the end."""
     cure = state.cure.partition("  #")[0]
     return Text.assemble(state.title, (f"\n{cure}" if cure else "", "dim"))
 
 
 def _figures(diagnosis: Diagnosis, state: State) -> tuple[str, str]:
-    """Median, and the speedup over its interval; the baseline has no speedup over itself."""
+    """The median, and the speedup with its interval below; the baseline has no speedup."""
     if state.timing is None:
         return "", ""
     median = f"{state.timing.median_ms:.1f} ms"

@@ -37,7 +37,7 @@ _WORDS = ("what it is", "group", "evidence")
 
 
 def width() -> int:
-    """Columns to draw in: the terminal's, or enough for a table where the output goes to a file."""
+    """Width in columns: the terminal's, or enough for a table where the output goes to a file."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
 
 
@@ -88,7 +88,7 @@ def run_report(run: Run) -> RenderableType:
 
 
 def paths_table(run: Run) -> Table:
-    """One row a path: time, speedup, verdict, and whether it did what it claims."""
+    """One row per path: time, speedup, verdict, and whether its profile confirms its claim."""
     table = _table("path", "median", "p90", "speedup", "95 % interval", "verdict", "error", "evidence")
     for path in run.paths:
         if path.status != "ok" or path.median_ms is None:
@@ -122,7 +122,7 @@ def _proof(path: PathResult) -> str:
 
 
 def costs_table(run: Run) -> Table:
-    """What each measured path costs: accuracy, what is paid once, memory, and after how many batches that is back."""
+    """What each measured path costs: accuracy, one-time costs, memory, and after how many batches it is paid back."""
     table = _table(
         "path",
         "dtype",
@@ -134,7 +134,7 @@ def costs_table(run: Run) -> Table:
         "tokens/s",
         "paid back",
     )
-    table.title = "What each path costs"
+    table.title = "What each path costs (of limit: its error as a share of the largest accepted)"
     for path in run.paths:
         if path.status == "ok":
             table.add_row(path.name, path.dtype, *_costs(run, path))
@@ -158,12 +158,12 @@ def _costs(run: Run, path: PathResult) -> tuple[str, ...]:
 def _p90(path: PathResult) -> str:
     found = percentile(path.samples_ms, 0.9)
     if path.calls_per_sample > 1:
-        return "in blocks"
+        return "means only"
     return f"{found.value:.1f} ms" if found.value is not None else f"+{found.missing} rounds"
 
 
 def notes(run: Run) -> Iterator[str]:
-    """What a reader has to know beside the table: unlike centres, claims refuted, next steps, page faults."""
+    """Notes below the table: ratios that differ from the medians', refuted claims, next steps, page faults."""
     yield from centre_sentences(run)
     if looks := looks_sentence(run):
         yield looks
@@ -186,7 +186,7 @@ def operators_table(path: PathResult, title: str = "") -> Table:
 
 
 def _explanations(run: Run) -> Iterator[Table]:
-    """Where the fastest path's difference comes from, and the ladder where more than two of its paths were run."""
+    """Where the fastest path's difference comes from, and the steps from the tutorial's slow path to the fastpath."""
     if run.baseline.profile and (fastest := fastest_path(run, profiled=True)) is not None:
         yield waterfall_table(run.baseline, fastest)
     if len(ladder(run)) > 1:
@@ -207,7 +207,7 @@ def waterfall_table(baseline: PathResult, path: PathResult) -> Table:
 def ladder_table(run: Run) -> Table:
     """Every step from the tutorial's first slow path to the fastpath with its own speedup."""
     table = _table("step", "speedup", "95 % interval", "what it is")
-    table.title = "The ladder: where the speedup comes from"
+    table.title = "Step by step: where the speedup comes from"
     for rung in ladder(run):
         table.add_row(
             f"{rung.start} -> {rung.end}", f"{rung.speedup:.2f}x", interval_words(rung.ci95), rung.meaning
@@ -232,7 +232,7 @@ def comparison_markdown(changes: Sequence[Change], title: str) -> str:
 
 
 def comparison_row(change: Change) -> tuple[str, ...]:
-    """One path of a comparison in words."""
+    """One path of a comparison as a row of a table."""
     unit = "x" if change.basis == "speedup" else " ms"
     before, after = (f"{value:.2f}{unit}" if value else "" for value in (change.before, change.after))
     ratio = f"{change.ratio:.3f}x" if change.ratio else ""
@@ -244,7 +244,7 @@ def comparison_row(change: Change) -> tuple[str, ...]:
 def gate_words(run: Run, name: str, least: float, verdict: Gate) -> str:
     """Whether a path is as fast as it has to be, in a sentence."""
     if verdict is Gate.NOT_MEASURED:
-        return f"{name} was not measured, so nothing says whether it is {least:g}x as fast."
+        return f"{name} was not measured, so it is not known whether it is {least:g}x as fast."
     path = run.path(name)
     seen = f"{path.speedup:.2f}x ({interval_words(path.speedup_ci95) or 'no interval'})"
     words = {
@@ -265,7 +265,7 @@ def batch_words(run: Run) -> str:
 
 
 def conditions_words(run: Run) -> str:
-    """Under which conditions the run was measured: a figure without them means nothing."""
+    """The conditions of the run, without which its figures mean nothing."""
     environment = run.environment
     quiet = "quiet" if environment.quiet else "; ".join(environment.notes)
     return (

@@ -58,14 +58,14 @@ def tutorial_report(run: Run, on_cpu: Run) -> RenderableType:
 
 
 def tutorial_traps(run: Run) -> Iterator[str]:
-    """What each trap does to this very run, in figures."""
+    """What each trap does to this run, in figures."""
     really_off, by_tutorial = run.path("fast-mha"), run.path("tutorial-mha")
     nested = run.path("fast-nested")
     if by_tutorial.evidence and by_tutorial.median_ms and really_off.median_ms and nested.median_ms:
         conversions = by_tutorial.evidence.ops[NESTED_CONVERSION]
         yield (
             "layers.enable_nested_tensor = False does nothing: forward() reads use_nested_tensor, which __init__ has "
-            f"set. The profile of the tutorial's 'MHA only' run counts {conversions:g} nested conversion a forward "
+            f"set. The profile of the tutorial's 'MHA only' run counts {conversions:g} nested conversion per forward "
             f"and takes {by_tutorial.median_ms:.1f} ms, like sparsity ({nested.median_ms:.1f} ms); with sparsity "
             f"really off it takes {really_off.median_ms:.1f} ms."
         )
@@ -79,7 +79,7 @@ def tutorial_traps(run: Run) -> Iterator[str]:
             f"{times_as_fast(train.median_ms / nested.median_ms)}."
         )
     yield (
-        "print(prof) lists the first 100 events in the order of time, not the operators that cost most; the tables "
+        "print(prof) lists the first 100 events in order of time, not the operators that cost most; the tables "
         "here are key_averages(), summed per operator. profile(use_cuda=...) is gone from torch 2.15: torch.profiler "
         "is used here."
     )
@@ -90,4 +90,4 @@ def _tutorial_run(run: Run, heading: str, name: str, condition: str) -> Renderab
     title = f"{heading}: {condition}"
     if path.median_ms is None:
         return Text(f"{title}: {path.reason}")
-    return operators_table(path, f"{title}\n{path.median_ms:.1f} ms a forward; {evidence_words(path)}")
+    return operators_table(path, f"{title}\n{path.median_ms:.1f} ms per forward; {evidence_words(path)}")

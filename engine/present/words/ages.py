@@ -1,4 +1,4 @@
-"""How old something is, in words. Pure functions."""
+"""How old something is and how long something takes, in words. Pure functions."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ def age_words(then: datetime, now: datetime) -> str:
     """How long ago something was, in its largest unit: "3 minutes ago".
 
     Args:
-        then, now: with a time zone; a `then` in the future, by another machine's clock, counts as just now.
+        then, now: with a time zone; a `then` in the future, by another machine's clock, counts as now.
     """
     seconds = (now - then).total_seconds()
     for size, unit in _UNITS:

@@ -1,4 +1,4 @@
-"""The allocator in sentences: what it was in a run, what fetching memory costs, and both allocators side by side."""
+"""The memory allocator in sentences: which one a run had, its page faults, and both allocators side by side."""
 
 from engine.allocator import KEPT, allocator_words
 from engine.analysis.allocators import AllocatorCost, BothAllocators
@@ -8,8 +8,8 @@ from engine.records import Allocator, Run
 
 LABELS: dict[Allocator, str] = {"kept": "kept", "system": "system's own"}
 HELP = (
-    "Kept: memory that a forward frees stays in the process, as in a server that runs for long. "
-    "System's own: the platform's allocator may give it back, and the next forward fetches it again."
+    "Kept: memory that a forward frees stays in the process. "
+    "System's own: the platform's allocator may give it back to the system; then the next forward has page faults."
 )
 
 
@@ -19,22 +19,22 @@ def memory_sentence(run: Run) -> str:
 
 
 def page_faults_sentence(run: Run) -> str:
-    """Which paths fetch memory from the system in every forward, and the cure; empty where none does."""
-    fetching = [path for path in run.paths if (path.page_faults or 0) >= MANY_PAGE_FAULTS]
-    if not fetching:
+    """Page faults per forward of the paths that have many, and how to avoid them; empty where no path has many."""
+    faulting = [path for path in run.paths if (path.page_faults or 0) >= MANY_PAGE_FAULTS]
+    if not faulting:
         return ""
-    told = ", ".join(f"{path_noun(path.name)} {path.page_faults:,}" for path in fetching)
-    cure = (
+    counts = ", ".join(f"{path_noun(path.name)} {path.page_faults:,}" for path in faulting)
+    advice = (
         ""
         if allocator_words(run.environment).startswith(KEPT)
-        else " The allocator gave them back after the forward before: measure with freed memory kept to see the paths "
-        "without that."
+        else " The allocator gives freed memory back to the system after each forward, and the next one pays for it. "
+        "Measure with freed memory kept to avoid this."
     )
-    return f"Pages of memory fetched from the system in every forward: {told}.{cure}"
+    return f"Page faults per forward: {counts}.{advice}"
 
 
 def costs_sentence(both: BothAllocators) -> str:
-    """What the platform's allocator costs each path, the largest difference first."""
+    """How much longer each path takes under the platform's allocator, the largest difference first."""
     if not both.costs:
         return "No path was measured under both allocators."
     if both.note:

@@ -1,6 +1,6 @@
 """The verdict of a diagnosis in words: what is taken, as predicted and as proved.
 
-The page and the terminal say the same, because both take their words from the doctor's modules here. Pure functions.
+The page and the terminal both take their sentences from here. Pure functions.
 """
 
 from dataclasses import dataclass
@@ -28,40 +28,40 @@ _TONES: dict[Taken, Tone] = {
     "taken but wrong": "bad",
 }
 AN_ERROR = "an error"
-"""What is predicted where the conditions say that the forward raises."""
+"""The prediction where the conditions say that the forward raises."""
 
 
 @dataclass(frozen=True)
 class PartStatus:
-    """One part of the fastpath on one line: what the conditions predict and what the profile proves."""
+    """One part of the fastpath: what the conditions predict and what the profile proves."""
 
     title: str
     proved: str
     predicted: str
     tone: Tone
     agree: bool
-    """Whether proof and prediction say the same."""
+    """Whether proof and prediction are equal."""
 
 
 def as_it_is(diagnosis: Diagnosis) -> State:
-    """The model as it was brought in."""
+    """The state of the model before any cure."""
     return diagnosis.state(AS_IT_IS)
 
 
 def headline(diagnosis: Diagnosis) -> str:
-    """The verdict in a line."""
+    """The verdict in one line."""
     if as_it_is(diagnosis).proof.error:
         return "The forward ends with an error"
     return _HEADLINES[diagnosis.verdict]
 
 
 def explanation(diagnosis: Diagnosis) -> str:
-    """The summary for a place below the headline; a diagnosis of an older version repeats the headline in it."""
+    """The text below the headline; in a diagnosis of an older version it repeats the headline."""
     return diagnosis.explanation or diagnosis.summary
 
 
 def tone(diagnosis: Diagnosis) -> Tone:
-    """How good the verdict is; a danger spoils even a fastpath that is taken."""
+    """How good the verdict is; a fastpath that is taken is only middling if there is a danger."""
     if as_it_is(diagnosis).proof.error:
         return "bad"
     if diagnosis.dangers and diagnosis.verdict == "taken":
@@ -76,7 +76,7 @@ def part_statuses(diagnosis: Diagnosis) -> tuple[PartStatus, PartStatus]:
 
 
 def _is_padded(diagnosis: Diagnosis) -> bool:
-    """Whether there is padding to leave out, as far as is known."""
+    """Whether the batch has padding; true where that is not known."""
     return diagnosis.sparsity is None or diagnosis.sparsity.padding_ratio > 0
 
 
@@ -122,9 +122,9 @@ def _before_error(state: State) -> str:
 
 
 def prediction_sentence(status: PartStatus) -> str:
-    """Prediction and proof of one part, held against each other."""
+    """Prediction and proof of one part, compared."""
     if status.predicted == AN_ERROR:
-        return f"Predicted {AN_ERROR}, and {'so it came' if status.agree else 'none came'}."
+        return f"Predicted {AN_ERROR}; the forward raised {'it' if status.agree else 'none'}."
     if status.agree:
         return f"Predicted {status.predicted}, and the profile proves it."
     return f"Predicted {status.predicted}; the profile proves {status.proved}."
@@ -138,7 +138,7 @@ def _agree(state: State, *names: str) -> bool:
 
 
 def native_words(counts: Counts, layers: int) -> str:
-    """How many layers run as one operator, and how many attentions are native where their layer is not."""
+    """How many layers run as one fused operator, and how many attentions are native in layers that do not."""
     alone = counts.native_attentions
     words = [f"{counts.fused_layers} of {layers} layers fused"] if layers else []
     if alone or not layers:
@@ -147,7 +147,7 @@ def native_words(counts: Counts, layers: int) -> str:
 
 
 def nested_words(conversions: int, padded: bool) -> str:
-    """How often padding is taken out in a forward, and what that means for a batch with padding."""
+    """How many conversions to a nested tensor a forward makes, and whether padding is computed."""
     words = f"{conversions} nested conversion{'' if conversions == 1 else 's'}"
     if not padded:
         return f"{words}, and no padding to leave out"
@@ -155,7 +155,7 @@ def nested_words(conversions: int, padded: bool) -> str:
 
 
 def states_caption(diagnosis: Diagnosis) -> str:
-    """What the chart of states shows; nothing of an interval or a band where there are too few rounds for them."""
+    """What the chart of states shows; it names an interval and a noise band only where there are enough rounds."""
     known = any(state.timing and state.timing.speedup_ci95 for state in diagnosis.states)
     interval = (
         " with its 95 % interval" if known else f"; {diagnosis.rounds} rounds are too few for an interval"
@@ -165,7 +165,7 @@ def states_caption(diagnosis: Diagnosis) -> str:
 
 
 def conditions_sentence(diagnosis: Diagnosis) -> str:
-    """On what the model was examined, and how often the clock ran."""
+    """The machine of an examination, and its number of rounds."""
     env = diagnosis.environment
     machine = f"{env.device_name}, {env.threads} of {env.cores} threads, torch {env.torch}"
     if not diagnosis.rounds:

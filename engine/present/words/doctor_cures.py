@@ -1,4 +1,4 @@
-"""What the cures of a diagnosis bring, in words, and the cures as code."""
+"""What each cure of a diagnosis gains, in words, and the cures as code."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +11,7 @@ from engine.present.words.runs import interval_words, speedup_text
 
 
 def answer_words(state: State) -> str:
-    """Whether a state's answers are right, in a few words for a cell of a table."""
+    """Whether a state's answers are right, for a cell of a table."""
     if state.name == SLOW:
         return "the reference"
     if state.proof.error:
@@ -34,7 +34,7 @@ def _off(error: float | None) -> str:
 
 
 def verdict_cell(diagnosis: Diagnosis, state: State) -> str:
-    """The verdict on a state in a word or two; a state that is not offered is never recommended."""
+    """The verdict on a state, for a cell of a table; a state with wrong answers is never recommended."""
     if state.proof.error:
         return "raises, not recommended"
     if not state.offered:
@@ -55,42 +55,40 @@ def speedup_cell(state: State) -> str:
 
 
 def baseline_title(diagnosis: Diagnosis) -> str:
-    """The name of the state that speedups are against; empty where nothing was timed."""
+    """The title of the state that speedups are measured against; empty where nothing was timed."""
     titles = {state.name: state.title for state in diagnosis.states}
     return titles.get(diagnosis.baseline, "")
 
 
 def gain_sentence(diagnosis: Diagnosis) -> str:
-    """What is faster than the baseline for sure, and gives right answers; where nothing is, what comes nearest."""
+    """The fastest state with right answers; where none is clearly faster than the baseline, the nearest one."""
     best, baseline = _best(diagnosis), baseline_title(diagnosis)
     if best is None:
-        return "Nothing else with right answers was timed."
+        return "No other state with right answers was timed."
     if best.timing and best.timing.verdict == "faster":
-        return (
-            f"“{best.title}” is the fastest way to a right answer: {speedup_cell(best)} against “{baseline}”."
-        )
+        return f"“{best.title}” is the fastest state with right answers: {speedup_cell(best)} against “{baseline}”."
     nearest = f"“{best.title}” comes nearest with {speedup_cell(best)}: {verdict_cell(diagnosis, best)}"
     if diagnosis.state(diagnosis.baseline).offered:
-        return f"Nothing that was tried is faster than “{baseline}” for sure; {nearest}."
-    return f"“{baseline}” gives no right answer. Of what does, {nearest}."
+        return f"No state is clearly faster than “{baseline}”; {nearest}."
+    return f"“{baseline}” gives wrong answers. Of the states with right answers, {nearest}."
 
 
 def _best(diagnosis: Diagnosis) -> State | None:
-    """The state with the largest speedup, the baseline and those with wrong answers aside."""
+    """The state with the largest speedup, without the baseline and states with wrong answers."""
     timed = {s.name: s.timing.speedup for s in diagnosis.states if s.timing and s.offered}
     timed.pop(diagnosis.baseline, None)
     return diagnosis.state(max(timed, key=lambda name: timed[name])) if timed else None
 
 
 def all_cures(diagnosis: Diagnosis) -> str:
-    """Every cure as one block of code: those that were tried, in their order, then those that were only named.
+    """Every cure as one block of code: first those that were tried, in order, then those that were not.
 
-    The block ends with the last state that gives right answers: what made them wrong may come before the cure that
-    mends it, and never after. Empty where there is nothing to cure.
+    The cures that were tried end with the last state that gives right answers: a cure may make answers wrong if a
+    later one makes them right again. Empty where there is nothing to cure.
     """
     tried = _new(_route(diagnosis), set())
     named = _new(_named_cures(diagnosis), {state.cure for state in diagnosis.states})
-    return "\n".join([*tried, *(["# named, and not tried here:"] if tried and named else []), *named])
+    return "\n".join([*tried, *(["# suggested, not tried here:"] if tried and named else []), *named])
 
 
 def _route(diagnosis: Diagnosis) -> list[str]:

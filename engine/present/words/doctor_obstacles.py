@@ -51,12 +51,12 @@ def _ranges(numbers: Iterable[int]) -> str:
 
 @dataclass(frozen=True)
 class Obstacle:
-    """What stands in the way once, although several parts of the fastpath check it.
+    """One thing that stands in the way, listed once although several parts of the fastpath check it.
 
     Attributes:
-        check: the condition as the most important of those parts tells it.
-        parts: every part that it keeps from being taken.
-        torch_says: torch's own words, of every part that has other ones.
+        check: the condition as the most important of those parts states it.
+        parts: every part that is not taken because of it.
+        torch_says: torch's own reasons, each different one once.
     """
 
     check: Check
@@ -65,10 +65,10 @@ class Obstacle:
 
 
 def obstacles(diagnosis: Diagnosis) -> tuple[Obstacle, ...]:
-    """What keeps layers from being fused or padding from being left out, each thing once.
+    """What keeps layers from being fused or padding from being skipped, each thing once.
 
-    Conditions of the native attention alone are left out where the model has layers: they only matter as long as
-    a layer is not fused.
+    Conditions of the native attention alone are left out where the model has layers: they matter only for a layer
+    that is not fused.
     """
     alike: dict[tuple[str, str], list[Check]] = {}
     for check in sorted(diagnosis.failing, key=lambda check: PARTS.index(check.part)):
@@ -84,13 +84,13 @@ def _obstacle(checks: list[Check]) -> Obstacle:
 
 
 def torchs_reason(obstacle: Obstacle) -> str:
-    """Torch's internal reason; empty where it computes none."""
+    """Torch's internal reason; empty where torch has none."""
     quoted = [f"“{words}”" for words in obstacle.torch_says]
     return f"torch's internal reason (not logged): {', '.join(quoted)}" if quoted else ""
 
 
 def sorted_dangers(diagnosis: Diagnosis) -> list[Danger]:
-    """The dangers, what is silently wrong first."""
+    """The dangers, silently wrong answers first."""
     return sorted(diagnosis.dangers, key=lambda danger: list(EFFECT_TITLES).index(danger.effect))
 
 

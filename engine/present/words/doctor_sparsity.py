@@ -1,4 +1,4 @@
-"""How much leaving out padding gives, and from which padding ratio it pays, in words."""
+"""How much skipping padding gains, and from which padding ratio on, in words."""
 
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from engine.present.words.runs import interval_words, speedup_text
 
 
 def sparsity_sentence(sparsity: Sparsity) -> str:
-    """How much padding there is, what leaving it out could give, and what it gives."""
+    """How much padding there is, what skipping it could gain at most, and what it gained."""
     could = (
         f"{sparsity.real_tokens:,} of {sparsity.all_tokens:,} tokens are real, {sparsity.padding_ratio:.0%} is "
         f"padding: if padding cost nothing, a forward would be {speedup_text(sparsity.bound)} as fast."
@@ -25,7 +25,7 @@ def sparsity_sentence(sparsity: Sparsity) -> str:
 
 
 def crossover_sentence(crossover: Crossover, padding_ratio: float) -> str:
-    """From how much padding on sparsity pays, as far as the sweep's verdicts are clear, and where this batch lies.
+    """The padding ratio from which sparsity pays, as far as the sweep is clear, and this batch's own ratio.
 
     Args:
         padding_ratio: of the examined batch.
@@ -42,8 +42,8 @@ def _pays_words(pays: Pays) -> str:
     low, high = _percent(pays.not_faster_up_to), _percent(pays.faster_from)
     return {
         "always": "sparsity pays at every padding ratio that was tried",
-        "between": f"sparsity pays from between {low} and {high} padding on",
-        "from": f"sparsity pays from {high} padding on at the latest",
+        "between": f"sparsity starts to pay between {low} and {high} padding",
+        "from": f"sparsity pays from {high} padding on, perhaps from less",
         "never": "sparsity does not pay at any padding ratio that was tried",
         "up to": f"sparsity does not pay at {low} padding",
         "contradictory": (
@@ -55,7 +55,7 @@ def _pays_words(pays: Pays) -> str:
 
 
 def _open_words(pays: Pays) -> str:
-    """Where the sweep gives no clear verdict, as far as the rest of the sentence does not say it."""
+    """At which ratios the sweep has no clear verdict; empty where the rest of the sentence says it."""
     if pays.kind == "imprecise" or not pays.open_ratios:
         return ""
     return f"; not sure at {', '.join(map(_percent, pays.open_ratios))}"
@@ -76,11 +76,11 @@ def _percent(ratio: float | None) -> str:
 
 
 def crossover_age(crossover: Crossover, now: datetime) -> str:
-    """Whether the sweep was made for this examination, or how old it is.
+    """Whether the sweep belongs to this examination, or how old it is.
 
     Args:
         now: with a time zone.
     """
     if not crossover.cached:
         return "Measured in this examination."
-    return f"Measured {age_words(crossover.measured_at, now)} and kept since."
+    return f"From a stored sweep, measured {age_words(crossover.measured_at, now)}."

@@ -1,4 +1,4 @@
-"""How close the paths come to what the machine can do at best, in sentences; free of drawing libraries."""
+"""How close the paths come to the machine's peak, in sentences; imports no drawing library."""
 
 from engine.analysis.roofline import Reach, reaches, useful_flops
 from engine.present.words.runs import path_noun
@@ -10,7 +10,7 @@ def peaks_words(run: Run) -> str:
     if run.roofline is None:
         return ""
     peaks = ", ".join(f"{value:,.0f} in {name}" for name, value in run.roofline.matmul_gflops.items())
-    busy = "" if run.environment.quiet else " The machine was busy, so its true peaks lie higher."
+    busy = "" if run.environment.quiet else " The machine was busy, so its true peaks are higher."
     return (
         f"This machine's own peaks, measured on {run.environment.threads} threads: {peaks} GFLOP/s in large linear "
         f"layers, {run.roofline.memory_gb_s:.0f} GB/s of memory.{busy}"
@@ -18,7 +18,7 @@ def peaks_words(run: Run) -> str:
 
 
 def roofline_words(run: Run) -> str:
-    """The takeaway of `roofline_chart`: what the best path and the baseline reach."""
+    """The message of `roofline_chart`: what the best path and the baseline reach."""
     found = {what.name: what for what in reaches(run) if what.share is not None}
     if not found:
         return ""
@@ -36,23 +36,25 @@ def _reached(what: Reach) -> str:
 
 
 def useful_words(run: Run) -> str:
-    """What counts as useful work here, and what is left out of the picture."""
+    """What counts as useful work, and which paths the chart leaves out."""
     if run.model_card is None:
         return ""
     gflop = useful_flops(run.model_card.shape, run.experiment.batch.lengths) / 1e9
     left = [path_noun(what.name) for what in reaches(run) if what.share is None]
-    without = f" {' and '.join(left)} computes in a precision without a peak." if left else ""
+    without = (
+        f" Not shown, because no peak was measured in its precision: {' and '.join(left)}." if left else ""
+    )
     return (
-        f"Useful work is the {gflop:,.2g} GFLOP that the real tokens need, the same for every path: padding that is "
-        f"computed counts as waste, and a path that leaves work out is credited with it all the same.{without}"
+        f"Useful work is the {gflop:,.2g} GFLOP that the real tokens need. It is the same for every path: computing "
+        f"padding does not count, and a path that saves work still counts with all of it.{without}"
     )
 
 
 def memory_words(run: Run) -> str:
-    """What the ticks of `roofline_chart` are; empty where memory ends no path before its units do."""
+    """What the ticks of `roofline_chart` are; empty where memory limits no path."""
     if all((what.memory_bound or 1) >= 1 for what in reaches(run)):
         return ""
     return (
-        "A tick is where memory ends a path: what is left of the peak where every weight is fetched from memory once "
-        "a forward. Caches may take a small model beyond it."
+        "A tick is the limit set by memory: the share of the peak that is possible if every weight is read from memory "
+        "once per forward. A small model that fits into the caches can exceed it."
     )

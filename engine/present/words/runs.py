@@ -21,7 +21,7 @@ from engine.catalog.paths import path_spec
 from engine.records import Interval, PathResult, Run
 
 MOST_CLAUSES = 5
-"""Paths that a verdict tells of one by one."""
+"""How many paths a verdict names one by one."""
 
 
 def path_noun(name: str) -> str:
@@ -63,7 +63,7 @@ def interval_words(interval: Interval | None) -> str:
 
 
 def speedups_caption(run: Run) -> str:
-    """What the chart of speedups shows; where there are too few rounds for an interval or a band, that it has none."""
+    """What the chart of speedups shows, and whether there are too few rounds for an interval or a noise band."""
     known = any(path.speedup_ci95 for path in run.paths)
     interval = ", with the 95 % interval" if known else f"; {run.rounds} rounds are too few for an interval"
     band = " Grey band: noise, the slow path measured against itself." if run.noise_floor.ci95 else ""
@@ -74,9 +74,10 @@ def verdict_sentence(run: Run) -> str:
     """The answer of a run in one or two sentences, the fastest path first."""
     measured = compared_paths(run)
     baseline = path_noun(run.experiment.baseline)
-    told, left = measured[:MOST_CLAUSES], len(measured[MOST_CLAUSES:])
-    clauses = [_clause(path, baseline, first=number == 0) for number, path in enumerate(told)]
-    clauses += [f"{left} more did no better"] if left else []
+    named, left = measured[:MOST_CLAUSES], len(measured[MOST_CLAUSES:])
+    clauses = [_clause(path, baseline, first=number == 0) for number, path in enumerate(named)]
+    rest = "path has a lower speedup" if left == 1 else "paths have lower speedups"
+    clauses += [f"{left} more {rest}"] if left else []
     lost = [f"{path_noun(path.name)} gave no result" for path in run.paths if path.status != "ok"]
     if not clauses and not lost:
         return f"Only {baseline} was measured: add a path to compare it with."
@@ -95,9 +96,9 @@ def _clause(path: PathResult, baseline: str, *, first: bool) -> str:
         case "same":
             return f"{noun} is as fast as {baseline}{interval or f' ({value})'}"
         case _:
-            told = path.verdict_reason and (first or path.speedup_ci95 is None)
-            why = f": {path.verdict_reason}" if told else f" ({value})"
-            return f"{noun} cannot be told from {baseline}{why}"
+            explained = path.verdict_reason and (first or path.speedup_ci95 is None)
+            why = f": {path.verdict_reason}" if explained else f" ({value})"
+            return f"not sure whether {noun} is faster or slower than {baseline}{why}"
 
 
 def speedup_between(run: Run, slow: str, fast: str) -> float | None:
@@ -107,7 +108,7 @@ def speedup_between(run: Run, slow: str, fast: str) -> float | None:
 
 
 def unfairness_sentence(run: Run, unfair: str, fast: str) -> str:
-    """How much of a speedup over an unfair slow path is left over the fair one, which is the run's baseline."""
+    """A path's speedup over an unfair slow path, beside its speedup over the fair one, the run's baseline."""
     seeming = speedup_between(run, unfair, fast)
     fair = speedup_between(run, run.experiment.baseline, fast)
     if seeming is None or fair is None:
@@ -127,7 +128,7 @@ def verdict_label(path: PathResult) -> str:
 
 
 def evidence_sentence(path: PathResult, layers: int | None) -> str:
-    """What the profile proves of a path's execution, held against what the path claims.
+    """What the profile shows of a path's execution, compared with what the path should show.
 
     Args:
         layers: encoder layers of the model; None where the run keeps no model card.
@@ -138,37 +139,47 @@ def evidence_sentence(path: PathResult, layers: int | None) -> str:
     if path.evidence.ok:
         return f"{sentence_case(seen)}."
     if path.evidence.ops.get(FUSED_LAYER) == 0 and path_spec(path.name).kind == "fastpath":
-        return f"Claims the fastpath but did not take it: {seen}."
-    return f"Claims {path.evidence.claim}, but its profile shows otherwise: {seen}."
+        return f"The fastpath was not taken: {seen}."
+    return f"Expected: {path.evidence.claim}. The profile shows something else: {seen}."
 
 
 def _seen(path: PathResult, layers: int | None) -> str:
     """What was counted in a path's profile, in words."""
     assert path.evidence is not None  # noqa: S101  (the callers ask first)
     ops, kind = path.evidence.ops, path_spec(path.name).kind
-    if kind == "library":  # its profile is read for what it claims, and for no more
-        counts = ", ".join(f"{calls:g} of {name.partition('::')[2]}" for name, calls in ops.items())
-        return path.evidence.claim if path.evidence.ok else f"{counts} a forward"
+    if kind == "library":  # nothing but its expected counts is read from its profile
+        counts = ", ".join(f"{calls:g} x {name.partition('::')[2]}" for name, calls in ops.items())
+        return path.evidence.claim if path.evidence.ok else f"{counts} per forward"
     if kind == "packed" and not ops.get(FUSED_LAYER):
-        parts = [_of_packed(ops), "no padding was computed"]
+        parts = [_of_packed(ops, layers), "no padding was computed"]
     elif kind == "groups" and layers and not ops.get(FUSED_LAYER):
         groups = _groups(ops.get(SDPA, 0) / layers)
-        parts = [f"{groups} of similar length, padding was computed inside them only"]
+        parts = [f"{groups} of texts of similar length, each padded to its longest text only"]
     else:
         parts = _of_the_fastpath(ops, layers)
     if ops.get(DROPOUT_DRAW):
         parts.append("dropout was drawn")
-    return ", ".join(parts) or "no operator of interest was seen"
+    return ", ".join(parts) or "none of the counted operators was seen"
 
 
-def _of_packed(ops: dict[str, float]) -> str:
+def _of_packed(ops: dict[str, float], layers: int | None) -> str:
     if ops.get(PACKED_ENCODER):
         return "all layers ran in one call of compiled kernels"
-    if ops.get(PACKED_ATTENTION):
-        return f"attention of {ops[PACKED_ATTENTION]:g} layers ran in a compiled kernel"
+    if attentions := ops.get(PACKED_ATTENTION):
+        return _compiled_attention(attentions, layers)
     if ops.get(PACKED_LINEAR):
         return f"{ops[PACKED_LINEAR]:g} linear layers ran on laid-out weights"
     return "no fused layer ran"
+
+
+def _compiled_attention(count: float, layers: int | None) -> str:
+    """In how many layers the attention ran in a compiled kernel, and why the last one may not be among them."""
+    if layers is None:
+        return f"attention ran in a compiled kernel in {count:g} layers"
+    words = f"attention ran in a compiled kernel in {count:g} of {layers} layers"
+    if count == layers - 1:
+        return f"{words} (the last layer computes attention for each text's first token only, without the kernel)"
+    return words
 
 
 def _groups(count: float) -> str:
@@ -206,15 +217,23 @@ def agreement_sentence(run: Run, path: PathResult) -> str:
     if path.name == run.experiment.baseline:
         return "The other paths' outputs are compared with its outputs."
     if path.agreement is None:
-        return "Its outputs were not compared: it draws dropout anew each time."
+        return "Its outputs were not compared: dropout changes them in every call."
     if path.agreement.max_abs_error is None:
         return "Its outputs are not all numbers: do not use it on this batch."
-    error, allowed = f"{path.agreement.max_abs_error:.1e}", f"{path.agreement.tolerance:.0e}"
+    error, limit = error_text(path.agreement.max_abs_error), error_text(path.agreement.tolerance)
     if path.agreement.ok and not keeps_the_answer(run, path):
-        return f"Close answer: in {path.dtype} outputs differ by at most {error}, {allowed} is allowed."
+        return (
+            f"Close answer: in {path.dtype} outputs differ by at most {error}. Your use decides whether that is "
+            f"good enough; above {limit} the path is rejected."
+        )
     if path.agreement.ok:
-        return f"Same answer: outputs differ by at most {error}, {allowed} is allowed."
-    return f"Different answer: outputs differ by {error}, {allowed} is allowed; do not use it."
+        return f"Same answer: outputs differ by at most {error}; up to {limit} counts as rounding."
+    return f"Different answer: outputs differ by {error}, more than the limit of {limit}; do not use it."
+
+
+def error_text(value: float) -> str:
+    """A difference between outputs with two digits: 0.02, 1.2e-06."""
+    return f"{value:.2g}"
 
 
 def ms_words(value: float) -> str:
@@ -225,12 +244,12 @@ def ms_words(value: float) -> str:
 
 
 def break_even_sentence(run: Run, path: PathResult) -> str:
-    """When what a path costs once is paid back; empty where it is not faster, or the run does not tell."""
+    """After how many batches a path's one-time costs are paid back; empty where that is not known, or never."""
     batches, once = break_even_batches(run, path), once_ms(path)
     if batches is None or once is None:
         return ""
     if batches == 0:
-        return "It costs nothing once: it is ahead from the first batch."
+        return "It has no one-time cost: it saves time from the first batch on."
     return f"Preparing it and its first call cost {ms_words(once)} once, paid back after {_batches(batches)}."
 
 
@@ -239,12 +258,12 @@ def _batches(count: int) -> str:
 
 
 def preparation_sentence(path: PathResult) -> str:
-    """A path's own precision, time to prepare and memory for weights; empty where it runs on the model as it is."""
+    """A path's fixed precision, time to prepare and memory for weights; empty where it runs on the model as it is."""
     parts = [f"computes in {path.dtype}"] if path_spec(path.name).precision else []
     if path.prepare_ms is not None and path.prepare_ms >= 1:
-        parts.append(f"made ready in {ms_words(path.prepare_ms)}")
+        parts.append(f"prepared in {ms_words(path.prepare_ms)}")
     if path.weights_mb:
-        parts.append(f"{path.weights_mb:,.0f} MB of weights beside the model's own")
+        parts.append(f"{path.weights_mb:,.0f} MB of weights in addition to the model's")
     if path.prepare_note:
         parts.append(path.prepare_note.rstrip("."))
     words = ", ".join(parts)
@@ -252,7 +271,7 @@ def preparation_sentence(path: PathResult) -> str:
 
 
 def recommendation_sentences(run: Run) -> tuple[str, ...]:
-    """Which path to choose and why, in plain facts; empty where nothing was compared."""
+    """Which path to choose and why; empty where nothing was compared."""
     found = recommend(run)
     return () if found is None else tuple(filter(None, (_exact_words(run, found), _approximate_words(found))))
 
@@ -260,15 +279,16 @@ def recommendation_sentences(run: Run) -> tuple[str, ...]:
 def _exact_words(run: Run, found: Recommendation) -> str:
     baseline = path_noun(run.experiment.baseline)
     if found.exact is None and any(path.verdict == "not sure" for path in run.paths):
-        return f"Stay with {baseline} until more is known: nothing that gives the same answer is surely faster yet."
+        return f"Stay with {baseline} until more is known: no path with the same answer is clearly faster so far."
     if found.exact is None:
-        return f"Stay with {baseline}: nothing that gives the same answer is clearly faster here."
+        return f"Stay with {baseline}: no path with the same answer is clearly faster here."
     pick = found.exact
     equal = " and ".join(path_noun(name) for name in pick.as_fast)
     simpler = f" It is as fast as {equal}, and simpler." if equal else ""
     return (
         f"Choose {path_noun(pick.name)} for the same answer: {times_as_fast(pick.speedup)} as {baseline}"
-        f"{_within(pick)}, differing by at most {pick.max_abs_error:.1e}; {_price(pick)}.{simpler}"
+        f"{_within(pick)}. Its outputs differ by at most {error_text(pick.max_abs_error)}{_rounding(pick)}."
+        f"{_price(pick)}{simpler}"
     )
 
 
@@ -278,9 +298,16 @@ def _approximate_words(found: Recommendation) -> str:
     pick = found.approximate
     further = f", {times_as_fast(found.gain)} as {path_noun(found.exact.name)}" if found.exact else ""
     return (
-        f"If an error of {pick.max_abs_error:.1g} in the hidden states is acceptable, choose {path_noun(pick.name)}: "
-        f"{times_as_fast(pick.speedup)}{_within(pick)}{further}; {_price(pick)}."
+        f"If differences of up to {error_text(pick.max_abs_error)} in the hidden states are acceptable, choose "
+        f"{path_noun(pick.name)}: {times_as_fast(pick.speedup)}{_within(pick)}{further}.{_price(pick)}"
     )
+
+
+def _rounding(pick: Pick) -> str:
+    """The limit for the same answer; empty where outputs are equal to the bit, and where the limit is not known."""
+    if not pick.max_abs_error or not pick.error_share:
+        return ""
+    return f"; up to {error_text(pick.max_abs_error / pick.error_share)} counts as rounding"
 
 
 def _within(pick: Pick) -> str:
@@ -288,13 +315,13 @@ def _within(pick: Pick) -> str:
 
 
 def _price(pick: Pick) -> str:
-    """What a pick costs: accuracy, what is paid once, memory."""
-    parts = [f"{pick.error_share:.0%} of the error that is tolerated"]
+    """What a pick costs: its one-time costs, and memory; empty, or sentences after a space."""
+    words = ""
     if pick.break_even_batches:
-        parts.append(f"paid back after {_batches(pick.break_even_batches)}")
+        words += f" Its one-time costs are paid back after {_batches(pick.break_even_batches)}."
     if pick.weights_mb:
-        parts.append(f"{pick.weights_mb:,.0f} MB of weights beside the model's own")
-    return ", ".join(parts)
+        words += f" It holds {pick.weights_mb:,.0f} MB of weights in addition to the model's."
+    return words
 
 
 def machine_sentence(run: Run) -> str:
@@ -307,16 +334,16 @@ def machine_sentence(run: Run) -> str:
 
 
 def looks_sentence(run: Run) -> str:
-    """What it does to the intervals that a run was continued; empty where it was not."""
+    """How often a run was continued, and how wide its intervals are for that; empty where it was not continued."""
     if run.looks == 1:
         return ""
     confidence = 100 * shared_confidence(1, run.looks)
     times = "once" if run.looks == 2 else f"{run.looks - 1} times"
-    return f"Continued {times} after a look at the answer: its intervals are wider for it, at {confidence:.4g} %."
+    return f"Continued {times} after its result was seen, so its intervals are wider: each is at {confidence:.4g} %."
 
 
 def more_words(more: More) -> str:
-    """How much further a run may be measured, for a button."""
+    """How many rounds or seconds can be added to a run, for a button."""
     if more.rounds is None:
         return f"{more.seconds:.0f} s more"
     rounds = "1 more round" if more.rounds == 1 else f"{more.rounds} more rounds"
@@ -324,12 +351,12 @@ def more_words(more: More) -> str:
 
 
 def centre_sentences(run: Run) -> tuple[str, ...]:
-    """Why a speedup is not the quotient of the two times beside it, for every path where people would see that."""
+    """Why a speedup is not the ratio of the two medians shown beside it, for every path where they clearly differ."""
     baseline_ms = run.baseline.median_ms
     return tuple(
-        f"{speedup_text(found.paired)} for {path_noun(found.name)} is the median of each round's own ratio, and not "
-        f"{ms_words(baseline_ms)} / {ms_words(found.median_ms)} = {speedup_text(found.of_medians)}: times changed much "
-        "from round to round, and a ratio within a round compares what ran at the same moment."
+        f"{speedup_text(found.paired)} for {path_noun(found.name)} is the median of the rounds' ratios, not the ratio "
+        f"of the medians ({ms_words(baseline_ms)} / {ms_words(found.median_ms)} = {speedup_text(found.of_medians)}). "
+        "Times changed much from round to round; within one round both paths ran under the same conditions."
         for found in unlike_centres(run)
         if baseline_ms is not None
     )
@@ -338,7 +365,7 @@ def centre_sentences(run: Run) -> tuple[str, ...]:
 def batch_sentence(lengths: tuple[int, ...], padding_ratio: float, truncated: tuple[int, ...]) -> str:
     """A tokenized batch in one sentence."""
     texts = "1 text" if len(lengths) == 1 else f"{len(lengths)} texts"
-    cut = f" {len(truncated)} cut at the longest length allowed." if truncated else ""
+    cut = f" {len(truncated)} truncated to the longest length allowed." if truncated else ""
     return (
         f"{texts} of {min(lengths)} to {max(lengths)} tokens, {sum(lengths)} real tokens; "
         f"{padding_ratio:.0%} of the padded batch is padding.{cut}"
@@ -346,7 +373,7 @@ def batch_sentence(lengths: tuple[int, ...], padding_ratio: float, truncated: tu
 
 
 def capacity_sentence(path: PathResult) -> str:
-    """How many real tokens a path encodes in a second, and what memory it works in; empty where nothing was timed."""
+    """How many real tokens a path encodes in a second, and its working memory; empty where nothing was timed."""
     parts = [] if path.real_tokens_per_s is None else [f"{path.real_tokens_per_s:,.0f} real tokens a second"]
     if path.peak_memory_mb is not None:
         parts.append(f"{path.peak_memory_mb:,.0f} MB of working memory")
@@ -356,6 +383,6 @@ def capacity_sentence(path: PathResult) -> str:
 def percentile_words(path: PathResult, q: float) -> str:
     """A percentile of a path's latency in ms, or what it still needs."""
     if path.calls_per_sample > 1:
-        return f"calls timed alone (these are means of {path.calls_per_sample})"
+        return f"not known, because each sample is the mean of {path.calls_per_sample} calls"
     found = percentile(path.samples_ms, q)
     return f"needs {found.missing} more rounds" if found.value is None else f"{found.value:.1f} ms"

@@ -1,4 +1,4 @@
-"""The doctor's charts hold the diagnosis's numbers, and mark wrong answers by more than a colour."""
+"""The doctor's charts show the diagnosis's numbers, and mark wrong answers by a word as well as a colour."""
 
 import json
 from typing import Any
@@ -41,7 +41,7 @@ def test_a_state_with_wrong_answers_is_marked_by_word_and_colour() -> None:
     assert "wrong" not in data["label"].iloc[0]
 
 
-def test_a_state_without_a_time_or_an_interval_leaves_the_chart_whole() -> None:
+def test_a_state_without_a_time_or_an_interval_does_not_break_the_chart() -> None:
     diagnosis = a_broken_diagnosis()
     slow, now, first, second = diagnosis.states
     assert first.timing is not None
@@ -69,7 +69,7 @@ def test_the_crossover_and_this_batch_are_marked_on_the_sweep() -> None:
 
 
 def test_a_sweep_without_intervals_marks_no_crossover_and_no_point_as_clear() -> None:
-    """A record of an older version, which interpolated a crossover from single figures."""
+    """A record of an older version, which interpolated a crossover from figures without intervals."""
     crossover = some_sparsity().crossover
     assert crossover is not None
     rows = rows_of(charts.crossover_chart(crossover.model_copy(update={"points": ()}), 0.1))
@@ -77,7 +77,7 @@ def test_a_sweep_without_intervals_marks_no_crossover_and_no_point_as_clear() ->
     assert not any("from" in row for row in rows)
 
 
-def test_charts_say_their_takeaway_in_words() -> None:
+def test_charts_have_their_message_in_words() -> None:
     crossover = some_sparsity().crossover
     assert crossover is not None
     assert "no gradients" in charts.states_alt(a_broken_diagnosis())

@@ -1,4 +1,4 @@
-"""Explanations: the waterfall's bars join without a gap, and the ladder shows every rung."""
+"""Explanations: the waterfall's bars join without a gap, and every step from path to path is shown."""
 
 import pytest
 
@@ -29,7 +29,7 @@ def run() -> Run:
     return base.model_copy(update={"paths": paths})
 
 
-def test_bars_lead_from_the_baselines_time_to_the_paths(run: Run) -> None:
+def test_bars_go_from_the_baselines_time_to_the_paths(run: Run) -> None:
     data = waterfall_data(run.path("slow"), run.path("fast-nested"))
     changes = data[data["kind"] != "measured"]
     assert changes["start"].iloc[0] == 10.0
@@ -40,7 +40,7 @@ def test_bars_lead_from_the_baselines_time_to_the_paths(run: Run) -> None:
     waterfall_chart(run.path("slow"), run.path("fast-nested")).to_dict()
 
 
-def test_the_ladder_shows_every_rung_with_its_interval(run: Run) -> None:
+def test_every_step_is_shown_with_its_interval(run: Run) -> None:
     middle = sample_path("fast-mha", (12.0,) * 8, 6)
     run = run.model_copy(update={"paths": (run.paths[0], middle, run.paths[1])})
     data = ladder_data(run)

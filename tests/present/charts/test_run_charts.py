@@ -1,4 +1,4 @@
-"""Charts hold the run's numbers, add up, and say their takeaway in words."""
+"""Charts show the run's numbers, add up, and have their message in words."""
 
 import colorsys
 import json
@@ -64,7 +64,7 @@ def test_a_run_of_too_few_rounds_is_drawn_without_intervals() -> None:
     assert "noise floor unknown" in shown
 
 
-def test_a_path_that_failed_leaves_the_charts_of_the_others_whole(run: Run) -> None:
+def test_a_path_that_failed_does_not_break_the_charts_of_the_others(run: Run) -> None:
     lost = PathResult(name="fast-mha", dtype="fp32", status="failed", reason="no")
     partial = run.model_copy(update={"paths": (run.paths[0], lost, run.paths[2])})
     assert len(charts.speedup_data(partial)) == 2
@@ -87,7 +87,7 @@ def test_self_times_of_a_path_add_up_to_its_measured_median(run: Run) -> None:
         assert total == pytest.approx(run.path(name).median_ms)
 
 
-def test_total_time_shows_the_fused_layer_taking_over(run: Run) -> None:
+def test_in_total_time_the_fused_layer_is_the_largest_operator(run: Run) -> None:
     data = charts.operator_data(run, PATHS, "total", top=12)
     fused = data[data["operator"] == "_transformer_encoder_layer_fwd"].set_index("path")["ms"]
     nested = run.path("fast-nested").median_ms
@@ -120,7 +120,7 @@ def test_the_app_theme_offers_the_colours_of_the_paths() -> None:
     assert {*bases, OTHER_COLOUR} == set(theme["chartCategoricalColors"])
 
 
-def test_a_path_in_a_precision_of_its_own_keeps_its_bases_hue() -> None:
+def test_a_variant_in_lower_precision_has_the_hue_of_its_base() -> None:
     variants = [spec for spec in CATALOGUED_PATHS.values() if spec.precision]
     assert {spec.precision for spec in variants} == {"bf16", "int8"}
     for spec in variants:
@@ -134,8 +134,8 @@ def _hue(colour: str) -> float:
     return colorsys.rgb_to_hls(red, green, blue)[0]
 
 
-def test_every_path_on_offer_has_a_colour_and_a_label_of_its_own() -> None:
-    """Two paths of one label or colour could not be told apart in a chart."""
+def test_every_path_has_its_own_colour_and_label() -> None:
+    """Two paths with the same label or colour could not be distinguished in a chart."""
     assert len({charts.path_colour(name) for name in CATALOGUED_PATHS}) == len(CATALOGUED_PATHS)
     assert len({charts.chart_label(name) for name in CATALOGUED_PATHS}) == len(CATALOGUED_PATHS)
     assert charts.path_colour("of another version") == OTHER_COLOUR
@@ -158,8 +158,8 @@ def test_the_padding_map_adds_up_to_the_padded_batch() -> None:
     assert len(rows_of(spec_of(charts.padding_map(batch)))) == 6
 
 
-def test_the_live_chart_shows_the_interval_closing_in() -> None:
-    """Round by round, on a ratio's own middle; the newest interval in words too."""
+def test_the_live_chart_shows_the_narrowing_interval() -> None:
+    """One point per round, at the geometric middle of its interval; the newest interval in words too."""
     history = [{"fast-nested": (1.0, 4.0)}, {"fast-nested": (1.5, 2.5)}]
     spec = charts.closing_in_spec(history)
     rows = spec["datasets"]["rounds"]
@@ -169,6 +169,6 @@ def test_the_live_chart_shows_the_interval_closing_in() -> None:
     assert charts.closing_in_words(history[-1]) == "Native MHA + sparsity 1.50x to 2.5x"
 
 
-def test_the_live_chart_of_nothing_yet_is_empty() -> None:
-    """Before the first interval there is a frame and no line."""
+def test_the_live_chart_is_empty_before_the_first_interval() -> None:
+    """Before the first interval the chart has axes and no line."""
     assert charts.closing_in_spec([])["datasets"] == {"rounds": []}

@@ -1,4 +1,4 @@
-"""The files to take away hold what the run holds."""
+"""The downloads contain what the run contains."""
 
 import csv
 from io import StringIO
@@ -19,7 +19,7 @@ def run() -> Run:
     return read_run(SAMPLE.read_bytes())
 
 
-def test_the_csv_holds_every_operator_of_every_path(run: Run) -> None:
+def test_the_csv_has_every_operator_of_every_path(run: Run) -> None:
     rows = list(csv.DictReader(StringIO(operators_csv(run))))
     expected = [
         (path.name, op.name, op.self_ms) for path in run.paths if path.profile for op in path.profile.ops
@@ -28,7 +28,7 @@ def test_the_csv_holds_every_operator_of_every_path(run: Run) -> None:
     assert [(row["path"], row["operator"], float(row["profiler_self_ms"])) for row in rows] == expected
 
 
-def test_the_report_holds_verdict_medians_machine_and_texts_in_numbers(run: Run) -> None:
+def test_the_report_has_verdict_medians_machine_and_the_size_of_the_batch(run: Run) -> None:
     report = report_markdown(run)
     assert verdict_sentence(run) in report
     assert run.environment.device_name in report
@@ -44,7 +44,7 @@ def test_a_path_that_failed_is_in_the_report_with_its_reason(run: Run) -> None:
     assert row.endswith("| failed: left \\| right next |"), "a bar or a line break must not break the table"
 
 
-def test_the_report_holds_the_pick_the_costs_and_the_peaks() -> None:
+def test_the_report_has_the_recommendation_the_costs_and_the_peaks() -> None:
     run = a_run_with_costs()
     report = report_markdown(run)
     assert all(sentence in report for sentence in recommendation_sentences(run))
@@ -52,7 +52,7 @@ def test_the_report_holds_the_pick_the_costs_and_the_peaks() -> None:
     assert "## How close to this machine's peak" in report
 
 
-def test_an_older_run_is_reported_without_what_it_does_not_hold(run: Run) -> None:
+def test_an_older_run_is_reported_without_the_fields_it_lacks(run: Run) -> None:
     report = report_markdown(run)
     assert "What each path costs" not in report
     assert "peak" not in report

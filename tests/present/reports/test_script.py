@@ -1,4 +1,4 @@
-"""The exported scripts are run as they are: each prints the shape of the answer and its time."""
+"""The exported scripts run unchanged, and each prints the shape of the answer and its time."""
 
 import ast
 import os
@@ -50,11 +50,11 @@ def test_a_script_runs_as_it_is(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_every_path_on_offer_makes_a_script_that_can_be_read(name: str) -> None:
+def test_every_path_makes_a_script_that_python_can_parse(name: str) -> None:
     ast.parse(script_of(_run_with(name), name))
 
 
-def test_texts_of_somebody_elses_run_stay_texts() -> None:
+def test_texts_of_a_run_from_a_file_never_become_code() -> None:
     """A run may come from a file: nothing in it may become code."""
     nasty = ('"""\n)\nraise SystemExit(9)\n', "'\\", "{model!r} {0}")
     run = _run_with("slow", texts=nasty).model_copy(
@@ -76,6 +76,6 @@ def test_a_large_batch_is_cut_to_its_first_texts() -> None:
     assert ("'text 7'" in script, "'text 8'" in script) == (True, False)
 
 
-def test_a_path_that_the_run_has_not_is_refused() -> None:
+def test_a_path_that_is_not_in_the_run_is_refused() -> None:
     with pytest.raises(Refusal, match="it has slow"):
         script_of(_run_with("slow"), "packed")

@@ -1,4 +1,4 @@
-"""The doctor's report in a terminal: everything that was found is told, at any width, and code stays whole."""
+"""The doctor's report in a terminal: every finding is printed at any width, and code is never cut."""
 
 from io import StringIO
 from typing import get_args
@@ -24,7 +24,7 @@ def _printed(shown: RenderableType, width: int = 120) -> str:
 
 
 def _squeezed(text: str) -> str:
-    """The words alone: rules and line breaks depend on the width."""
+    """The text without rules and line breaks, which depend on the width."""
     return "".join(character for character in text if not character.isspace() and character not in "│─┃━")
 
 
@@ -42,7 +42,7 @@ def test_the_verdict_comes_first_and_both_parts_follow() -> None:
 
 
 @pytest.mark.parametrize("verdict", get_args(Taken))
-def test_every_verdict_can_be_told(verdict: Taken) -> None:
+def test_every_verdict_can_be_printed(verdict: Taken) -> None:
     diagnosis = a_diagnosis().model_copy(update={"verdict": verdict})
     assert diagnosis.summary in _printed(doctor_report(diagnosis))
 
@@ -53,11 +53,11 @@ def test_a_proof_that_differs_from_the_prediction_says_so() -> None:
     other = now.proof.counts.model_copy(update={"fused_layers": 5})
     differing = now.model_copy(update={"proof": now.proof.model_copy(update={"counts": other})})
     told = _printed(doctor_report(diagnosis.model_copy(update={"states": (diagnosis.states[0], differing)})))
-    assert told.count("they differ; the proof wins") == 1
+    assert told.count("they differ; the profile is right") == 1
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_a_failing_condition_is_told_whole_at_any_width(width: int) -> None:
+def test_a_failing_condition_is_printed_in_full_at_any_width(width: int) -> None:
     diagnosis = a_broken_diagnosis()
     told = _squeezed(_printed(doctor_report(diagnosis), width))
     for check in diagnosis.failing:
@@ -65,8 +65,8 @@ def test_a_failing_condition_is_told_whole_at_any_width(width: int) -> None:
             assert _squeezed(words) in told
 
 
-def test_conditions_with_one_cure_are_told_together_and_native_mha_first() -> None:
-    """One forgotten eval() fails in the encoder, in every layer and in every attention."""
+def test_conditions_with_the_same_cure_are_grouped_and_native_mha_comes_first() -> None:
+    """One forgotten eval() breaks conditions of the encoder, of every layer and of every attention."""
     diagnosis = a_broken_diagnosis()
     train, *others = diagnosis.checks
     shared = train.model_copy(
@@ -78,7 +78,7 @@ def test_conditions_with_one_cure_are_told_together_and_native_mha_first() -> No
     assert told.count(train.why) == 1
 
 
-def test_what_torch_said_to_itself_is_quoted_from_the_proof() -> None:
+def test_torchs_internal_reasons_are_quoted_from_the_proof() -> None:
     heard = TorchReason(where="nn.MultiheadAttention", reason="something only torch computed", calls=1)
     diagnosis = a_diagnosis()
     now = diagnosis.state(AS_IT_IS)
@@ -91,10 +91,10 @@ def test_what_torch_said_to_itself_is_quoted_from_the_proof() -> None:
 
 def test_a_condition_that_no_line_of_code_cures_says_so() -> None:
     told = _printed(doctor_report(_with_first_check(a_broken_diagnosis(), cure="")))
-    assert "none in a line of code" in told
+    assert "no line of code cures this" in told
 
 
-def test_a_danger_stands_before_everything_that_is_well_and_names_its_cure() -> None:
+def test_a_danger_comes_before_what_is_fine_and_names_its_cure() -> None:
     diagnosis = a_silently_wrong_diagnosis()
     told = _printed(doctor_report(diagnosis))
     assert told.index("Silently wrong: left-padding") < told.index(passing_sentence(diagnosis))
@@ -110,7 +110,7 @@ def test_a_state_with_wrong_answers_is_shown_and_not_recommended() -> None:
     assert "not recommended" in row
 
 
-def test_the_ladder_gives_every_state_its_cure_its_time_and_its_speedup_over_the_baseline() -> None:
+def test_the_table_of_states_has_each_cure_its_time_and_its_speedup() -> None:
     diagnosis = a_broken_diagnosis()
     told = _printed(states_table(diagnosis))
     rows = {
@@ -124,7 +124,7 @@ def test_the_ladder_gives_every_state_its_cure_its_time_and_its_speedup_over_the
         assert words in rows["layer.gradients"]
 
 
-def test_native_attention_alone_is_counted_where_there_is_any() -> None:
+def test_native_attention_alone_has_a_column_where_it_occurs() -> None:
     diagnosis = a_diagnosis()
     assert "attention alone" not in _printed(states_table(diagnosis))
     now = diagnosis.state(AS_IT_IS)
@@ -135,7 +135,7 @@ def test_native_attention_alone_is_counted_where_there_is_any() -> None:
     assert "3 native" in told
 
 
-def test_a_comment_on_a_cure_stays_out_of_the_ladder_and_in_the_code() -> None:
+def test_a_comment_on_a_cure_is_in_the_code_and_not_in_the_table() -> None:
     diagnosis = a_broken_diagnosis()
     first = diagnosis.states[0].model_copy(update={"cure": "model.eval()  # before anything else"})
     commented = diagnosis.model_copy(update={"states": (first, *diagnosis.states[1:])})
@@ -143,7 +143,7 @@ def test_a_comment_on_a_cure_stays_out_of_the_ladder_and_in_the_code() -> None:
     assert "model.eval()  # before anything else" in _printed(doctor_report(commented))
 
 
-def test_without_timing_no_time_is_invented() -> None:
+def test_without_timing_no_times_are_shown() -> None:
     diagnosis = a_diagnosis()
     untimed = tuple(state.model_copy(update={"timing": None}) for state in diagnosis.states)
     told = _printed(
@@ -157,21 +157,21 @@ def test_without_timing_no_time_is_invented() -> None:
     assert "nothing was timed" in told
 
 
-def test_sparsity_is_told_with_bound_measure_crossover_and_its_age() -> None:
+def test_sparsity_is_shown_with_its_limit_its_gain_the_crossover_and_its_age() -> None:
     told = " ".join(_printed(doctor_report(a_diagnosis())).split())
     assert "200 of 570 tokens are real" in told
     assert "3.1x as fast. Measured: 1.70x" in told
-    assert "from between 0% and 40% padding on" in told
-    assert "Measured 3 days ago" in told
+    assert "starts to pay between 0% and 40% padding" in told
+    assert "From a stored sweep, measured 3 days ago." in told
 
 
-def test_what_was_not_tried_and_what_was_done_on_purpose_are_told() -> None:
+def test_cures_that_were_not_tried_and_modifications_are_shown() -> None:
     told = _printed(doctor_report(a_broken_diagnosis()))
     assert "Not tried: The hook was left alone: it may be yours." in told
-    assert "Done to it on purpose: train-mode, gradients." in told
+    assert "Modified on purpose: train-mode, gradients." in told
 
 
-def test_conditions_that_are_met_are_counted_and_listed_only_when_asked_for() -> None:
+def test_conditions_that_are_met_are_counted_and_listed_only_on_request() -> None:
     diagnosis = a_broken_diagnosis()
     met = [check for check in diagnosis.checks if check.ok]
     few, every = (_printed(doctor_report(diagnosis, every_condition=asked)) for asked in (False, True))
@@ -182,8 +182,8 @@ def test_conditions_that_are_met_are_counted_and_listed_only_when_asked_for() ->
     assert _printed(conditions_table(diagnosis)).count(" yes ") == len(met)
 
 
-def test_all_cures_can_be_copied_whole_from_a_narrow_terminal() -> None:
-    """A line that is broken or cut is no code any more."""
+def test_all_cures_can_be_copied_from_a_narrow_terminal() -> None:
+    """A line of code that is broken or cut does not work any more."""
     diagnosis = _with_first_check(a_broken_diagnosis(), cure=LONG_CURE)
     lines = _printed(doctor_report(diagnosis), width=60).splitlines()
     block = lines[lines.index("All cures together") :]
@@ -192,7 +192,7 @@ def test_all_cures_can_be_copied_whole_from_a_narrow_terminal() -> None:
     assert LONG_CURE in block
 
 
-def test_square_brackets_of_code_are_no_markup() -> None:
+def test_square_brackets_in_code_are_not_read_as_markup() -> None:
     diagnosis = _with_first_check(a_broken_diagnosis(), has="x[i] and [bold]", cure="del encoder.hooks[key]")
     told = _printed(doctor_report(diagnosis, every_condition=True))
     assert told.count("x[i] and [bold]") == 2

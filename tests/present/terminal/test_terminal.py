@@ -1,4 +1,4 @@
-"""A run in a terminal of a hundred columns: tables that are not torn, the pick at the end."""
+"""A run in a terminal of a hundred columns: tables fit, and the recommendation is at the end."""
 
 from io import StringIO
 
@@ -31,7 +31,7 @@ def test_the_tables_of_a_run_fit_a_hundred_columns(run: Run) -> None:
         assert max(map(len, map(str.rstrip, lines))) <= COLUMNS
 
 
-def test_costs_are_told_a_path_a_row(run: Run) -> None:
+def test_the_table_of_costs_has_one_row_per_path(run: Run) -> None:
     row = next(line for line in _printed(costs_table(run)).splitlines() if "packed@bf16" in line)
     assert [cell.strip() for cell in row.strip("│").split("│")] == [
         *("packed@bf16", "bf16", "10.0%", "40 ms", "30 ms", "21 MB", "12 MB", "5,000", "9 batches")
@@ -44,7 +44,7 @@ def test_a_report_ends_with_the_verdict_and_the_pick(run: Run) -> None:
     assert "This machine's own peaks" in words
 
 
-def test_an_older_run_is_told_without_what_it_does_not_hold() -> None:
+def test_an_older_run_is_shown_without_the_fields_it_lacks() -> None:
     words = _printed(run_report(concluded(sample_run())))
     assert "What each path costs" not in words
     assert "peaks" not in words

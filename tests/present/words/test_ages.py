@@ -1,4 +1,4 @@
-"""An age is told in its largest unit, and never in the future."""
+"""An age is given in its largest unit, and is never in the future."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The doctor's words say what was proved, never praise a wrong answer, and offer every cure but those that harm."""
+"""The doctor's sentences say what was proved, never praise a wrong answer, and offer no cure that does harm."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -59,21 +59,22 @@ def test_a_forward_that_raises_is_the_headline() -> None:
     native, sparsity = words.part_statuses(raised)
     assert (native.tone, sparsity.tone) == ("bad", "bad")
     assert native.proved == "0 of 6 layers fused, before the error"
-    assert words.prediction_sentence(native) == "Predicted an error, and so it came."
+    assert words.prediction_sentence(native) == "Predicted an error; the forward raised it."
     went_well = with_state(raised, AS_IT_IS, proof=a_diagnosis().state(AS_IT_IS).proof)
     assert (
-        words.prediction_sentence(words.part_statuses(went_well)[0]) == "Predicted an error, and none came."
+        words.prediction_sentence(words.part_statuses(went_well)[0])
+        == "Predicted an error; the forward raised none."
     )
     assert doctor_cures.answer_words(words.as_it_is(raised)) == "none: RuntimeError: no"
     assert doctor_cures.verdict_cell(raised, words.as_it_is(raised)) == "raises, not recommended"
 
 
-def test_a_danger_spoils_a_fastpath_that_is_taken() -> None:
+def test_a_fastpath_with_a_danger_is_not_good() -> None:
     danger = Danger(key="k", effect="ignored", module="encoder", has="h", why="w", cure="")
     assert words.tone(a_diagnosis().model_copy(update={"dangers": (danger,)})) == "middling"
 
 
-def test_prediction_and_proof_stand_side_by_side_and_a_disagreement_is_told() -> None:
+def test_prediction_and_proof_are_shown_side_by_side_and_a_difference_is_named() -> None:
     agreed, sparsity = words.part_statuses(a_diagnosis())
     assert agreed.proved == "6 of 6 layers fused"
     assert words.prediction_sentence(agreed) == "Predicted 6 of 6 layers fused, and the profile proves it."
@@ -85,7 +86,7 @@ def test_prediction_and_proof_stand_side_by_side_and_a_disagreement_is_told() ->
     assert "proves 5 of 6 layers fused, 1 native attention." in words.prediction_sentence(native)
 
 
-def test_a_model_of_attentions_alone_is_told_by_its_attentions() -> None:
+def test_a_model_without_layers_is_described_by_its_attentions() -> None:
     two = Counts(fused_layers=0, nested_conversions=0, native_attentions=2)
     alone = with_state(a_diagnosis(), AS_IT_IS, proof=Proof(counts=two), prediction=Prediction(counts=two))
     native, _ = words.part_statuses(alone.model_copy(update={"layers": 0}))
@@ -101,7 +102,7 @@ def test_a_model_of_attentions_alone_is_told_by_its_attentions() -> None:
         (tuple(range(6)), "encoder.layers, all 6 layers"),
     ],
 )
-def test_layers_are_named_shortly(failing: tuple[int, ...], expected: str) -> None:
+def test_numbers_of_layers_are_shortened(failing: tuple[int, ...], expected: str) -> None:
     check = a_broken_diagnosis().failing[0].model_copy(update={"failing_layers": failing})
     assert doctor_obstacles.where_words(check, 6) == expected
 
@@ -120,7 +121,7 @@ def test_conditions_are_counted() -> None:
     assert doctor_obstacles.passing_sentence(a_broken_diagnosis()) == "1 of 3 conditions are met"
 
 
-def test_torchs_own_words_are_quoted_where_there_are_any() -> None:
+def test_torchs_own_reasons_are_quoted() -> None:
     train = doctor_obstacles.obstacles(checked_by_every_part(a_broken_diagnosis()))[0]
     assert doctor_obstacles.torchs_reason(train) == (
         "torch's internal reason (not logged): “training is enabled”, “self.layers[0] was in training mode”"
@@ -128,14 +129,14 @@ def test_torchs_own_words_are_quoted_where_there_are_any() -> None:
     assert doctor_obstacles.torchs_reason(replace(train, torch_says=())) == ""
 
 
-def test_what_several_parts_check_stands_in_the_way_once_and_layers_speak_first() -> None:
+def test_a_condition_of_several_parts_is_listed_once_in_the_words_of_the_layers() -> None:
     train, gradients = doctor_obstacles.obstacles(checked_by_every_part(a_broken_diagnosis()))
     assert (train.parts, train.check.part) == (("native MHA", "sparsity"), "native MHA")
     assert gradients.parts == ("native MHA",)
     assert doctor_obstacles.obstacles(a_diagnosis()) == ()
 
 
-def test_the_native_attention_alone_stands_in_the_way_only_of_models_without_layers() -> None:
+def test_conditions_of_native_attention_alone_are_listed_only_without_layers() -> None:
     broken = checked_by_every_part(a_broken_diagnosis())
     needs = "masks of booleans"
     assert needs not in [obstacle.check.needs for obstacle in doctor_obstacles.obstacles(broken)]
@@ -143,7 +144,7 @@ def test_the_native_attention_alone_stands_in_the_way_only_of_models_without_lay
     assert needs in [obstacle.check.needs for obstacle in doctor_obstacles.obstacles(without_layers)]
 
 
-def test_the_explanation_does_not_say_the_headline_again() -> None:
+def test_the_explanation_does_not_repeat_the_headline() -> None:
     assert words.explanation(a_diagnosis()) == "6 of 6 layers are fused, sparsity is on."
     assert words.explanation(a_broken_diagnosis()) == "What stands in the way first: train mode."
 
@@ -153,7 +154,7 @@ def test_an_older_diagnosis_is_explained_by_its_summary() -> None:
     assert words.explanation(older) == "The fastpath is taken: 6 of 6 layers are fused, sparsity is on."
 
 
-def test_a_batch_without_padding_has_nothing_to_leave_out() -> None:
+def test_a_batch_without_padding_has_no_padding_to_skip() -> None:
     nothing = Counts(fused_layers=6, nested_conversions=0, native_attentions=0)
     dense = with_state(
         a_diagnosis(), AS_IT_IS, proof=Proof(counts=nothing), prediction=Prediction(counts=nothing)
@@ -164,7 +165,7 @@ def test_a_batch_without_padding_has_nothing_to_leave_out() -> None:
     assert status.tone == "middling"
 
 
-def test_whether_answers_are_right_is_told_of_every_kind() -> None:
+def test_every_kind_of_answer_has_its_words() -> None:
     healthy, wrong = a_diagnosis().states[1], a_silently_wrong_diagnosis().states[1]
     nan = Agreement(max_abs_error=None, tolerance=1e-4, ok=False)
     assert doctor_cures.answer_words(a_diagnosis().state(SLOW)) == "the reference"
@@ -181,24 +182,24 @@ def test_whether_answers_are_right_is_told_of_every_kind() -> None:
 
 def test_the_fastest_right_answer_is_recommended_and_a_wrong_one_never() -> None:
     assert doctor_cures.gain_sentence(a_broken_diagnosis()) == (
-        "“no gradients” is the fastest way to a right answer: 2.9x (2.9x to 3.0x) against “As it is”."
+        "“no gradients” is the fastest state with right answers: 2.9x (2.9x to 3.0x) against “As it is”."
     )
     wrong = a_silently_wrong_diagnosis()
-    assert doctor_cures.gain_sentence(wrong) == "Nothing else with right answers was timed."
+    assert doctor_cures.gain_sentence(wrong) == "No other state with right answers was timed."
     assert doctor_cures.gain_sentence(wrong.model_copy(update={"baseline": AS_IT_IS})).startswith(
-        "“As it is” gives no right answer. Of what does, “Slow path” comes nearest"
+        "“As it is” gives wrong answers. Of the states with right answers, “Slow path” comes nearest"
     )
     assert doctor_cures.gain_sentence(a_diagnosis()) == (
-        "Nothing that was tried is faster than “As it is” for sure; "
+        "No state is clearly faster than “As it is”; "
         "“Slow path” comes nearest with 0.54x (0.53x to 0.55x): slower."
     )
     assert doctor_cures.verdict_cell(wrong, wrong.state(AS_IT_IS)) == "wrong results, not recommended"
     untimed = with_state(with_state(wrong, SLOW, timing=None), AS_IT_IS, timing=None)
-    assert doctor_cures.gain_sentence(untimed) == "Nothing else with right answers was timed."
+    assert doctor_cures.gain_sentence(untimed) == "No other state with right answers was timed."
     assert doctor_cures.verdict_cell(untimed, untimed.state(SLOW)) == "not timed"
 
 
-def test_all_cures_stand_in_their_order_and_named_ones_follow() -> None:
+def test_all_cures_are_in_order_and_those_not_tried_follow() -> None:
     broken = a_broken_diagnosis()
     assert doctor_cures.all_cures(broken).splitlines() == [
         "model.eval()",
@@ -207,25 +208,25 @@ def test_all_cures_stand_in_their_order_and_named_ones_follow() -> None:
     third = broken.failing[0].model_copy(update={"cure": "handle.remove()"})
     more = broken.model_copy(update={"checks": (*broken.checks, third)})
     assert doctor_cures.all_cures(more).splitlines()[-2:] == [
-        "# named, and not tried here:",
+        "# suggested, not tried here:",
         "handle.remove()",
     ]
     assert doctor_cures.all_cures(a_diagnosis()) == ""
 
 
-def test_a_cure_that_led_to_wrong_answers_is_not_handed_out() -> None:
+def test_a_cure_that_led_to_wrong_answers_is_not_offered() -> None:
     harmful = with_state(a_broken_diagnosis(), "layer.gradients", offered=False)
     assert doctor_cures.all_cures(harmful) == "model.eval()"
 
 
-def test_a_cure_whose_wrong_answers_a_later_one_mends_is_handed_out_with_it() -> None:
-    """Gradients off brings the fastpath back onto a left-padded batch; padding on the right then makes it right."""
+def test_a_cure_whose_wrong_answers_a_later_one_repairs_is_offered_with_it() -> None:
+    """With gradients off, the fastpath is taken on a left-padded batch and is wrong; right padding then repairs it."""
     broken = a_broken_diagnosis()
     first = with_state(broken, broken.states[2].name, offered=False)
     assert doctor_cures.all_cures(first) == doctor_cures.all_cures(broken)
 
 
-def test_sparsity_is_told_with_its_bound_and_what_was_measured() -> None:
+def test_the_sentence_on_sparsity_has_its_limit_and_its_measured_gain() -> None:
     sparsity = some_sparsity()
     sentence = doctor_sparsity.sparsity_sentence(sparsity)
     assert "200 of 570 tokens are real, 65% is padding" in sentence
@@ -234,12 +235,13 @@ def test_sparsity_is_told_with_its_bound_and_what_was_measured() -> None:
     assert unmeasured.endswith("Sparsity was not measured here.")
 
 
-def test_the_crossover_tells_on_which_side_the_batch_is() -> None:
+def test_the_crossover_says_on_which_side_the_batch_is() -> None:
     crossover = some_sparsity().crossover
     assert crossover is not None
     said = doctor_sparsity.crossover_sentence(crossover, 0.65)
     assert (
-        "sparsity pays from between 0% and 40% padding on; not sure at 20%. This batch has more, 65%." in said
+        "sparsity starts to pay between 0% and 40% padding; not sure at 20%. This batch has more, 65%."
+        in said
     )
     assert "This batch lies between, at 10%." in doctor_sparsity.crossover_sentence(crossover, 0.1)
 
@@ -249,7 +251,7 @@ def test_the_crossover_tells_on_which_side_the_batch_is() -> None:
     [
         (("same", "slower"), "sparsity does not pay at any padding ratio that was tried."),
         (("faster", "faster"), "sparsity pays at every padding ratio that was tried."),
-        (("not sure", "faster"), "sparsity pays from 50% padding on at the latest; not sure at 0%."),
+        (("not sure", "faster"), "sparsity pays from 50% padding on, perhaps from less; not sure at 0%."),
         (("same", "not sure"), "sparsity does not pay at 0% padding; not sure at 50%."),
         (
             ("faster", "slower"),
@@ -270,7 +272,7 @@ def test_the_crossover_is_stated_only_as_far_as_verdicts_are_clear(
     )
 
 
-def test_a_sweep_of_an_older_version_states_no_crossover() -> None:
+def test_a_sweep_of_an_older_version_has_no_crossover() -> None:
     """It had single figures without intervals, and its interpolated ratio is not repeated."""
     crossover = some_sparsity().crossover
     assert crossover is not None
@@ -286,7 +288,7 @@ def test_a_sweep_of_an_older_version_states_no_crossover() -> None:
         (timedelta(days=3, hours=5), "3 days ago"),
     ],
 )
-def test_a_kept_sweep_tells_its_age(age: timedelta, expected: str) -> None:
+def test_a_stored_sweep_is_shown_with_its_age(age: timedelta, expected: str) -> None:
     crossover = some_sparsity().crossover
     assert crossover is not None
     assert expected in doctor_sparsity.crossover_age(crossover, crossover.measured_at + age)
@@ -296,7 +298,7 @@ def test_a_kept_sweep_tells_its_age(age: timedelta, expected: str) -> None:
     )
 
 
-def test_an_examination_without_a_clock_says_so() -> None:
+def test_an_examination_without_timing_says_so() -> None:
     assert "8 rounds, precise enough" in words.conditions_sentence(a_diagnosis())
     untimed = a_diagnosis().model_copy(update={"rounds": 0})
     assert words.conditions_sentence(untimed).endswith("nothing was timed.")
