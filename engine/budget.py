@@ -3,8 +3,10 @@
 from math import inf
 
 SECONDS_A_PATH = 5.0
-"""The baseline's hidden second run counts as a path: three paths have 20 s, nine have 50 s. Four paths on two cores, from a cold
-start to the verdict, take under a minute."""
+"""The baseline's hidden second run counts as a path: three paths have 20 s, nine have 50 s.
+
+Four paths on two cores take under a minute from a cold start to the verdict.
+"""
 STATES_OF_THE_DOCTOR = 3
 """What the doctor times at least: the slow path, the model as it is, and the fastpath with sparsity off."""
 

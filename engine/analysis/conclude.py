@@ -28,6 +28,20 @@ def concluded(run: Run) -> Run:
     return seen.model_copy(update={"paths": paths})
 
 
+def concludes_alike(stored: Run, again: Run) -> bool:
+    """Whether two conclusions of one run's samples are the same: every figure, verdict and stamp.
+
+    Sentences are left out: a later version may say the same in other words.
+    """
+    return _without_sentences(stored) == _without_sentences(again)
+
+
+def _without_sentences(run: Run) -> Run:
+    paths = tuple(path.model_copy(update={"verdict_reason": "", "next_step": ""}) for path in run.paths)
+    environment = run.environment.model_copy(update={"notes": ()})
+    return run.model_copy(update={"paths": paths, "environment": environment})
+
+
 def judgements(run: Run) -> dict[str, Judgement]:
     """Speedup, interval and verdict of every measured path but the baseline, from the samples and the noise floor."""
     others = [path for path in run.paths if path.samples_ms and path.name != run.experiment.baseline]

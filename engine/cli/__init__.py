@@ -14,13 +14,11 @@ from rich.console import Console
 
 from engine.cli.comparing import compare, conclude
 from engine.cli.examining import doctor
+from engine.cli.exits import DEFECT, REFUSED
 from engine.cli.exporting import script
 from engine.cli.listing import models, modifications, paths
 from engine.cli.measuring import run, tutorial
 from engine.errors import Refusal
-
-DEFECT = 70
-"""Exit code of a bug in the lab (EX_SOFTWARE of sysexits.h). Python's own code, 1, means "regressed" here."""
 
 app = typer.Typer(
     help="Is the fastpath of nn.TransformerEncoder taken, is it faster here, and why?",
@@ -58,4 +56,4 @@ def main() -> None:
 
 def _refused(refusal: Refusal) -> int:
     Console(stderr=True, soft_wrap=True).print(str(refusal), style="red", markup=False, highlight=False)
-    return 2
+    return REFUSED

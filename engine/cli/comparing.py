@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 
 from engine.analysis.compare import compare_runs, gate
-from engine.analysis.conclude import concluded
+from engine.analysis.conclude import concluded, concludes_alike
 from engine.analysis.verdict import MARGIN
 from engine.cli.files import read_bytes, write_record
 from engine.cli.options import JsonFile
@@ -49,7 +49,7 @@ def conclude(
     _console().print(terminal.paths_table(again))
     typer.echo(
         "Identical to the stored conclusions."
-        if again == stored
+        if concludes_alike(stored, again)
         else "Different from the stored conclusions."
     )
     write_record(again, "run", json_file)

@@ -8,10 +8,12 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import typer
 from rich.console import Console
 
 from engine.allocator import allocator_settings
 from engine.catalog.models import find_model
+from engine.cli.exits import DEFECT
 from engine.cli.progress import Tell, progress, stop_on_interrupt
 from engine.desk.process import PROJECT, ChildDied, ChildProcess
 from engine.diagnosis import Diagnosis
@@ -84,7 +86,9 @@ def _ending(request: RunRequest | DoctorRequest, model: str) -> Event:
         child.close()
     if isinstance(ending, Failed):
         _print_log(child)
-    if isinstance(ending, Failed | Refused):
+        Console(stderr=True, soft_wrap=True).print(ending.message, markup=False, highlight=False)
+        raise typer.Exit(DEFECT)
+    if isinstance(ending, Refused):
         raise Refusal(ending.message)
     return ending
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from engine.analysis.conclude import concluded
-from engine.records import Conditions, read_run
+from engine.analysis.conclude import concluded, concludes_alike
+from engine.records import Conditions, Run, read_run
 from tests.samples import sample_path, sample_run
 
 
@@ -22,6 +22,18 @@ def test_medians_speedups_and_verdicts_follow_from_the_samples() -> None:
 def test_a_stored_run_is_concluded_again_to_the_very_same_bits() -> None:
     run = concluded(sample_run(fast_ms=(5.0, 6.0, 5.5, 5.2, 5.1, 5.9, 6.1, 5.3)))
     assert concluded(read_run(run.model_dump_json())) == run
+
+
+def test_other_words_for_the_same_conclusion_are_no_difference_and_another_figure_is() -> None:
+    run = concluded(sample_run())
+    fast = run.path("fast-nested")
+
+    def with_fast(**facts: object) -> Run:
+        return run.model_copy(update={"paths": (run.paths[0], fast.model_copy(update=facts))})
+
+    assert concludes_alike(with_fast(verdict_reason="in older words", next_step="likewise"), run)
+    for facts in ({"speedup": 2.1}, {"verdict": "same"}, {"median_ms": 5.1}, {"speedup_ci95": None}):
+        assert not concludes_alike(with_fast(**facts), run)
 
 
 def test_a_failed_path_keeps_its_reason_and_gets_no_figures() -> None:

@@ -1,6 +1,6 @@
 """The memory allocator in sentences: which one a run had, its page faults, and both allocators side by side."""
 
-from engine.allocator import KEPT, allocator_words
+from engine.allocator import allocator_words
 from engine.analysis.allocators import AllocatorCost, BothAllocators
 from engine.analysis.waterfall import MANY_PAGE_FAULTS
 from engine.present.words.runs import interval_words, path_noun, speedup_text
@@ -26,7 +26,7 @@ def page_faults_sentence(run: Run) -> str:
     counts = ", ".join(f"{path_noun(path.name)} {path.page_faults:,}" for path in faulting)
     advice = (
         ""
-        if allocator_words(run.environment).startswith(KEPT)
+        if run.experiment.allocator == "kept"
         else " The allocator gives freed memory back to the system after each forward, and the next one pays for it. "
         "Measure with freed memory kept to avoid this."
     )
