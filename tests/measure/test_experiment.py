@@ -87,7 +87,7 @@ def test_the_run_says_what_was_measured_and_where(run: Run, minilm: LoadedModel)
 def test_the_answer_is_checked_before_anything_is_timed(run: Run, told: list[Event]) -> None:
     steps = [event.name for event in told if isinstance(event, Step)]
     before = ["tokenize", "check", *["prepare"] * 3, *["warm-up"] * 3]
-    assert steps == [*before, "measure", *["profile"] * 4], "three paths, then the machine's own peaks"
+    assert steps == [*before, "measure", *["profile"] * 4], "three paths, then the peaks of the machine"
     assert [event.done for event in told if isinstance(event, Round)] == list(range(1, run.rounds + 1))
 
 

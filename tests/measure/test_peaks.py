@@ -1,4 +1,4 @@
-"""The machine's own peaks: plausible on this one, exact under a clock that is known."""
+"""The peaks of the machine: plausible on this machine, exact with a clock that the test controls."""
 
 import time
 from itertools import count
