@@ -46,6 +46,4 @@ def _pulses(conditions: Sequence[Conditions]) -> str:
     slow = len(slow_pulses(conditions))
     if slow <= SLOW_PULSES * len(conditions):
         return ""
-    return (
-        f"a fixed computation took over {SLOW_PULSE:g} times as long as usual in {slow} of {len(conditions)} rounds"
-    )
+    return f"a fixed computation took over {SLOW_PULSE:g} times as long as usual in {slow} of {len(conditions)} rounds"

@@ -160,4 +160,6 @@ def _quota_note(cores: int) -> str:
     quota = cpu_quota()
     if quota is None or quota >= cores:
         return ""
-    return f"a CPU quota limits the process to {quota:g} of {cores} cores, so it may be paused while it measures"
+    return (
+        f"a CPU quota limits the process to {quota:g} of {cores} cores, so it may be paused while it measures"
+    )
