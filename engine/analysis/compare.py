@@ -1,4 +1,4 @@
-"""Compares two runs of the same experiment: which paths have become slower?
+"""Compares two runs of the same experiment: it finds the paths that have become slower or faster.
 
 Runs made at different times cannot be paired round by round. So every path is judged by its speedup over the baseline
 of its own run, because the machine's state cancels out in it. The baseline is judged by its time.

@@ -135,7 +135,7 @@ def _compilations(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _context_of(compiled_call: Any) -> Any:
-    """torch's record of `Module.compile`, which exists only inside the compiled function."""
+    """The record that `Module.compile` keeps, which exists only inside the compiled function."""
     cells = (cell.cell_contents for cell in compiled_call.__closure__ or ())
     return next(held for held in cells if type(held).__name__ == "OptimizeContext")
 

@@ -120,7 +120,7 @@ def test_other_conditions_refuse_in_one_sentence(changed: dict[str, object], wor
 
 
 def test_other_weights_refuse_and_a_busier_machine_does_not() -> None:
-    with pytest.raises(Refusal, match="the weights of minilm are not the same"):
+    with pytest.raises(Refusal, match="the weights of minilm have changed"):
         check_same_conditions(
             first(), sample_environment(), sample_card().model_copy(update={"checksum": "other"})
         )
