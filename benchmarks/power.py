@@ -1,8 +1,8 @@
-"""Power: how often a path that is really 10 % slower is called slower within 20 rounds, on the machine as it is.
+"""Power: how often a path that is really 10 % slower is called slower within 20 rounds, on this machine.
 
     python -m benchmarks.power [--experiments 60]
 
-Target: at least 95 %; exit code 1 where it is missed.
+Target: at least 95 %; exit code 1 if it is missed.
 """
 
 import argparse
@@ -20,7 +20,7 @@ LEAST_SEEN = 0.95
 
 
 def slowed(timed: Timed) -> Timed:
-    """The same call, then busy waiting for another tenth of the time it took."""
+    """The same call, then busy waiting for another tenth of its time."""
 
     def call() -> None:
         start = time.perf_counter()
@@ -33,7 +33,7 @@ def slowed(timed: Timed) -> Timed:
 
 
 def main() -> int:
-    """Print and keep the share of experiments that saw the difference; 1 where the target is missed."""
+    """Print and keep the share of experiments that found the difference; returns 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=int, default=60)
     experiments = parser.parse_args().experiments
@@ -52,7 +52,7 @@ def main() -> int:
     share = words["slower"] / words.total()
     keep("power", {"called slower": round(share, 4), "words": dict(words)})
     if share < LEAST_SEEN:
-        print(f"{share:.1%} saw the difference, fewer than {LEAST_SEEN:.0%}", file=sys.stderr)
+        print(f"{share:.1%} found the difference, fewer than {LEAST_SEEN:.0%}", file=sys.stderr)
         return 1
     return 0
 

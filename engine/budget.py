@@ -7,8 +7,6 @@ SECONDS_A_PATH = 5.0
 take less than a minute from a cold start to the verdict."""
 STATES_OF_THE_DOCTOR = 3
 """The doctor times at least three states: the slow path, the model as it is, and the fastpath without sparsity."""
-STATES_OF_THE_DOCTOR = 3
-"""The doctor times at least three states: the slow path, the model as it is, and the fastpath without sparsity."""
 
 
 def default_budget_s(paths: int, most_s: float = inf) -> float:

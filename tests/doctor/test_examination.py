@@ -381,7 +381,7 @@ def test_what_is_no_module_to_look_into_is_refused(model: Any, sentence: str) ->
 @pytest.mark.parametrize("budget", [-1, float("nan"), float("inf"), "5"])
 def test_a_budget_that_is_no_time_is_refused(budget: Any) -> None:
     """Before anything is examined."""
-    with pytest.raises(Refusal, match="budget_s is a number of seconds"):
+    with pytest.raises(Refusal, match="budget_s must be a finite number of seconds"):
         doctor(encoder(), call(), budget_s=budget)
 
 
