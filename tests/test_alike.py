@@ -1,4 +1,4 @@
-"""One definition of the same experiment: every field has its place in it, and old keys stay valid."""
+"""The definition of "the same experiment" covers every field, and old keys stay valid."""
 
 import pytest
 
@@ -36,7 +36,7 @@ CHANGED: dict[str, Experiment] = {
 
 
 def test_every_field_of_an_experiment_is_judged() -> None:
-    """A new field must be put into one of the lists, or two different experiments would count as the same."""
+    """Every field must be in one of the lists. Otherwise two different experiments could count as the same."""
     assert set(Experiment.model_fields) - {"batch"} | {"texts"} == {*SAME_QUESTION, *NO_MATTER}
     assert set(facts_of(ASKED)) == set(SAME_QUESTION) == set(CHANGED)
 

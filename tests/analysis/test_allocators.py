@@ -1,4 +1,4 @@
-"""Both allocators: what the system's costs each path, and when nothing can be said."""
+"""Both allocators: what the system's costs each path, and when the answer is not sure."""
 
 import pytest
 

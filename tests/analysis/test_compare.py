@@ -1,4 +1,4 @@
-"""Comparing runs: regressions by interval, unlike runs refused, and four exit codes told apart."""
+"""Comparing runs: regressions by interval, runs of different experiments refused, four exit codes."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""The one door, on real weights: agreement before timing, evidence after it, failures kept with their reason."""
+"""An experiment with real weights: agreement before timing, evidence after it, failures kept with their reason."""
 
 import time
 from collections.abc import Callable
@@ -182,7 +182,7 @@ def test_a_run_is_continued_with_the_same_blocks_in_new_orders(minilm: LoadedMod
         assert after.profile == before.profile
     assert longer.stop_reason == "the 6 rounds asked for; continued: the 4 rounds asked for"
     assert not any(isinstance(event, Step) and event.name == "profile" for event in told)
-    # What is told live is judged together with the six rounds before; two paths at 97.5 % together need eight.
+    # The intervals use the six earlier rounds, too; for two paths together an interval needs eight rounds.
     assert [bool(event.speedups) for event in told if isinstance(event, Round)] == [False, True, True, True]
     assert read_run(longer.model_dump_json()) == longer
 
