@@ -278,7 +278,7 @@ class Conditions(Record):
     involuntary_switches: int | None = None
     """How often the kernel took a core away from this process."""
     pulse_ms: float
-    """Time of a fixed computation, the same in every round."""
+    """Time of a short test calculation, the same in every round."""
 
 
 class PathResult(Record):

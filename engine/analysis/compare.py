@@ -153,7 +153,7 @@ def machine_note(before: Run, after: Run) -> str:
     old, new = (median(round_.pulse_ms for round_ in run.conditions) for run in (before, after))
     if max(old, new) <= PULSE_MARGIN * min(old, new):
         return ""
-    return f"a fixed computation took {old:.1f} ms in the first run and {new:.1f} ms in the second"
+    return f"a short test calculation took {old:.1f} ms in the first run and {new:.1f} ms in the second"
 
 
 def _figure(run: Run, name: str, basis: str) -> tuple[float, Interval | None] | None:

@@ -46,4 +46,5 @@ def _pulses(conditions: Sequence[Conditions]) -> str:
     slow = len(slow_pulses(conditions))
     if slow <= SLOW_PULSES * len(conditions):
         return ""
-    return f"a fixed computation took over {SLOW_PULSE:g} times as long as usual in {slow} of {len(conditions)} rounds"
+    longer = f"more than {SLOW_PULSE:g} times its usual time"
+    return f"a short test calculation took {longer} in {slow} of {len(conditions)} rounds"

@@ -74,7 +74,7 @@ def _bounds(noise_floor: Interval | None, margin: float) -> Interval:
 
 def _open_reason(interval: Interval, bounds: Interval, margin: float) -> str:
     wider = bounds[0] < 1 / (1 + margin) or bounds[1] > 1 + margin
-    band = "the noise floor" if wider else f"the practical margin of {margin:.0%}"
+    band = "the noise floor" if wider else f"the margin of {margin:.0%}, which counts as no difference"
     seen, limits = (f"{low:.3g}x to {high:.3g}x" for low, high in (interval, bounds))
     return f"the interval {seen} overlaps {band} ({limits})"
 
@@ -88,7 +88,7 @@ def _not_sure(reason: str, more: int | None, situation: Situation) -> Verdict:
     if situation.disturbance:
         step = f"Measure again when the machine is quiet: {situation.disturbance}."
     elif more is None:
-        step = "Any difference is too small for this machine to show: treat the two as equally fast."
+        step = "More rounds would not settle it: any difference is as small as the noise, so take the two as equal."
     else:
         step = _more_rounds(more, situation)
     return Verdict(word="not sure", reason=reason, next_step=step, more_rounds=more or 0)

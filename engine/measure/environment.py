@@ -18,7 +18,7 @@ from engine.models.torchtext import bridge as torchtext_bridge
 from engine.records import MEGABYTE, Conditions, Environment
 
 PULSE_SIZE, PULSE_CALLS = 384, 8
-"""The pulse is a fixed computation: 8 fp32 products of 384 x 384 matrices, about 5 ms on two cores of 2024."""
+"""The pulse is a short test calculation: 8 fp32 products of 384 x 384 matrices, about 5 ms on two cores of 2024."""
 
 
 def read_environment(device: str, load_before: float | None) -> Environment:
@@ -90,7 +90,7 @@ def library_versions() -> dict[str, str]:
 
 
 def machine_pulse() -> Callable[[], None]:
-    """The fixed computation whose time shows how fast the machine is at the moment (`PULSE_SIZE`, `PULSE_CALLS`)."""
+    """The short test calculation (`PULSE_SIZE`, `PULSE_CALLS`). Its time shows how fast the machine is at the moment."""
     matrix = torch.full((PULSE_SIZE, PULSE_SIZE), 1 / PULSE_SIZE)
 
     def beat() -> None:

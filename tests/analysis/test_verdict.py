@@ -63,7 +63,7 @@ def test_a_busy_machine_is_the_first_thing_to_mend() -> None:
 
 
 def test_a_difference_too_small_for_the_machine_is_not_worth_more_rounds() -> None:
-    assert "treat the two as equally fast" in decide((1.0199, 1.0401), (0.97, 1.03), QUIET).next_step
+    assert "take the two as equal" in decide((1.0199, 1.0401), (0.97, 1.03), QUIET).next_step
 
 
 def test_more_rounds_are_never_fewer_than_one() -> None:
