@@ -15,7 +15,7 @@ from collections.abc import Callable
 from random import Random
 from statistics import median
 
-from benchmarks.harness import batch_of, experiment, keep, minilm, timed_path, told, verdicts
+from benchmarks.harness import batch_of, experiment, keep, minilm, show_progress, timed_path, verdicts
 from engine.budget import default_budget_s
 from engine.measure.rounds import Block, Rounds, StopRule, Timed, block_size, warm_up
 
@@ -66,7 +66,7 @@ def real(experiments: int) -> Seen:
             warm_up(timed, time.perf_counter)
         blocks = {name: Block(timed, block_size(timed, time.perf_counter)) for name, timed in paths.items()}
         seen.add(experiment(blocks, "slow", StopRule(BUDGET_S), time.perf_counter, seed))
-        told(seed + 1, experiments, seen.words, start_s)
+        show_progress(seed + 1, experiments, seen.words, start_s)
     return seen
 
 

@@ -178,7 +178,7 @@ def killed(desk: Desk, children: Children, ticket: Ticket, after_s: float) -> Ti
 
 def server_kills(count: int, random: Random) -> dict[str, object]:
     """Send SIGKILL to the server at random moments of a run, the start of its child included."""
-    gone_ms, truths = list[float](), Counter[str]()
+    gone_ms, answers = list[float](), Counter[str]()
     for _ in range(count):
         with TemporaryDirectory() as folder:
             server = subprocess.Popen(
@@ -193,11 +193,11 @@ def server_kills(count: int, random: Random) -> dict[str, object]:
             server.send_signal(signal.SIGKILL)
             server.wait()
             gone_ms.append(since_ms(start, lambda pid=int(child): gone(pid)))  # type: ignore[misc]
-            truths[told_after_restart(Path(folder), running, queued)] += 1
-    return {"child gone, ms": spread(gone_ms), "the journal tells (running, queued)": dict(truths)}
+            answers[states_after_restart(Path(folder), running, queued)] += 1
+    return {"child gone, ms": spread(gone_ms), "the journal tells (running, queued)": dict(answers)}
 
 
-def told_after_restart(folder: Path, running: str, queued: str) -> str:
+def states_after_restart(folder: Path, running: str, queued: str) -> str:
     """States of two tickets in a new desk, which has no machine and so cannot continue them."""
     desk = Desk(machines=lambda: (), journal=Journal(folder))
     return f"{desk.snapshot(running).state}, {desk.snapshot(queued).state}"

@@ -71,7 +71,7 @@ def experiment(blocks: dict[str, Block], baseline: str, rule: StopRule, clock: C
     return run_rounds(blocks, baseline, rule, clock, random_orders(tuple(blocks), Random(seed)))
 
 
-def told(done: int, of: int, words: Counter[str], start_s: float) -> None:
+def show_progress(done: int, of: int, words: Counter[str], start_s: float) -> None:
     """Print progress on standard error after every tenth experiment: number, verdicts, seconds each."""
     if done % 10 == 0 or done == of:
         each_s = (time.perf_counter() - start_s) / done

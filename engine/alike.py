@@ -17,7 +17,7 @@ EFFORT = ("budget_s",)
 """How long rounds may take at most."""
 SAME_QUESTION = (*SETUP, *CHOICE, *EFFORT)
 """Everything that must be equal, so that a stored run answers an experiment."""
-NO_MATTER = ("seed",)
+ORDER_ONLY = ("seed",)
 """Fields that do not decide the answer. Of the batch, only its texts do."""
 
 

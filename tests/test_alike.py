@@ -3,7 +3,7 @@
 import pytest
 
 from engine.alike import (
-    NO_MATTER,
+    ORDER_ONLY,
     SAME_QUESTION,
     SETUP,
     as_measured,
@@ -37,7 +37,7 @@ CHANGED: dict[str, Experiment] = {
 
 def test_every_field_of_an_experiment_is_judged() -> None:
     """Every field must be in one of the lists. Otherwise two different experiments could count as the same."""
-    assert set(Experiment.model_fields) - {"batch"} | {"texts"} == {*SAME_QUESTION, *NO_MATTER}
+    assert set(Experiment.model_fields) - {"batch"} | {"texts"} == {*SAME_QUESTION, *ORDER_ONLY}
     assert set(facts_of(ASKED)) == set(SAME_QUESTION) == set(CHANGED)
 
 

@@ -16,7 +16,7 @@ _MEANING = {
     ("slow", "fast-mha"): "native kernels",
     ("fast-mha", "fast-nested"): "sparsity",
 }
-_WHOLE, _HONEST = "the tutorial's headline", "Better Transformer's share"
+_WHOLE, _SHARE = "the tutorial's headline", "Better Transformer's share"
 
 
 class Rung(Record):
@@ -43,7 +43,7 @@ def ladder(run: Run, both: BothAllocators | None = None) -> tuple[Rung, ...]:
     measured = [name for name in LADDER if any(p.name == name and p.samples_ms for p in run.paths)]
     pairs = list(pairwise(measured))
     steps = [(a, b, _MEANING.get((a, b), f"{a} to {b}")) for a, b in pairs]
-    sums = [("slow-train", "fast-nested", _WHOLE), ("slow", "fast-nested", _HONEST)]
+    sums = [("slow-train", "fast-nested", _WHOLE), ("slow", "fast-nested", _SHARE)]
     sums = sums if measured == list(LADDER) else []
     confidence = shared_confidence(len(steps) + len(sums), run.looks)
     return (

@@ -11,7 +11,7 @@ from engine.records import Interval, Record, VerdictWord
 
 MARGIN = 0.02
 """Smaller differences do not matter in practice."""
-MOST_ROUNDS_WORTH = 200
+MOST_USEFUL_ROUNDS = 200
 """If more rounds than this would be needed, the next step does not suggest more rounds."""
 ROUNDS_TO_SPARE = 2
 """Rounds beyond the fewest that give an interval: the first interval is as wide as the range of the samples."""
@@ -98,7 +98,7 @@ def rounds_needed(interval: Interval, bounds: Interval, margin: float, situation
     """Total number of rounds after which the verdict would be clear, if the noise stays the same.
 
     An interval spans a share of the sorted ratios. The share shrinks with the number of rounds and grows with the
-    confidence. None if that would take more than `MOST_ROUNDS_WORTH`.
+    confidence. None if that would take more than `MOST_USEFUL_ROUNDS`.
     """
     middle = sqrt(interval[0] * interval[1])
     beyond = max(middle / bounds[1], bounds[0] / middle) - 1
@@ -108,7 +108,7 @@ def rounds_needed(interval: Interval, bounds: Interval, margin: float, situation
     if allowed <= 0 or width <= 0:
         return None
     share = middle_share(situation.rounds, situation.confidence) * allowed / width
-    more = range(situation.rounds + 1, MOST_ROUNDS_WORTH + 1)
+    more = range(situation.rounds + 1, MOST_USEFUL_ROUNDS + 1)
     return next((n for n in more if middle_share(n, situation.confidence_next) <= share), None)
 
 

@@ -90,7 +90,7 @@ def library_versions() -> dict[str, str]:
 
 
 def machine_pulse() -> Callable[[], None]:
-    """The short test calculation (`PULSE_SIZE`, `PULSE_CALLS`). Its time shows how fast the machine is at the moment."""
+    """The short test calculation (`PULSE_SIZE`, `PULSE_CALLS`). Its time shows how fast the machine is just now."""
     matrix = torch.full((PULSE_SIZE, PULSE_SIZE), 1 / PULSE_SIZE)
 
     def beat() -> None:

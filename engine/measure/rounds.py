@@ -13,7 +13,7 @@ from random import Random
 from statistics import median
 
 from engine.analysis.stats import half_width, median_interval, paired_ratios, shared_confidence
-from engine.analysis.verdict import MARGIN, MOST_ROUNDS_WORTH
+from engine.analysis.verdict import MARGIN, MOST_USEFUL_ROUNDS
 from engine.records import Interval
 
 BASELINE_AGAIN = "baseline-again"
@@ -21,7 +21,7 @@ BASELINE_AGAIN = "baseline-again"
 
 Clock = Callable[[], float]
 
-MIN_ROUNDS, MAX_ROUNDS = 8, MOST_ROUNDS_WORTH
+MIN_ROUNDS, MAX_ROUNDS = 8, MOST_USEFUL_ROUNDS
 PRECISION = 0.6 * MARGIN
 """Half-width at which an interval is precise enough.
 
