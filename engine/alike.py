@@ -18,7 +18,7 @@ EFFORT = ("budget_s",)
 SAME_QUESTION = (*SETUP, *CHOICE, *EFFORT)
 """Everything that must be equal, so that a stored run answers an experiment."""
 ORDER_ONLY = ("seed",)
-"""Fields that do not decide the answer. Of the batch, only its texts do."""
+"""Fields that decide only the order of the rounds, not the answer. Of the batch, only its texts decide the answer."""
 
 
 def facts_of(experiment: Experiment) -> dict[str, object]:

@@ -94,7 +94,7 @@ def _padding_inside(plan: ModelPlan) -> Iterator[tuple[str, str]]:
 def _only_padding(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for encoder, padding in _converting(plan):
         if padding.length and padding.lengths and not any(padding.lengths):
-            yield encoder.encoder.name, "a batch of nothing but padding"
+            yield encoder.encoder.name, "a batch that is all padding"
 
 
 def _empty_input(plan: ModelPlan) -> Iterator[tuple[str, str]]:
@@ -108,8 +108,8 @@ def _inverted_mask(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for encoder in plan.encoders:
         padding = encoder.encoder.call.padding if encoder.encoder.call else None
         if padding and padding.looks_inverted:
-            rows = f"{_rows(padding.empty_rows)} without any text, and text at the end only in all others"
-            yield encoder.encoder.name, f"a padding mask that leaves {rows}"
+            rows = f"{_rows(padding.empty_rows)} without any text, and text only at the end of the others"
+            yield encoder.encoder.name, f"a padding mask with {rows}"
 
 
 def _empty_rows(plan: ModelPlan) -> Iterator[tuple[str, str]]:
@@ -117,7 +117,7 @@ def _empty_rows(plan: ModelPlan) -> Iterator[tuple[str, str]]:
         padding = encoder.encoder.call.padding if encoder.encoder.call else None
         dense = not encoder.converts and any(layer.fused for layer in encoder.layers)
         if dense and padding and padding.empty_rows and any(padding.lengths) and not padding.looks_inverted:
-            yield encoder.encoder.name, f"{_rows(padding.empty_rows)} of nothing but padding"
+            yield encoder.encoder.name, f"{_rows(padding.empty_rows)} with padding only"
 
 
 def _calls_of_fused(plan: ModelPlan) -> Iterator[tuple[LayerPlan | EncoderPlan, EncoderFacts | LayerFacts]]:
@@ -132,13 +132,13 @@ def _calls_of_fused(plan: ModelPlan) -> Iterator[tuple[LayerPlan | EncoderPlan, 
 def _graded_mask(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for _plan, module in _calls_of_fused(plan):
         if module.call and module.call.mask and module.call.mask.graded:
-            yield module.name, f"an attention mask of graded values, {module.call.mask.dtype}"
+            yield module.name, f"an attention mask with values other than 0 and -inf, {module.call.mask.dtype}"
 
 
 def _graded_padding(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for _plan, module in _calls_of_fused(plan):
         if module.call and module.call.padding and module.call.padding.mask.graded:
-            yield module.name, f"a padding mask of graded values, {module.call.padding.mask.dtype}"
+            yield module.name, f"a padding mask with values other than 0 and -inf, {module.call.padding.mask.dtype}"
 
 
 def _causal_hint(plan: ModelPlan) -> Iterator[tuple[str, str]]:

@@ -313,5 +313,7 @@ def _padding_mask(call: CallFacts | None) -> str:
 def _attention_mask(call: CallFacts | None) -> str:
     if call is None or call.mask is None:
         return "no attention mask"
-    kind = "causal" if call.mask.causal else "that masks nothing" if call.mask.clear else "of its own"
-    return f"an attention mask {kind}, {call.mask.dtype}"
+    if call.mask.causal:
+        return f"a causal attention mask, {call.mask.dtype}"
+    masked = "nothing" if call.mask.clear else "some tokens"
+    return f"an attention mask that masks {masked}, {call.mask.dtype}"
