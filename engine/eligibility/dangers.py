@@ -12,6 +12,7 @@ from engine.eligibility.plan import EncoderPlan, LayerPlan, ModelPlan
 
 WRONG: tuple[Effect, ...] = ("wrong", "not a number")
 """With these effects a result must not be recommended."""
+_OTHER_VALUES = "values other than 0 and -inf"
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,13 @@ def _calls_of_fused(plan: ModelPlan) -> Iterator[tuple[LayerPlan | EncoderPlan, 
 def _graded_mask(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for _plan, module in _calls_of_fused(plan):
         if module.call and module.call.mask and module.call.mask.graded:
-            yield module.name, f"an attention mask with values other than 0 and -inf, {module.call.mask.dtype}"
+            yield module.name, f"an attention mask with {_OTHER_VALUES}, {module.call.mask.dtype}"
 
 
 def _graded_padding(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for _plan, module in _calls_of_fused(plan):
         if module.call and module.call.padding and module.call.padding.mask.graded:
-            yield module.name, f"a padding mask with values other than 0 and -inf, {module.call.padding.mask.dtype}"
+            yield module.name, f"a padding mask with {_OTHER_VALUES}, {module.call.padding.mask.dtype}"
 
 
 def _causal_hint(plan: ModelPlan) -> Iterator[tuple[str, str]]:

@@ -193,7 +193,7 @@ def checked(bench: Bench) -> tuple[Candidate, ...]:
         Refusal: the batch is all padding, the baseline itself cannot run, or its outputs are NaN or infinite.
     """
     if not bool(bench.batch.real().any()):
-        raise Refusal("The batch holds nothing but padding, so there is nothing to encode and nothing to compare.")
+        raise Refusal("The batch holds nothing but padding, so there is nothing to encode or to compare.")
     bench.instruments.tell(Step(name="check", text="Checking that all paths give the same answer"))
     baseline = _first_call(bench, bench.experiment.baseline)
     if baseline.result.status != "ok":
