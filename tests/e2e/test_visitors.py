@@ -1,4 +1,4 @@
-"""Several visitors at once on a real server, by Streamlit's own protocol (benchmarks/visitors.py has the long test)."""
+"""Several visitors at once on a real server, through Streamlit's protocol; benchmarks/visitors.py has many more."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ def run_apart(work: Coroutine[None, None, list[list[str]]]) -> list[list[str]]:
 
 
 async def measure_once(visitor: Visitor, url: str, answers: list[Answer]) -> list[str]:
-    """One run from a tab of its own; gives what went wrong on the way."""
+    """One run from a new tab; returns what went wrong."""
     async with open_tab(url, answers.append) as tab:
         await visitor.ask_for_ten_rounds(tab)
         await visitor.measure(tab)
@@ -37,7 +37,7 @@ async def measure_once(visitor: Visitor, url: str, answers: list[Answer]) -> lis
         return tab.troubles
 
 
-def test_three_at_once_are_measured_one_after_the_other(server: Server, tmp_path: Path) -> None:
+def test_three_visitors_at_once_are_measured_one_after_the_other(server: Server, tmp_path: Path) -> None:
     until = time.monotonic() + PATIENCE_S
     habits = (OWN_TEXTS, OWN_TEXTS, EVERYBODYS_PRESET)
     visitors = [Visitor(number, until, Random(number), own) for number, own in enumerate(habits)]
