@@ -21,7 +21,7 @@ from engine.measure.rounds import Block, Rounds, StopRule, Timed, block_size, wa
 
 BUDGET_S = default_budget_s(2)
 MOST_FALSE, LEAST_SAME = 0.05, 0.60
-ENDS = ("precise", "budget", "most rounds")
+ENDS = ("precise", "budget", "limit of")
 """Reasons why rounds end, by words that the reason contains."""
 
 

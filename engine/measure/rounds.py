@@ -76,7 +76,7 @@ class StopRule:
             reached: half-width of the widest interval; None while an interval is missing.
         """
         if done >= self.at_most:
-            return f"the {done} rounds asked for" if self.iterations else f"the most rounds, {done}"
+            return f"the {done} rounds asked for" if self.iterations else f"the limit of {done} rounds"
         if self.iterations is None and done >= self.min_rounds and self._is_precise(reached):
             return f"precise to {100 * (self.precision or 0):.2g}% after {done} rounds"
         if elapsed_s >= self.budget_s:
