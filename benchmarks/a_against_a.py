@@ -1,10 +1,10 @@
-"""What becomes of two equal paths? Real experiments, and simulated ones on restless machines.
+"""Which verdicts do two equal paths get? In real experiments, and in simulated ones on machines with changing load.
 
     python -m benchmarks.a_against_a [--experiments 200] [--simulations 2000]
 
-Each experiment has the budget that a page or the command line gives two paths. Targets: at most 5 % of the real ones
-and of each kind of simulated ones are called "faster" or "slower", and at least 60 % of the real ones "same". Exit
-code 1 where one is missed. Two cores take some ten minutes for the real ones, if nothing else runs.
+Each experiment has the default budget of two paths. Targets: at most 5 % of the real experiments and of each kind of
+simulated ones are called "faster" or "slower", and at least 60 % of the real ones "same". Exit code 1 if a target is
+missed. The real experiments take about ten minutes on two idle cores.
 """
 
 import argparse
@@ -15,18 +15,18 @@ from collections.abc import Callable
 from random import Random
 from statistics import median
 
-from benchmarks.harness import batch_of, experiment, keep, minilm, timed_path, told, verdicts
+from benchmarks.harness import batch_of, experiment, keep, minilm, show_progress, timed_path, verdicts
 from engine.budget import default_budget_s
 from engine.measure.rounds import Block, Rounds, StopRule, Timed, block_size, warm_up
 
 BUDGET_S = default_budget_s(2)
 MOST_FALSE, LEAST_SAME = 0.05, 0.60
-ENDS = ("precise", "budget", "most rounds")
-"""Why rounds end, by words of the reason."""
+ENDS = ("precise", "budget", "limit of")
+"""Reasons why rounds end, by words that the reason contains."""
 
 
 class Seen:
-    """Verdicts and ends of many experiments."""
+    """Verdicts, ends, rounds and seconds of many experiments."""
 
     def __init__(self) -> None:
         self.words, self.ends = Counter[str](), Counter[str]()
@@ -44,7 +44,7 @@ class Seen:
         return sum(self.words[word] for word in words) / max(1, self.words.total())
 
     def figures(self) -> dict[str, object]:
-        """As they are kept."""
+        """The figures to keep."""
         return {
             "false verdicts": round(self.share("faster", "slower"), 4),
             "same": round(self.share("same"), 4),
@@ -56,7 +56,7 @@ class Seen:
 
 
 def real(experiments: int) -> Seen:
-    """The slow path entered twice, on the MiniLM's small batch."""
+    """The slow path against itself, with MiniLM on a small batch."""
     model = minilm()
     batch = batch_of(model, "tutorial-small")
     seen, start_s = Seen(), time.perf_counter()
@@ -66,7 +66,7 @@ def real(experiments: int) -> Seen:
             warm_up(timed, time.perf_counter)
         blocks = {name: Block(timed, block_size(timed, time.perf_counter)) for name, timed in paths.items()}
         seen.add(experiment(blocks, "slow", StopRule(BUDGET_S), time.perf_counter, seed))
-        told(seed + 1, experiments, seen.words, start_s)
+        show_progress(seed + 1, experiments, seen.words, start_s)
     return seen
 
 
@@ -83,26 +83,26 @@ class RestlessMachine:
         return self.now_s
 
     def call(self) -> None:
-        """A call of 50 ms as this machine makes it."""
+        """A call of 50 ms, made longer by jitter, spikes and slowdown."""
         spike = 1 + self.random.expovariate(2.5) if self.random.random() < 0.05 else 1.0
         jitter = 2.718281828 ** self.random.gauss(0, 0.02)
         self.now_s += 0.05 * spike * jitter * self.slowdown(self)
 
 
 def ramp(machine: RestlessMachine) -> float:
-    """10 % slower over a whole experiment, as a laptop that warms up."""
+    """A slowdown that grows to 10 % during an experiment, like a laptop that gets warm."""
     return 1 + 0.10 * min(1.0, machine.now_s / machine.ramp_s)
 
 
 def neighbour(machine: RestlessMachine) -> float:
-    """Another job that comes and goes, and takes 35 % while it is there."""
+    """Another job starts and stops at random; while it runs, calls take 35 % longer."""
     if machine.random.random() < 1 / 25:
         machine.neighbour = not machine.neighbour
     return 1.35 if machine.neighbour else 1.0
 
 
 def simulated(simulations: int, slowdown: Callable[[RestlessMachine], float]) -> Seen:
-    """The same path entered twice on a simulated machine."""
+    """A path against itself on a simulated machine."""
     seen = Seen()
     for seed in range(simulations):
         machine = RestlessMachine(seed, slowdown)
@@ -112,7 +112,7 @@ def simulated(simulations: int, slowdown: Callable[[RestlessMachine], float]) ->
 
 
 def missed(name: str, seen: Seen, *, is_real: bool) -> list[str]:
-    """The targets that were missed, in words."""
+    """The missed targets, in words."""
     found = list[str]()
     if (share := seen.share("faster", "slower")) > MOST_FALSE:
         found.append(f"{name}: {share:.1%} of equal paths are called different, more than {MOST_FALSE:.0%}")
@@ -122,7 +122,7 @@ def missed(name: str, seen: Seen, *, is_real: bool) -> list[str]:
 
 
 def main() -> int:
-    """Print and keep the shares; 1 where a target is missed."""
+    """Print and keep the shares; returns 1 if a target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=int, default=200)
     parser.add_argument("--simulations", type=int, default=2000)

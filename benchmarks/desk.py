@@ -1,10 +1,10 @@
-"""Does the desk keep its promises with real children? Cancels, random kills, killed servers, an idle assistant.
+"""Is the desk reliable with real children? Cancels, random kills, killed servers, an idle child.
 
     python -m benchmarks.desk [--cancels 10] [--kills 100] [--server-kills 20] [--only cancel]
 
-Targets: a cancelled child gone in 100 ms and the next ticket started in 2 s; for every kill a clear message, no
-finished run lost, nothing left running; a killed server's child gone in 1 s and its journal true. Children measure
-on one thread, so that other programs on the machine disturb them less.
+Targets: a cancelled child ends within 100 ms, and the next ticket starts within 2 s. After every kill the message is
+clear, no finished run is lost, and no process is left. The child of a killed server ends within 1 s, and the journal is
+right. Children measure on one thread, so that other programs on the machine disturb them less.
 """
 
 import argparse
@@ -56,23 +56,23 @@ PATIENCE_S = 120.0
 IDLE_S = 20.0
 VISITORS = 50
 CLEAR = ("killed by the system", "something unreadable")
-"""What the messages for a killed child say."""
+"""Words in the messages for a killed child."""
 
 
-class Nursery:
+class Children:
     """Starts real children and remembers their processes."""
 
     def __init__(self) -> None:
         self.pids: list[int] = []
 
     def start(self, machine: str, allocator: Allocator) -> ChildProcess:
-        """A child on this machine."""
+        """Start a child on this machine."""
         child = local_child(machine, allocator)
         self.pids.append(child.pid)
         return child
 
     def left_over(self) -> int:
-        """Processes of any child's group that still run."""
+        """Number of running processes in the groups of all children."""
         groups = {pid: _group(pid) for pid in psutil.pids()}
         return sum(group in self.pids and not gone(pid) for pid, group in groups.items())
 
@@ -104,30 +104,30 @@ def main() -> None:
 
 
 def kept_before() -> dict[str, object]:
-    """The figures of the last time, of which one part is to be replaced."""
+    """The figures that were kept last time; one part of them will be replaced."""
     kept: dict[str, object] = json.loads(RESULT.read_text(encoding="utf-8"))["figures"]
     return kept
 
 
 def cancels(count: int) -> dict[str, object]:
-    """How soon a cancelled child is gone, and how soon the next ticket runs and is heard of."""
-    nursery = Nursery()
-    desk = Desk(nursery.start)
+    """Times from a cancel until the child has ended, the next ticket runs, and its first event arrives."""
+    children = Children()
+    desk = Desk(children.start)
     times: list[tuple[float, ...]] = []
     current = desk.submit(LONG_RUN)
     for _ in range(count):
         following = desk.submit(LONG_RUN)
-        times.append(cancel_ms(desk, nursery, current, following))
+        times.append(cancel_ms(desk, children, current, following))
         current = following
     desk.cancel(current)
     names = ("child gone, ms", "next one runs, ms", "next one is heard of, ms")
     return {name: spread(values) for name, values in zip(names, zip(*times, strict=True), strict=True)}
 
 
-def cancel_ms(desk: Desk, nursery: Nursery, current: Ticket, following: Ticket) -> tuple[float, ...]:
-    """Milliseconds from the cancel of one ticket until its child is gone, the next runs, and is heard of."""
+def cancel_ms(desk: Desk, children: Children, current: Ticket, following: Ticket) -> tuple[float, ...]:
+    """The same for one cancel, in milliseconds."""
     until(lambda: desk.snapshot(current.id).rounds_done >= 2)
-    pid, start = nursery.pids[-1], time.perf_counter()
+    pid, start = children.pids[-1], time.perf_counter()
     desk.cancel(current)
     return (
         since_ms(start, lambda: gone(pid)),
@@ -137,18 +137,18 @@ def cancel_ms(desk: Desk, nursery: Nursery, current: Ticket, following: Ticket) 
 
 
 def kills(count: int, random: Random) -> dict[str, object]:
-    """SIGKILL at random moments of a run, from its start to its end and beyond, until so many have hit."""
-    nursery, messages, runs = Nursery(), Counter[str](), list[str]()
+    """Send SIGKILL at random moments during and just after a run, until `count` kills have hit a running child."""
+    children, messages, runs = Children(), Counter[str](), list[str]()
     with TemporaryDirectory() as folder:
         store = Store(f"sqlite:///{folder}/runs.sqlite")
-        desk = Desk(nursery.start, on_finished=store.save)  # type: ignore[arg-type]
+        desk = Desk(children.start, on_finished=store.save)  # type: ignore[arg-type]
         start = time.perf_counter()
         runs.append(desk.wait(desk.submit(SHORT_RUN).id, PATIENCE_S).run_id)
         whole_s = time.perf_counter() - start
         current = desk.submit(SHORT_RUN)
         while messages.total() < count:
             following = desk.submit(SHORT_RUN)
-            view = killed(desk, nursery, current, random.uniform(0, whole_s * 1.1))
+            view = killed(desk, children, current, random.uniform(0, whole_s * 1.1))
             if view.state == "done":
                 runs.append(view.run_id)
             else:
@@ -162,23 +162,23 @@ def kills(count: int, random: Random) -> dict[str, object]:
         "messages": dict(messages),
         "runs finished": len(runs),
         "finished runs lost": len(lost),
-        "processes left over": nursery.left_over(),
+        "processes left over": children.left_over(),
         "a whole run, s": round(whole_s, 1),
     }
 
 
-def killed(desk: Desk, nursery: Nursery, ticket: Ticket, after_s: float) -> TicketView:
-    """How a ticket ended whose child was killed so long after its start."""
+def killed(desk: Desk, children: Children, ticket: Ticket, after_s: float) -> TicketView:
+    """The final view of a ticket whose child was killed `after_s` seconds after its start."""
     until(lambda: desk.snapshot(ticket.id).state != "queued")
-    pid = nursery.pids[-1]  # started for this ticket: its children come one after the other
+    pid = children.pids[-1]  # the child of this ticket: children are started one after the other
     desk.wait(ticket.id, after_s)
     _kill(pid)
     return desk.wait(ticket.id, PATIENCE_S)
 
 
 def server_kills(count: int, random: Random) -> dict[str, object]:
-    """SIGKILL of the server at random moments of a run, its child's start included."""
-    gone_ms, truths = list[float](), Counter[str]()
+    """Send SIGKILL to the server at random moments of a run, the start of its child included."""
+    gone_ms, answers = list[float](), Counter[str]()
     for _ in range(count):
         with TemporaryDirectory() as folder:
             server = subprocess.Popen(
@@ -193,33 +193,33 @@ def server_kills(count: int, random: Random) -> dict[str, object]:
             server.send_signal(signal.SIGKILL)
             server.wait()
             gone_ms.append(since_ms(start, lambda pid=int(child): gone(pid)))  # type: ignore[misc]
-            truths[told_after_restart(Path(folder), running, queued)] += 1
-    return {"child gone, ms": spread(gone_ms), "the journal tells (running, queued)": dict(truths)}
+            answers[states_after_restart(Path(folder), running, queued)] += 1
+    return {"child gone, ms": spread(gone_ms), "the journal tells (running, queued)": dict(answers)}
 
 
-def told_after_restart(folder: Path, running: str, queued: str) -> str:
-    """States of two tickets as a new desk tells them, which has no machine to go on with."""
+def states_after_restart(folder: Path, running: str, queued: str) -> str:
+    """States of two tickets in a new desk, which has no machine and so cannot continue them."""
     desk = Desk(machines=lambda: (), journal=Journal(folder))
     return f"{desk.snapshot(running).state}, {desk.snapshot(queued).state}"
 
 
 def serve(folder: Path) -> None:
-    """A server that measures one run while another waits, and tells its child and both tickets."""
-    nursery = Nursery()
-    desk = Desk(nursery.start, journal=Journal(folder))
+    """Be a server that measures one run while another waits; prints the child's pid and both tickets."""
+    children = Children()
+    desk = Desk(children.start, journal=Journal(folder))
     running, queued = desk.submit(LONG_RUN), desk.submit(LONG_RUN)
     until(lambda: desk.snapshot(running.id).state == "running")
-    print(nursery.pids[0], running.id, queued.id, flush=True)
+    print(children.pids[0], running.id, queued.id, flush=True)
     time.sleep(PATIENCE_S)
 
 
 def idle_assistant() -> dict[str, object]:
-    """Processor time that a warm child takes while nobody asks it anything."""
-    nursery = Nursery()
-    desk = Desk(nursery.start)
+    """Processor time of a child that has loaded a model and waits for requests."""
+    children = Children()
+    desk = Desk(children.start)
     desk.wait(desk.submit(LoadRequest(model="minilm")).id, PATIENCE_S)
     time.sleep(1)
-    process = psutil.Process(nursery.pids[0])
+    process = psutil.Process(children.pids[0])
     before = process.cpu_times()
     time.sleep(IDLE_S)
     after = process.cpu_times()
@@ -229,7 +229,7 @@ def idle_assistant() -> dict[str, object]:
 
 
 def poll() -> dict[str, object]:
-    """What one poll costs inside the desk (chip and ticket), with a queue of many visitors."""
+    """Processor time of one poll inside the desk (status and ticket), with many visitors in the queue."""
     desk = Desk(machines=lambda: ())
     tickets = [desk.submit(LONG_RUN, f"visitor {number}") for number in range(VISITORS)]
     rounds = 200
@@ -245,7 +245,7 @@ def poll() -> dict[str, object]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait, and give up loudly."""
+    """Wait until something holds; fail after `PATIENCE_S`."""
     deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
@@ -259,7 +259,7 @@ def since_ms(start: float, condition: Callable[[], bool]) -> float:
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-    """Median and worst."""
+    """Median, largest value and count."""
     return {"median": round(median(values), 1), "most": round(max(values), 1), "times": len(values)}
 
 
@@ -274,7 +274,7 @@ def gone(pid: int) -> bool:
 
 
 def _kill(pid: int) -> None:
-    # Ended by itself already, and reaped by the desk, where the run was quicker.
+    # If the run was quicker, the child has already ended and the desk has reaped it.
     if not gone(pid):
         os.kill(pid, signal.SIGKILL)
 

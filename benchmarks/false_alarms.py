@@ -1,6 +1,8 @@
-"""Healthy models on the five presets: the doctor must find nothing, and the proof must show both parts of the fastpath.
+"""Models without problems on the five presets: the doctor must find none, and prove both parts of the fastpath.
 
-Prints a line for each model and preset; exits 1 where anything was named that is not there.
+    python -m benchmarks.false_alarms
+
+Prints a line for each model and preset. Exit code 1 if there is a false alarm.
 """
 
 import sys
@@ -21,7 +23,7 @@ MODELS = ("minilm", "xlmr-base-random", "xlmr-large-random")
 
 
 def examined(name: str) -> Iterator[Diagnosis]:
-    """One model on every preset; nothing is timed."""
+    """Examine one model on every preset, without timing."""
     settings = load_settings()
     loaded: LoadedModel = load_model(
         find_model(name), "fp32", "cpu", settings, lambda _event: None, time.perf_counter
@@ -32,7 +34,7 @@ def examined(name: str) -> Iterator[Diagnosis]:
 
 
 def row(diagnosis: Diagnosis) -> dict[str, object]:
-    """What was said and what was counted."""
+    """The verdict, what the doctor reports, and the operator counts."""
     as_it_is = diagnosis.state(AS_IT_IS)
     return {
         "title": diagnosis.title,
@@ -47,14 +49,14 @@ def row(diagnosis: Diagnosis) -> dict[str, object]:
 
 
 def is_alarm(seen: dict[str, object]) -> bool:
-    """Whether anything was named, or a part of the fastpath was missing."""
+    """Whether the doctor reports a problem, or a part of the fastpath is missing."""
     named = seen["failing"] or seen["dangers"] or seen["findings"]
     whole = seen["fused_layers"] == seen["layers"] and seen["nested_conversions"] == 1
     return bool(named) or seen["verdict"] != "taken" or not whole
 
 
 def main() -> int:
-    """Examine them all."""
+    """Examine all models; returns 1 if there is a false alarm."""
     seen = list[dict[str, object]]()
     for name in MODELS:
         for diagnosis in examined(name):

@@ -1,11 +1,11 @@
-"""Does an answer depend on what else is in the run? The nested path's speedup in a short and in a long run.
+"""Does a path's speedup depend on the other paths of the run? Compares fast-nested in short and in long runs.
 
     python -m benchmarks.independence [--runs 20]
 
-A short run has three paths (slow, fast-mha, fast-nested), a long one all of the tutorial's, train mode included. Each
-is measured under both allocators, one after the other in turn, by the command line in real children: MiniLM, the
-tutorial's big batch. Target: with freed memory kept, the medians of the speedup lie within 4 % of each other, or the
-exit code is 1. Under the system's allocator the difference is shown.
+A short run has three paths (slow, fast-mha, fast-nested); a long one has all of the tutorial's, train mode included.
+The command line measures both under both allocators in turn, in real child processes, with MiniLM and the tutorial's
+big batch. Target: with freed memory kept, the median speedups are within 4 % of each other; otherwise the exit code is
+1. For the system's allocator the difference is only shown.
 """
 
 import argparse
@@ -17,7 +17,6 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.harness import keep
-from benchmarks.processor import processor_facts
 from engine.analysis.ladder import LADDER
 from engine.records import Run, read_run
 
@@ -29,7 +28,7 @@ KINDS = tuple((allocator, length) for allocator in ("kept", "system") for length
 
 
 def measured(allocator: str, paths: tuple[str, ...], seed: int, folder: Path) -> Run:
-    """One run of the command line, as a person would start it."""
+    """One run of the command line."""
     file = folder / f"{seed}.json"
     command = [sys.executable, "-m", "engine", "run", "--model", "minilm", "--batch", "tutorial-big"]
     command += ["--paths", ",".join(paths), "--rounds", str(ROUNDS), "--seed", str(seed)]
@@ -40,7 +39,7 @@ def measured(allocator: str, paths: tuple[str, ...], seed: int, folder: Path) ->
 
 
 def figures_of(runs: dict[tuple[str, str], list[Run]], allocator: str) -> dict[str, object]:
-    """The speedups of both lengths under one allocator, and how far their medians are apart."""
+    """The speedups in short and long runs under one allocator, and the ratio of their medians."""
     speedups = {
         length: [run.path(NAME).speedup or 0.0 for run in runs[allocator, length]] for length in LENGTHS
     }
@@ -60,7 +59,7 @@ def figures_of(runs: dict[tuple[str, str], list[Run]], allocator: str) -> dict[s
 
 
 def main() -> None:
-    """Print and keep the figures; exit 1 where the kept runs are further apart than the target."""
+    """Print and keep the figures; exit code 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20, help="in all; at least one of each of the four kinds")
     wanted = max(len(KINDS), parser.parse_args().runs)
@@ -71,7 +70,7 @@ def main() -> None:
             runs[allocator, length].append(run)
             print(f"{allocator}, {length}: {run.path(NAME).speedup or 0:.3f}x", file=sys.stderr)
     figures = {allocator: figures_of(runs, allocator) for allocator in ("kept", "system")}
-    keep("independence", {"processor": processor_facts(), "rounds": ROUNDS, **figures})
+    keep("independence", {"rounds": ROUNDS, **figures})
     sys.exit(int(float(str(figures["kept"]["apart"])) > TARGET))
 
 

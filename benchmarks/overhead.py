@@ -1,4 +1,4 @@
-"""Does the engine's way of timing cost anything? Its samples against a bare loop of the same calls, interleaved.
+"""Does the engine's timing cost time? Compares its samples with a bare loop of the same calls, in random order.
 
     python -m benchmarks.overhead [--rounds 60]
 

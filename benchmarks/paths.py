@@ -1,15 +1,17 @@
-"""Is packed execution faster than everything a user would pick instead? Every rival, every preset, three models.
+"""Is packed execution faster than every alternative? All rivals, all presets, three models.
 
     python -m benchmarks.paths [--models minilm,xlmr-base-random,xlmr-large-random] [--batches ...]
                                [--precisions fp32,bf16] [--budget 20]
 
-Paired rounds in random order in one process on all cores; ratios are rival / packed, above 1 where packed is faster.
-A rival that takes more than OUTCLASSED times as long as the fastest one, both in a warm call, keeps that one sample; a
-call of more than LONG_S seconds is not repeated to warm up.
-`packed, all states` gives every token's hidden state, as the rivals do; `packed` computes the last layer for the
-tokens that the classification head reads; `packed, no kernels` does it with torch's operators, as where there is no C++
-compiler. glibc is told to keep freed memory, without which the fused paths lose up
-to a third of their time to page faults: rivals are compared at their best.
+Measures paired rounds in random order, in one process on all cores. Ratios are rival / packed: above 1, packed is
+faster. If a warm call of a rival takes more than OUTCLASSED times as long as the fastest rival's, the rival is not
+timed in rounds, and this one sample is kept. A call of more than LONG_S seconds is not repeated to warm up.
+
+- `packed` computes the last layer only for the tokens that the classification head reads.
+- `packed, all states` computes every token's hidden state, as the rivals do.
+- `packed, no kernels` uses torch's operators, as on a machine without a C++ compiler.
+
+glibc keeps freed memory. Otherwise the fused paths would lose up to a third of their time to page faults.
 """
 
 import argparse
@@ -48,7 +50,7 @@ KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_":
 MODELS = ("minilm", "xlmr-base-random", "xlmr-large-random")
 OUTCLASSED, LONG_S = 1.5, 5.0
 LEAST_ROUNDS = 9
-"""The budget of a cell is stretched for so many rounds: an interval needs eight."""
+"""The budget of a cell is extended until this number of rounds fits into it: an interval needs eight."""
 ALL_STATES, NO_KERNELS = "packed, all states", "packed, no kernels"
 OWN = ("packed", ALL_STATES, NO_KERNELS)
 RIVALS = tuple(
@@ -62,7 +64,7 @@ MEMORY_BATCH, LINEAR_BATCHES = "skewed-64", ("dense", "tutorial-big")
 
 @dataclass(frozen=True)
 class Contestant:
-    """A path that is ready, in one precision, for one model."""
+    """A prepared path, in one precision, for one model."""
 
     name: str
     prepared: PreparedPath
@@ -70,7 +72,7 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Timing:
-    """Hidden states of the real tokens, (real tokens, width) fp32, and the seconds that they took."""
+    """Hidden states of the real tokens, (real tokens, width) fp32, and the seconds that computing them took."""
 
     states: Tensor
     seconds: float
@@ -84,15 +86,7 @@ def main() -> None:
             [sys.executable, "-m", "benchmarks.paths", *sys.argv[1:]],
             {**os.environ, **KEEP_MEMORY},
         )
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--batches", default=",".join(PRESETS))
-    parser.add_argument("--precisions", default="fp32,bf16")
-    parser.add_argument("--budget", type=float, default=20, help="seconds of rounds for a cell, or more")
-    parser.add_argument("--keep", default="paths", help="name of the file under benchmarks/results")
-    asked = parser.parse_args()
+    asked = arguments()
     cells: list[dict[str, object]] = []
     roofline = measure_roofline(torch.device("cpu"), time.perf_counter)
     for model in asked.models.split(","):
@@ -122,8 +116,21 @@ def main() -> None:
     print(summary(cells))
 
 
+def arguments() -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--batches", default=",".join(PRESETS))
+    parser.add_argument("--precisions", default="fp32,bf16")
+    parser.add_argument("--budget", type=float, default=20, help="seconds of rounds for a cell, or more")
+    parser.add_argument("--keep", default="paths", help="name of the file under benchmarks/results")
+    return parser.parse_args()
+
+
 def ready(loaded: LoadedModel, precision: DType) -> tuple[list[Contestant], dict[str, str]]:
-    """Packed execution and its rivals in a precision, and why some of them are missing."""
+    """Packed execution and its rivals in a precision, and for each missing rival the reason."""
     found, missing = list[Contestant](), dict[str, str]()
     for base in ("packed", *RIVALS):
         name = base if precision == "fp32" else variant_name(base, precision)
@@ -147,7 +154,7 @@ def without_kernels(loaded: LoadedModel, precision: DType) -> PreparedPath:
 
 
 def states(prepared: PreparedPath, batch: TokenBatch) -> Timing:
-    """Hidden states of the real tokens, and how long that took."""
+    """Compute and time the hidden states of the real tokens."""
     start = time.perf_counter()
     found = hidden_states(prepared, batch)
     return Timing(found, time.perf_counter() - start)
@@ -162,17 +169,7 @@ def cell(
     budget_s: float,
 ) -> dict[str, object]:
     """One model, one batch, one precision: errors against the fp32 slow path, times, ratios."""
-    errors: dict[str, dict[str, float]] = {}
-    first_s: dict[str, float] = {}
-    for contestant in contestants:
-        is_reference = contestant.name == "slow" and precision == "fp32"
-        seen = reference if is_reference else states(contestant.prepared, batch)
-        differences = seen.states - reference.states
-        errors[contestant.name] = {
-            "max": float(differences.abs().max()),
-            "rms": float(differences.pow(2).mean().sqrt()),
-        }
-        first_s[contestant.name] = one_call_s(contestant, batch, seen.seconds)
+    errors, first_s = first_calls(batch, precision, contestants, reference)
     fastest_s = min(s for name, s in first_s.items() if name not in OWN)
     raced = [c for c in contestants if c.name in OWN or first_s[c.name] <= OUTCLASSED * fastest_s]
     blocks = {c.name: timed_block(c, batch) for c in raced}
@@ -203,8 +200,26 @@ def cell(
     }
 
 
+def first_calls(
+    batch: TokenBatch, precision: DType, contestants: Sequence[Contestant], reference: Timing
+) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
+    """Each contestant's largest and root mean square error against the fp32 slow path, and seconds of a warm call."""
+    errors: dict[str, dict[str, float]] = {}
+    first_s: dict[str, float] = {}
+    for contestant in contestants:
+        is_reference = contestant.name == "slow" and precision == "fp32"
+        seen = reference if is_reference else states(contestant.prepared, batch)
+        differences = seen.states - reference.states
+        errors[contestant.name] = {
+            "max": float(differences.abs().max()),
+            "rms": float(differences.pow(2).mean().sqrt()),
+        }
+        first_s[contestant.name] = one_call_s(contestant, batch, seen.seconds)
+    return errors, first_s
+
+
 def one_call_s(contestant: Contestant, batch: TokenBatch, states_s: float) -> float:
-    """Seconds of a warm forward; where the hidden states took long already, that stands for it."""
+    """Seconds of a warm forward; if the hidden states took more than LONG_S, their time is used instead."""
     if states_s > LONG_S:
         return states_s
     call = timed(contestant, batch)
@@ -220,16 +235,16 @@ def seconds(call: Timed) -> float:
 
 
 def timed(contestant: Contestant, batch: TokenBatch) -> Timed:
-    """A contestant on a batch."""
+    """A contestant's forward on a batch, to be timed."""
     return Timed(lambda: void(contestant.prepared.forward(batch.tokens)), contestant.prepared.switches)
 
 
 def void(_value: object) -> None:
-    """Let go of an output at once, as a server does."""
+    """Release an output at once."""
 
 
 def timed_block(contestant: Contestant, batch: TokenBatch) -> Block:
-    """The same, as many calls as one sample needs."""
+    """The same, with the number of calls that one sample needs."""
     call = timed(contestant, batch)
     return Block(call, block_size(call, time.perf_counter))
 
@@ -237,7 +252,7 @@ def timed_block(contestant: Contestant, batch: TokenBatch) -> Block:
 def ratio(
     samples: dict[str, list[float]], times_ms: dict[str, float], rival: str, own: str
 ) -> dict[str, object]:
-    """Rival / own: the median paired ratio with its 95 % interval, or of the one sample where it was outclassed."""
+    """Rival / own: the median paired ratio with its 95 % interval; of single samples if it was not timed in rounds."""
     if rival not in samples or own not in samples:
         return {"ratio": round(times_ms[rival] / times_ms[own], 3), "ci95": None}
     ratios = paired_ratios(samples[rival], samples[own])
@@ -251,7 +266,7 @@ def ratio(
 def extras(
     loaded: LoadedModel, batch: TokenBatch, precision: DType, packed: PreparedPath
 ) -> dict[str, object]:
-    """How fast the linear layers run, and working memory, where the targets ask for them."""
+    """Speed of the linear layers and working memory, for the cells that have a target for them."""
     found: dict[str, object] = {}
     if precision == "fp32" and batch.record.name in LINEAR_BATCHES:
         found["linear layers, GFLOP/s"] = round(linear_gflops(loaded, batch, packed), 1)
@@ -266,7 +281,7 @@ def extras(
 
 
 def linear_gflops(loaded: LoadedModel, batch: TokenBatch, packed: PreparedPath) -> float:
-    """GFLOP/s of the linear layers in a profile of all hidden states."""
+    """GFLOP/s of the linear layers, from a profile of `packed, all states`."""
     shape = loaded.card.shape
     a_token = (
         shape.num_encoder_layers
@@ -296,7 +311,7 @@ def summary(cells: Sequence[dict[str, object]]) -> dict[str, object]:
 
 
 def print_cell(cell: dict[str, object]) -> None:
-    """One line a contestant, as soon as it is known."""
+    """Print one line for each contestant of a cell."""
     print(f"{cell['model']}, {cell['batch']}, {cell['precision']}: {cell['rounds']} rounds", flush=True)
     for name, ms in cell["median_ms"].items():  # type: ignore[attr-defined]
         error = cell["errors"][name]  # type: ignore[index]

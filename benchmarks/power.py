@@ -1,8 +1,8 @@
-"""Power: how often a path that is really 10 % slower is called slower within 20 rounds, on the machine as it is.
+"""Power: how often a path that is really 10 % slower is called slower within 20 rounds, on this machine.
 
     python -m benchmarks.power [--experiments 60]
 
-Target: at least 95 %; exit code 1 where it is missed.
+Target: at least 95 %; exit code 1 if it is missed.
 """
 
 import argparse
@@ -10,17 +10,17 @@ import sys
 import time
 from collections import Counter
 
-from benchmarks.harness import batch_of, experiment, keep, minilm, timed_path, told, verdicts
+from benchmarks.harness import batch_of, experiment, keep, minilm, show_progress, timed_path, verdicts
 from engine.budget import default_budget_s
 from engine.measure.rounds import Block, StopRule, Timed, block_size, warm_up
 
 SLOWDOWN = 1.10
 ROUNDS = 20
-LEAST_SEEN = 0.95
+LEAST_FOUND = 0.95
 
 
 def slowed(timed: Timed) -> Timed:
-    """The same call, then busy waiting for another tenth of the time it took."""
+    """The same call, then busy waiting for another tenth of its time."""
 
     def call() -> None:
         start = time.perf_counter()
@@ -33,7 +33,7 @@ def slowed(timed: Timed) -> Timed:
 
 
 def main() -> int:
-    """Print and keep the share of experiments that saw the difference; 1 where the target is missed."""
+    """Print and keep the share of experiments that found the difference; returns 1 if the target is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--experiments", type=int, default=60)
     experiments = parser.parse_args().experiments
@@ -48,11 +48,11 @@ def main() -> int:
         rule = StopRule(default_budget_s(len(blocks)), max_rounds=ROUNDS)
         rounds = experiment(blocks, "slow", rule, time.perf_counter, seed)
         words.update(verdict.word for _, verdict in verdicts(rounds, 0.1))
-        told(seed + 1, experiments, words, start_s)
+        show_progress(seed + 1, experiments, words, start_s)
     share = words["slower"] / words.total()
     keep("power", {"called slower": round(share, 4), "words": dict(words)})
-    if share < LEAST_SEEN:
-        print(f"{share:.1%} saw the difference, fewer than {LEAST_SEEN:.0%}", file=sys.stderr)
+    if share < LEAST_FOUND:
+        print(f"{share:.1%} found the difference, fewer than {LEAST_FOUND:.0%}", file=sys.stderr)
         return 1
     return 0
 

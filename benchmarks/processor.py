@@ -1,4 +1,4 @@
-"""Which processor this is, in words that tell more than a marketing name: vendor, family, model, vector units."""
+"""Facts of the processor beyond its marketing name: vendor, family, model and vector units."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ _UNITS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_t
 
 
 def processor_facts(cpuinfo: Path = CPUINFO) -> dict[str, object]:
-    """Name, family, model and vector units; the name alone where the system does not tell the rest."""
+    """Name, vendor, family, model and vector units; all but the name are empty if the system does not list them."""
     text = cpuinfo.read_text() if cpuinfo.is_file() else ""
     flags = set(_field("flags", text).split())
     return {

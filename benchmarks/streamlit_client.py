@@ -1,7 +1,7 @@
-"""A browser's tab without the browser: what it would send and receive over Streamlit's own websocket.
+"""A client for Streamlit's own websocket: it sends and receives what a browser's tab would.
 
-It keeps what is on the page, the address, and the timers of fragments that poll. One request is on its way at a time,
-and every answer is timed from when it was wanted until the server says that its script has finished.
+It keeps the elements of the page, the address, and the timers of fragments that poll. It sends one request at a time.
+Every answer is timed from the moment it was wanted until the server reports that its script has finished.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 PATIENCE_S = 60.0
-"""The longest wait for an answer; a fragment that is gone is never answered."""
+"""The longest wait for an answer; the server never answers a poll of a fragment that no longer exists."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Answer:
 
     Attributes:
         kind: the whole page, or a fragment that polled.
-        page: address of the page, as in `history`; empty for the first one.
-        wall_s: from when it was wanted until the script had finished.
+        page: address of the page, such as `history`; empty for the first page.
+        wall_s: time from the wish for it until the script had finished.
     """
 
     kind: Literal["page", "poll"]
@@ -49,7 +49,7 @@ class Tab:
     """One visitor's tab; made by `open_tab`.
 
     Args:
-        tell: is given every answer.
+        tell: receives every answer.
     """
 
     def __init__(self, socket: ClientConnection, tell: Callable[[Answer], None]) -> None:
@@ -75,9 +75,9 @@ class Tab:
             "script_finished": self._finish,
         }
         self.query: dict[str, str] = {}
-        """What follows the question mark in the address."""
+        """The query of the address."""
         self.troubles: list[str] = []
-        """Exceptions and errors that the page has shown."""
+        """Exceptions and errors that the page showed."""
 
     @property
     def page(self) -> str:
@@ -90,16 +90,16 @@ class Tab:
         return tuple(key for key in keys if key and key.startswith(prefix))
 
     def shows(self, kind: str) -> bool:
-        """Whether an element of this kind is on the page, by Streamlit's own name of it."""
+        """Whether the page has an element of this kind (Streamlit's own name of the kind)."""
         return any(shown.kind == kind for shown in self._shown.values())
 
     async def open(self, page: str, query: str) -> None:
-        """The first request of a tab: an address that was typed or followed."""
+        """Send the first request of a tab, as for an address that was typed in."""
         self.query = dict(parse_qsl(query))
         await self._ask(ClientState(page_name=page))
 
     async def go(self, page: str, query: str = "") -> None:
-        """Follow a link to another page: what the address says of the one that is left goes, bound widgets stay."""
+        """Follow a link to another page: of the old query only the values of bound widgets are kept."""
         bound = {name: value for name, value in self.query.items() if name in self._bound}
         self.query = {**bound, **dict(parse_qsl(query))}
         await self._ask(ClientState(page_script_hash=self._pages[page]))
@@ -109,7 +109,7 @@ class Tab:
         await self._touch(WidgetState(id=self._find(key).element.id, trigger_value=True))
 
     async def choose(self, key: str, value: str) -> None:
-        """Choose a pill or a segment, or type into an area of text."""
+        """Choose a pill or a segment, or type into a text area."""
         shown = self._find(key)
         state = WidgetState(id=shown.element.id)
         if shown.kind == "button_group":
@@ -122,7 +122,7 @@ class Tab:
         await self._touch(state)
 
     async def listen(self) -> None:
-        """Take in what the server sends, until the tab is closed."""
+        """Receive what the server sends, until the tab is closed."""
         with suppress(ConnectionClosed):
             async for data in self._socket:
                 message = ForwardMsg()
@@ -182,7 +182,7 @@ class Tab:
         self.troubles.append(f"session event: {message.session_event.WhichOneof('type')}")
 
     def _begin(self, message: ForwardMsg) -> None:
-        """A run of the script begins: what it draws anew goes, and a whole page sets its timers anew."""
+        """A run of the script begins: the elements that it will draw again are removed, and so are a page's timers."""
         fragments = set(message.metadata.run.fragment_ids)
         self._drawn = {
             path: shown
@@ -194,7 +194,7 @@ class Tab:
             self._page_hash = message.new_session.page_script_hash
 
     def _finish(self, message: ForwardMsg) -> None:
-        """The script has finished; one that starts over at once has not."""
+        """The script has finished, unless it starts again at once."""
         status = message.script_finished
         if status != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
             self._shown = dict(self._drawn)
@@ -240,7 +240,7 @@ class Tab:
 
 
 def _key_of(shown: _Shown) -> str:
-    """A widget's id is `$$ID-`, a hash, and its key."""
+    """A widget's key, from its id: `$$ID-`, a hash, and the key."""
     _, _, key = getattr(shown.element, "id", "").removeprefix("$$ID-").partition("-")
     return key
 
@@ -249,12 +249,12 @@ def _key_of(shown: _Shown) -> str:
 async def open_tab(
     url: str, tell: Callable[[Answer], None], page: str = "", query: str = ""
 ) -> AsyncIterator[Tab]:
-    """A tab on a page of the app at this address, as for `http://127.0.0.1:8501`.
+    """Open a tab on a page of the app at this address, such as `http://127.0.0.1:8501`.
 
     Args:
-        tell: is given every answer.
+        tell: receives every answer.
         page: address of the first page; empty for the Overview.
-        query: what follows the question mark.
+        query: query of the address.
     """
     address = f"ws://{urlsplit(url).netloc}/_stcore/stream"
     async with connect(

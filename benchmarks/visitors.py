@@ -1,52 +1,45 @@
-"""Does one server bear many visitors at once? Simulated ones on a real server, over Streamlit's own websocket.
+"""Can one server serve many visitors at once? Simulated visitors use a real server over Streamlit's own websocket.
 
     python -m benchmarks.visitors [--visitors 50] [--minutes 10] [--hosted]
 
-Each opens the Overview, runs ten rounds of a small batch, most often of texts of their own, follows the run on the
-Benchmark page, strolls to the History page and back, thinks a few seconds, and starts over. Targets: no two
-measurements overlap, 95 % of the page answers within 1 s, less than 10 % growth of the server's memory after the
-warm-up; before that, on a server of its own: less than 10 ms of the server's processor time for a poll, less than
-250 MB with ten sessions, and no torch in the server.
+Each visitor opens the Overview, runs ten rounds of a small batch (mostly with texts of their own), follows the run on
+the Benchmark page, sometimes visits the History page, waits a few seconds, and starts again. Targets: no two
+measurements overlap, 95 % of the page answers within 1 s, and less than 10 % growth of the server's memory after the
+warm-up. Before that, on a separate server with ten sessions: less than 10 ms of the server's processor time for a poll,
+less than 250 MB of memory, and no torch in the server.
 """
 
 import argparse
 import asyncio
-import os
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from random import Random
 from statistics import mean
-from tempfile import TemporaryDirectory
 
 import psutil
 
+from benchmarks.served import Served, serving
 from benchmarks.streamlit_client import Answer, Tab, open_tab
 from engine.desk.journal import Entry, entries_of
 from engine.records import MEGABYTE
 from engine.store import FILE_NAME, Store
 
-PROJECT = Path(__file__).parents[1]
 OVERVIEW, BATCH, BENCHMARK, HISTORY = "", "batch", "benchmark", "history"
 EVERY_PAGE = ("model", BATCH, "doctor", HISTORY, "walkthrough", OVERVIEW)
 SMALL, LONG = "tutorial-small", "mixed"
 TEN_ROUNDS = "10, as in the tutorial"
 CANCEL, AGAIN, RESULT = "cancel_run", "bench_again", "bench_download_json"
-"""Buttons that are there while one's own run lives, where a run came from the store, and below any result."""
+"""Buttons: while one's own run is in progress; beside a run from the store; below every result."""
 CHART = "vega_lite_chart"
-"""There while a run's speedups close in, where a poll has the most to draw."""
-START_S = 60.0
+"""The chart of speedups during the rounds. With it a poll has the most to draw."""
 WARM_UP_S, STRETCH_S = 120.0, 60.0
-"""What the memory is compared after, and over how long it is averaged."""
+"""The memory after the warm-up is compared with the memory at the end; each is averaged over a stretch."""
 WATCHERS, SETTLE_S, WATCH_S, LOOK_S = 10, 2.0, 8.0, 0.1
 
 Span = tuple[datetime, datetime]
@@ -57,10 +50,10 @@ class Habits:
     """How visitors behave; times in seconds, shares of 1.
 
     Attributes:
-        arrive_s: within which they arrive.
+        arrive_s: all arrive within this time.
         think_s: shortest and longest pause.
-        repeat: share of runs of the same preset as everybody's, which the store answers from the second on.
-        stroll: how likely one goes to look at the History page instead of waiting on.
+        repeat: share of runs with the preset that everybody uses; the store answers all but the first.
+        stroll: probability of a visit to the History page after a pause.
     """
 
     arrive_s: float = 20.0
@@ -71,7 +64,7 @@ class Habits:
 
 @dataclass
 class Visitor:
-    """Somebody who measures until the time is over."""
+    """A simulated visitor, who measures until the time is over."""
 
     number: int
     until: float
@@ -92,7 +85,7 @@ class Visitor:
             await self.ask_for_ten_rounds(tab)
             while self.stays:
                 await self.measure(tab)
-                if self.stays:  # else all of them would look at once when the time is over
+                if self.stays:  # otherwise all visitors would open a run together when the time is over
                     await self.look_back(tab)
             self.happened.update(f"trouble: {words}" for words in tab.troubles)
 
@@ -102,7 +95,7 @@ class Visitor:
         await tab.choose("bench_rounds", TEN_ROUNDS)
 
     async def measure(self, tab: Tab) -> None:
-        """Run a batch and wait for its end, with walks to the History page."""
+        """Run a batch and wait for its end, with visits to the History page."""
         if self.random.random() < self.habits.repeat:
             await self._take_preset(tab)
         else:
@@ -145,16 +138,6 @@ class Visitor:
 
 
 @dataclass(frozen=True)
-class Served:
-    """A running server."""
-
-    url: str
-    pid: int
-    folder: Path
-    log: Path
-
-
-@dataclass(frozen=True)
 class Sample:
     """The server at a moment: seconds on the monotonic clock, memory, processor time since its start."""
 
@@ -189,7 +172,7 @@ def main() -> None:
 
 
 async def crowd(server: Served, count: int, seconds: float, habits: Habits) -> dict[str, object]:
-    """So many visitors for so long, and what became of their answers, their runs and the server."""
+    """Simulate `count` visitors for `seconds`; returns figures of their answers, their runs and the server."""
     answers: list[Answer] = []
     until = time.monotonic() + seconds
     visitors = [Visitor(number, until, Random(number), habits) for number in range(count)]
@@ -211,7 +194,7 @@ async def crowd(server: Served, count: int, seconds: float, habits: Habits) -> d
 
 
 async def ten_sessions(server: Served) -> dict[str, object]:
-    """What a poll costs the server while ten tabs watch a run, and its memory once they have seen all."""
+    """The server's time for a poll while ten tabs follow a run, and its memory after they have opened every page."""
     answers: list[Answer] = []
     process = psutil.Process(server.pid)
     async with AsyncExitStack() as stack:
@@ -249,7 +232,7 @@ async def ten_sessions(server: Served) -> dict[str, object]:
 async def poll_ms(
     process: psutil.Process, answers: Sequence[Answer], going_on: Callable[[], bool]
 ) -> dict[str, float]:
-    """Processor time of the server for each poll while this goes on; true where no page is asked for meanwhile."""
+    """Processor time of the server per poll while `going_on` holds; right only if no page is requested meanwhile."""
     answered, before = len(answers), cpu_s(process)
     while going_on():
         await asyncio.sleep(LOOK_S)
@@ -261,7 +244,7 @@ async def poll_ms(
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait as long as it takes."""
+    """Wait until something holds."""
     while not condition():
         await asyncio.sleep(LOOK_S)
 
@@ -286,7 +269,7 @@ def by_page(answers: Iterable[Answer]) -> dict[str, dict[str, float]]:
 
 
 def resources(samples: Sequence[Sample], warm_up_s: float, stretch_s: float) -> dict[str, float]:
-    """What the server took: its memory in the stretch after the warm-up against that in the last stretch."""
+    """The server's memory after the warm-up and at the end, and its processor time."""
     start, end = samples[0].at_s, samples[-1].at_s
     warm = mean(s.memory_mb for s in samples if warm_up_s <= s.at_s - start <= warm_up_s + stretch_s)
     last = mean(s.memory_mb for s in samples if s.at_s >= end - stretch_s)
@@ -315,14 +298,14 @@ def measurements(folder: Path) -> dict[str, object]:
 
 
 def span_of_ticket(entry: Entry) -> Span:
-    """From when a child was there for it until it had answered."""
+    """From the start of the ticket's work in a child until its end."""
     assert entry.started is not None
     assert entry.ended is not None
     return entry.started.at, entry.ended.at
 
 
 def spans_of_runs(folder: Path) -> Iterator[Span]:
-    """The time that each kept run says it has measured: the length of its rounds before its end."""
+    """When each stored run was measured: from its rounds' total time before its end, to its end."""
     store = Store(f"sqlite:///{folder / FILE_NAME}")
     for row in store.latest(store.count()):
         run = store.get(row.id)
@@ -332,7 +315,7 @@ def spans_of_runs(folder: Path) -> Iterator[Span]:
 
 
 def overlaps(spans: Iterable[Span]) -> int:
-    """How many spans begin before an earlier one has ended."""
+    """Number of spans that begin before an earlier one has ended."""
     count, busy_until = 0, None
     for start, end in sorted(spans):
         count += busy_until is not None and start < busy_until
@@ -341,25 +324,25 @@ def overlaps(spans: Iterable[Span]) -> int:
 
 
 def shortest_pause_s(spans: Iterable[Span]) -> float | None:
-    """Shortest time between two neighbours, negative where they overlap; None where there are less than two."""
+    """Shortest time between two consecutive spans; negative if they overlap, None if there are fewer than two."""
     pauses = [(after[0] - before[1]).total_seconds() for before, after in pairwise(sorted(spans))]
     return round(min(pauses), 4) if pauses else None
 
 
 def holds_torch(pid: int) -> bool:
-    """Whether a process has torch's libraries in its memory."""
+    """Whether a process has loaded torch's libraries."""
     return "libtorch" in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8")
 
 
 def cpu_s(process: psutil.Process) -> float:
-    """Processor time of a process since its start, without its children's."""
+    """Processor time of a process since its start in seconds, without its children's."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
 
 @asynccontextmanager
 async def metered(pid: int) -> AsyncIterator[list[Sample]]:
-    """Samples of a process, one a second while this lasts, and one at the end."""
+    """Samples of a process: one per second inside the `with` block, and one at its end."""
     process, samples = psutil.Process(pid), list[Sample]()
 
     def take() -> None:
@@ -376,44 +359,6 @@ async def metered(pid: int) -> AsyncIterator[list[Sample]]:
     finally:
         taking.cancel()
         take()
-
-
-@contextmanager
-def serving(hosted: bool) -> Iterator[Served]:
-    """A server on this machine with a data folder of its own."""
-    with TemporaryDirectory(prefix="fastpath-visitors-") as name, socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port, folder = probe.getsockname()[1], Path(name)
-        probe.close()
-        with (folder / "server.log").open("wb") as log:
-            process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "streamlit", "run", "streamlit_app.py", "--server.headless=true"),
-                    *("--server.address=127.0.0.1", f"--server.port={port}"),
-                ],
-                cwd=PROJECT,
-                env={**os.environ, "FASTPATH_DATA_FOLDER": name, "FASTPATH_HOSTED": str(int(hosted))},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_for(url)
-            yield Served(url, process.pid, folder, folder / "server.log")
-        finally:
-            process.terminate()
-            process.wait(START_S)
-
-
-def _wait_for(url: str) -> None:
-    deadline = time.monotonic() + START_S
-    while True:
-        try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=1):  # noqa: S310  (our own server)
-                return
-        except OSError:
-            assert time.monotonic() < deadline, "the server does not answer"
-            time.sleep(0.2)
 
 
 if __name__ == "__main__":

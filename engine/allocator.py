@@ -1,7 +1,8 @@
-"""The memory allocator of a measuring process: what is asked for, how a child is started for it, and what is in force.
+"""The memory allocator of a measuring process: which one is asked for, how a child gets it, and which one is in force.
 
-glibc gives large freed blocks back to the system, and the next forward fetches them again, page by page. It reads its
-variables when a process starts, so the parent sets them for the child. Pure: variables and platform are handed in.
+glibc gives large freed blocks back to the system, and the next forward has a page fault for each of their pages. glibc
+reads its variables when a process starts, so the parent sets them for the child. Pure: variables and platform are
+arguments.
 """
 
 import re
@@ -13,12 +14,13 @@ from engine.records import Allocator, Environment
 KEPT_BYTES = 1_073_741_824
 """Blocks up to this size stay in the process when they are freed (mallopt(3): M_MMAP_THRESHOLD, M_TRIM_THRESHOLD)."""
 STARTED_FOR = "FASTPATH_STARTED_FOR"
-"""Variable by which a child knows which allocator it was started for; without it, the system's."""
+"""This variable tells a child which allocator it was started for; without it, the system's."""
 KEPT, DEFAULTS = "glibc, freed memory kept", "glibc's defaults"
 _MMAP, _TRIM, _MMAP_MAX = "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_"
 _TUNABLES, _PRELOAD = "GLIBC_TUNABLES", "LD_PRELOAD"
 _TAKES_LARGE_THRESHOLDS = (2, 36)
-"""glibc from here on takes KEPT_BYTES (seen); an older one may refuse more than 32 MiB (HEAP_MAX_SIZE / 2)."""
+"""This version of glibc and later ones accept KEPT_BYTES (tested); older ones may refuse more than 32 MiB
+(HEAP_MAX_SIZE / 2)."""
 _OTHER_ALLOCATORS = ("jemalloc", "tcmalloc", "mimalloc", "snmalloc", "hoard", "tbbmalloc")
 
 
@@ -26,8 +28,8 @@ def child_environment(allocator: Allocator, variables: Mapping[str, str], platfo
     """The environment to start a measuring process in.
 
     Args:
-        allocator: what the experiment asks for; "system" leaves everything as it is.
-        variables: the parent's environment. What people have set there themselves comes first.
+        allocator: what the experiment asks for; "system" changes nothing.
+        variables: the parent's environment. Settings that the user has made there are kept.
         platform: `platform.platform(terse=True)`, which names the C library.
     """
     wanted = _kept_variables(variables, platform) if allocator == "kept" else {}
@@ -45,12 +47,12 @@ def has_a_choice(variables: Mapping[str, str], platform: str) -> bool:
 
 
 def _kept_variables(variables: Mapping[str, str], platform: str) -> dict[str, str]:
-    """What must be added so that freed memory is kept; nothing where that is not possible or somebody has decided."""
+    """The variables to add so that freed memory is kept; none if that is impossible or the user has set others."""
     version = _glibc_version(platform)
     if version is None or _preloaded(variables) or _thresholds_are_set(variables):
         return {}
     kept = {_MMAP: str(KEPT_BYTES), _TRIM: str(KEPT_BYTES)}
-    # Where the first threshold is refused, the second one fixes it at 128 KiB, which is worse than the defaults.
+    # If glibc refuses the first threshold, setting the second one fixes the first at 128 KiB: worse than the defaults.
     return kept if version >= _TAKES_LARGE_THRESHOLDS else {**kept, _MMAP_MAX: "0"}
 
 
@@ -62,9 +64,9 @@ def _thresholds_are_set(variables: Mapping[str, str]) -> bool:
 
 
 def allocator_settings(variables: Mapping[str, str]) -> dict[str, str]:
-    """What of these variables steers malloc: a preloaded allocator, or glibc's own settings.
+    """The variables that configure malloc: a preloaded allocator, or glibc's own settings.
 
-    They decide whether freed memory is given back to the system, which a forward then pays for in page faults.
+    They decide whether freed memory goes back to the system, which causes page faults in the next forward.
     """
     names = (name for name in variables if name.startswith(("MALLOC_", _TUNABLES)) or name == _PRELOAD)
     return {name: variables[name] for name in sorted(names)}
@@ -91,12 +93,12 @@ def in_force(variables: Mapping[str, str], platform: str) -> str:
 
 
 def allocator_words(environment: Environment) -> str:
-    """Which allocator a run had: as it tells, or for an older run as its variables tell."""
+    """Which allocator a run had, in words; for an older run, derived from its variables."""
     return environment.allocator_in_force or in_force(environment.allocator, environment.platform)
 
 
 def _preloaded(variables: Mapping[str, str]) -> str:
-    """The name of an allocator among the preloaded libraries; empty where there is none."""
+    """The name of the allocator among the preloaded libraries; empty if there is none."""
     libraries = [PurePath(library).name for library in re.split(r"[ :]+", variables.get(_PRELOAD, ""))]
     return next((name for name in _OTHER_ALLOCATORS if any(name in library for library in libraries)), "")
 

@@ -3,12 +3,12 @@
 from math import inf
 
 SECONDS_A_PATH = 5.0
-"""The baseline's hidden second run counts as a path: three paths have 20 s, nine have 50 s.
+"""The baseline's second run counts as a path: three paths have 20 s, nine have 50 s.
 
 Four paths on two cores take under a minute from a cold start to the verdict.
 """
 STATES_OF_THE_DOCTOR = 3
-"""What the doctor times at least: the slow path, the model as it is, and the fastpath with sparsity off."""
+"""The doctor times at least three states: the slow path, the model as it is, and the fastpath without sparsity."""
 
 
 def default_budget_s(paths: int, most_s: float = inf) -> float:

@@ -1,4 +1,4 @@
-"""The nouns of the doctor: conditions, dangers, prediction, proof, cures and what they are worth.
+"""The doctor's records: conditions, dangers, prediction, proof, cures and their timing.
 
 A diagnosis is plain data, like a run: the page, the terminal and a test read the same record.
 """
@@ -20,16 +20,16 @@ from engine.records import (
 )
 
 Part = Literal["native MHA", "sparsity", "attention"]
-"""What a condition decides: one fused operator per layer; nested tensors for the whole encoder; or, where a layer is
-not fused and for every `nn.MultiheadAttention` on its own, the native attention operator alone."""
+"""What a condition decides: one fused operator per layer; nested tensors for the whole encoder; or the native attention
+operator alone, in a layer that is not fused and in an `nn.MultiheadAttention` outside any layer."""
 
 Taken = Literal["taken", "partly taken", "not taken", "taken but wrong"]
 Effect = Literal["wrong", "not a number", "error", "ignored"]
-"""What a danger does: outputs that are silently wrong, NaN, an exception, or a wish that torch does not follow."""
+"""What a danger does: outputs that are silently wrong, NaN, an exception, or a setting that torch ignores."""
 
 
 class Check(Record):
-    """One condition that torch checks before it takes a fastpath, held against this model, batch and setting."""
+    """One condition that torch checks before it takes a fastpath, applied to this model, batch and setting."""
 
     key: str
     part: Part
@@ -41,11 +41,11 @@ class Check(Record):
     failing_layers: tuple[int, ...] = ()
     """Layers in which it fails; empty for conditions of the whole encoder."""
     why: str
-    """Why torch cares, or what it costs to fail."""
+    """Why torch has this condition."""
     cure: str = ""
-    """One line of code; empty where it passes, and where nothing short of retraining helps."""
+    """One line of code; empty if the condition is met, or if only new training helps."""
     torch_says: str = ""
-    """The beginning of torch's own, never shown, reason where this condition fails."""
+    """The beginning of torch's own reason if this condition fails; torch never shows it."""
 
 
 class Danger(Record):
@@ -71,15 +71,15 @@ class Counts(Record):
 
 
 class Prediction(Record):
-    """What the conditions say will happen; counts are None where they cannot be known before an exception."""
+    """What the conditions predict; counts are None if an exception is predicted."""
 
     counts: Counts | None
     error: str = ""
-    """Why the forward will raise; empty where it will not."""
+    """Why the forward will raise; empty if it will not."""
 
 
 class TorchReason(Record):
-    """A reason torch computed in one of its own functions and threw away."""
+    """A reason that torch computed in one of its functions and did not show."""
 
     where: Literal["nn.TransformerEncoder", "nn.TransformerEncoderLayer", "nn.MultiheadAttention"]
     reason: str
@@ -87,16 +87,16 @@ class TorchReason(Record):
 
 
 class Proof(Record):
-    """What really happened in one forward: counted by the profiler, and read from torch's own variables."""
+    """What happened in one forward: operators that the profiler counted, and reasons from torch's own variables."""
 
     counts: Counts
     error: str = ""
-    """The exception the forward ended with; empty where it came to its end."""
+    """The exception that the forward raised; empty if it raised none."""
     torch_reasons: tuple[TorchReason, ...] = ()
 
 
 class Timing(Record):
-    """What a state costs: measured in paired rounds with all others."""
+    """The time of a state, measured in paired rounds with all other states."""
 
     median_ms: float
     speedup: float
@@ -107,21 +107,21 @@ class Timing(Record):
 
 
 class State(Record):
-    """The model as it is, or after one more cure on a copy: what comes back, whether it is right, what it is worth."""
+    """The slow path, the model as it is, or a copy after one more cure: its proof, its answer and its time."""
 
     name: str
     title: str
     cure: str = ""
-    """The line of code that led here from the state before; empty for the first one."""
+    """The line of code that this state adds to the one before; empty for the slow path and the model as it is."""
     prediction: Prediction
     proof: Proof
     agreement: Agreement | None = None
-    """Against the slow path of the same state, on real tokens; None where there is nothing to compare."""
+    """Against the slow path of the same state, on real tokens; None if there is nothing to compare."""
     drift: Agreement | None = None
     """Against the slow path of the model as it is: whether the cure itself changes the answer."""
     timing: Timing | None = None
     offered: bool = True
-    """False where the result would be silently wrong: it is shown, and never recommended."""
+    """False if the result would be silently wrong: the state is shown, but never recommended."""
 
 
 class SweepPoint(Record):
@@ -133,7 +133,7 @@ class SweepPoint(Record):
     ci95: Interval | None = None
     """Interval of the speedup; the intervals of all points hold together with 95 % confidence."""
     verdict: VerdictWord | None = None
-    """Of sparsity: None in records of older versions, which had no interval."""
+    """Verdict on sparsity; None in records of older versions, which had no interval."""
     dense_ms: tuple[float, ...] = ()
     """Milliseconds per forward without sparsity, one sample a round."""
     dense_again_ms: tuple[float, ...] = ()
@@ -148,7 +148,7 @@ class Crossover(Record):
     speedups: tuple[float, ...]
     """Fused layers without sparsity / with it, median of paired ratios at each padding ratio."""
     crossover: float | None = None
-    """Not read: older versions interpolated a ratio here, from speedups without intervals."""
+    """Not used: older versions stored an interpolated ratio here, from speedups without intervals."""
     points: tuple[SweepPoint, ...] = ()
     """The swept ratios with intervals and verdicts; empty in records of older versions."""
     shape: tuple[int, int]
@@ -156,7 +156,7 @@ class Crossover(Record):
     measured_at: datetime
     cached: bool = False
     disturbance: str = ""
-    """Why the machine was not quiet during the sweep; empty where it was."""
+    """Why the machine was not quiet during the sweep; empty if it was."""
 
     @property
     def all_points(self) -> tuple[SweepPoint, ...]:
@@ -166,7 +166,7 @@ class Crossover(Record):
 
 
 class Sparsity(Record):
-    """How much leaving out padding can give for this batch, and how much it gives."""
+    """How much leaving padding out can gain for this batch, and how much it does gain."""
 
     real_tokens: int
     all_tokens: int
@@ -189,28 +189,28 @@ class Diagnosis(Record):
     modifications: tuple[str, ...] = Field(
         (), validation_alias=AliasChoices("modifications", "circumstances")
     )
-    """Names of what was changed on purpose before the examination (engine/catalog/modifications.py).
+    """Names of the changes made on purpose before the examination (engine/catalog/modifications.py).
 
-    Files of older versions hold them as `circumstances`.
+    Files of older versions call them `circumstances`.
     """
     environment: Environment
     layers: int
     """Encoder layers in the whole model."""
     verdict: Taken
     summary: str
-    """One sentence: what is taken, and what stands in the way."""
+    """What is taken, and what prevents the rest, in a sentence or two."""
     explanation: str = ""
-    """The summary without what the verdict says already; empty in diagnoses of older versions."""
+    """The summary without the verdict; empty in diagnoses of older versions."""
     checks: tuple[Check, ...]
     dangers: tuple[Danger, ...] = ()
     dangers_after_cures: tuple[Danger, ...] = ()
-    """Dangers that only appear once a cure brings the fastpath back, as left padding does behind gradients."""
+    """Dangers that appear only after a cure, such as left padding: it does no harm while gradients are on."""
     findings: tuple[str, ...] = ()
     """Where prediction and proof disagree; the proof wins."""
     states: tuple[State, ...]
-    """The slow path first, then the model as it is, then one state for each cure, each on top of the ones before."""
+    """The slow path first, then the model as it is, then one state after each further cure."""
     baseline: str = ""
-    """Name of the state that speedups are against: as it is, or the slow path where as it is cannot run."""
+    """Name of the state that speedups are relative to: the model as it is, or the slow path if that cannot run."""
     not_tried: tuple[str, ...] = ()
     """Cures that were named and not tried, each with its reason."""
     noise_floor: NoiseFloor = NoiseFloor()
@@ -236,7 +236,7 @@ class Diagnosis(Record):
 
 
 SLOW, AS_IT_IS, WITHOUT_SPARSITY = "slow", "as it is", "without sparsity"
-"""Names of the states every diagnosis may have; those of cures are the cures' keys."""
+"""Names of states that every diagnosis may have; the state after a cure has the cure's key as its name."""
 
 
 def read_diagnosis(text: str | bytes) -> Diagnosis:

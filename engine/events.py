@@ -54,7 +54,7 @@ class Download(Record):
 
 
 class Round(Record):
-    """A round is done: every path has run once more."""
+    """A round is complete: every path has run once more."""
 
     kind: Literal["round"] = "round"
     done: int
@@ -101,7 +101,7 @@ class Refused(Record):
 
 
 class Failed(Record):
-    """A defect of ours; the message is short, the traceback went to standard error."""
+    """An error in this program. The message is short; the traceback is on standard error."""
 
     kind: Literal["failed"] = "failed"
     message: str
@@ -139,7 +139,7 @@ class RunRequest(Record):
     trace_dir: str | None = None
     """Folder for Chrome traces, one file a path; None writes none."""
     continues: Run | None = None
-    """The run whose rounds the measured ones are added to; the run that comes back holds both."""
+    """The run that the measured rounds are added to; the returned run contains both."""
 
     @model_validator(mode="after")
     def _continues_the_same(self) -> Self:
@@ -149,7 +149,7 @@ class RunRequest(Record):
 
 
 def _asks_the_same(asked: Experiment, before: Experiment) -> bool:
-    """Whether rounds of two experiments may be put together; the seed and the end of the rounds may differ."""
+    """Whether rounds of two experiments may be joined; seed, budget and number of rounds may differ."""
     return not differing(asked, before, SETUP) and set(asked.paths) <= set(before.paths)
 
 
@@ -171,13 +171,13 @@ class DoctorRequest(Record):
     threads: int | None = Field(None, gt=0, le=MOST_THREADS)
     seed: int = Field(0, ge=0, le=MOST_SEED)
     budget_s: float = Field(examination_budget_s(), ge=0)
-    """Longest time for the rounds; 0 examines and proves, and times nothing."""
+    """Longest time for the rounds; with 0 nothing is timed."""
     allocator: Allocator = "system"
-    """Requests of before the field meant the system's; new ones name DEFAULT_ALLOCATOR."""
+    """Older requests lack the field and mean the system's; new ones set DEFAULT_ALLOCATOR."""
 
 
 class StopRequest(Record):
-    """End the rounds of the request that is being answered, and keep what was measured; has no ending of its own."""
+    """End the rounds of the present request, and keep what was measured. It has no answer of its own."""
 
     do: Literal["stop"] = "stop"
 
@@ -189,7 +189,7 @@ _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 
 
 def allocator_of(request: Request) -> Allocator | None:
-    """The allocator that a request must be measured with; None for what is not measured."""
+    """The allocator that a request must be measured with; None if it measures nothing."""
     if isinstance(request, RunRequest):
         return request.experiment.allocator
     return request.allocator if isinstance(request, DoctorRequest) else None

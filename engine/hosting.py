@@ -5,7 +5,7 @@ Without `FASTPATH_HOSTED` every request is allowed and no message is changed.
 
 import re
 
-from engine.analysis.verdict import MOST_ROUNDS_WORTH
+from engine.analysis.verdict import MOST_USEFUL_ROUNDS
 from engine.catalog.models import CATALOG, find_model
 from engine.catalog.modifications import find_modifications
 from engine.catalog.paths import find_paths
@@ -15,7 +15,7 @@ from engine.records import Batch, Experiment, ModelSpec
 from engine.settings import Settings
 from engine.texts import checked_texts
 
-MAX_ITERATIONS = MOST_ROUNDS_WORTH
+MAX_ITERATIONS = MOST_USEFUL_ROUNDS
 """As many rounds as are measured at most until an answer is precise."""
 SPECIAL_TOKENS = 2
 """Tokens that are put around a text."""

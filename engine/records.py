@@ -1,7 +1,7 @@
-"""The nouns of the lab: models, batches, experiments and runs; frozen, validated, versioned JSON.
+"""The records of the lab: models, batches, experiments and runs, as frozen, validated, versioned JSON.
 
-Raw samples are stored in a run, and everything concluded from them can be recomputed by a newer rule.
-Names carry their unit (`_ms`, `_mb`, `_s`). The JSON's names are a contract (docs/architecture.md).
+A run stores its raw samples, so a newer rule can compute every conclusion from them again.
+Names have their unit (`_ms`, `_mb`, `_s`). The JSON's names do not change (docs/architecture.md).
 """
 
 from collections.abc import Sequence
@@ -16,31 +16,31 @@ SCHEMA_VERSION: Literal[1] = 1
 
 DType = Literal["fp32", "bf16", "fp16"]
 Precision = Literal["fp32", "bf16", "fp16", "int8"]
-"""What a path may compute in: a model's dtype, or integers made of it on the way."""
+"""What a path may compute in: a model's dtype, or 8-bit integers made from it."""
 Status = Literal["ok", "failed", "unavailable"]
 VerdictWord = Literal["faster", "slower", "same", "not sure"]
 Allocator = Literal["kept", "system"]
-"""What becomes of freed memory: it stays in the process, or the platform's allocator decides (engine/allocator.py)."""
+"""Freed memory stays in the process ("kept"), or the platform's allocator decides ("system": engine/allocator.py)."""
 DEFAULT_ALLOCATOR: Allocator = "kept"
-"""What a new experiment or examination is measured with unless people choose.
+"""The allocator of new experiments and examinations, unless the user chooses another.
 
-Not the default of the records' own field: a stored record without the field was measured with the system's.
+It is not the default of the records' field: a stored record without the field was measured with the system's.
 """
 SourceKind = Literal["embedded", "torchtext", "random", "folder", "hub"]
 Interval = tuple[float, float]
 
 MOST_ROUNDS = 10_000
-"""Most rounds of a run; ten times what may be asked for, so that a run can be continued."""
+"""Largest number of rounds in a run: ten times what may be asked for, so that a run can be continued."""
 MOST_PATHS = 100
 MOST_BYTES = 64_000_000
-"""Longest JSON that is read as a run; one of 60 rounds on ten paths takes about 0.3 MB."""
+"""Longest JSON that is read as a run; a run of 60 rounds on ten paths has about 0.3 MB."""
 MOST_THREADS = 8192
-"""More than any machine has cores; where a run is measured, the limit is the cores that may be used there."""
+"""Larger than the number of cores of any machine. A measuring machine has its own limit: the cores it may use."""
 MOST_SEED = 2**63 - 1
 
 Milliseconds = Annotated[float, Field(ge=0, le=1e12)]
 SampleMs = Annotated[float, Field(ge=1e-6, le=1e9)]
-"""A time of one forward: from a nanosecond to twelve days, so that every ratio of two is a number."""
+"""Time of one forward: from a nanosecond to twelve days, so that the ratio of two is always a finite number."""
 Samples = Annotated[tuple[SampleMs, ...], Field(max_length=MOST_ROUNDS)]
 
 _OLD_STANDING_NOTE = "the process is held"
@@ -49,13 +49,13 @@ MEGABYTE = 1_000_000
 
 
 class Record(BaseModel):
-    """A frozen value with strict names: an unknown field is an error, not a silent loss; so is NaN or an infinity."""
+    """A frozen value. An unknown field is an error, and so is NaN or an infinity."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class EncoderShape(Record):
-    """The sizes that fix an encoder of the RoBERTa family: torchtext's `RobertaEncoderConf` plus the norm's eps."""
+    """The sizes of an encoder of the RoBERTa family: torchtext's `RobertaEncoderConf` and the eps of its norms."""
 
     vocab_size: int = Field(gt=0)
     embedding_dim: int = Field(gt=0)
@@ -76,7 +76,7 @@ class EncoderShape(Record):
 
     @property
     def max_tokens(self) -> int:
-        """Longest text in tokens, special tokens included: rows of the position table behind the padding row."""
+        """Longest text in tokens, special tokens included: the rows of the position table after the padding row."""
         return self.max_seq_len - self.padding_idx - 1
 
     @property
@@ -94,25 +94,25 @@ class EncoderShape(Record):
 
 
 class ModelSpec(Record):
-    """A model on offer: what it is and where it comes from, before anything is loaded."""
+    """A model on offer, before it is loaded: its name, shape and source."""
 
     name: str
     title: str
     source: SourceKind
     shape: EncoderShape | None = None
-    """None where only the files tell: a local folder or a hub id."""
+    """None if only the files have it: a local folder or a hub id."""
     note: str = ""
     download_mb: int = 0
 
 
 class ModelCard(Record):
-    """What was really loaded: shown on the Model page and kept with every run."""
+    """The model that was loaded: shown on the Model page and stored with every run."""
 
     name: str
     title: str
     source: str
     checksum: str
-    """SHA-256 of the weights' file, or the seed that made them."""
+    """SHA-256 of the weights' file, or the seed of random weights."""
     real_weights: bool
     tokenizer: str
     shape: EncoderShape
@@ -125,7 +125,7 @@ class ModelCard(Record):
 
 
 class Batch(Record):
-    """Texts that go through the encoder together; the measured half is filled in once they are tokens."""
+    """Texts that go through the encoder together. The last four fields are set when the texts are tokenized."""
 
     name: str = Field(min_length=1, max_length=80)
     texts: tuple[str, ...] = Field(min_length=1)
@@ -136,7 +136,7 @@ class Batch(Record):
     shape: tuple[int, int] | None = None
     """(texts, longest length) of the token tensor."""
     truncated: tuple[int, ...] = ()
-    """Indices of the texts that were cut at the longest length the model or the settings allow."""
+    """Indices of the texts that were cut to the longest length that the model or the settings allow."""
 
     @model_validator(mode="after")
     def _one_length_a_text(self) -> Self:
@@ -151,14 +151,14 @@ class Batch(Record):
 
 
 class Experiment(Record):
-    """What is to be measured; complete, so that the same experiment can be run again elsewhere."""
+    """What to measure. It is complete, so the same experiment can be run again on another machine."""
 
     model: str
     batch: Batch
     device: str = "cpu"
     dtype: DType = "fp32"
     threads: int | None = Field(None, gt=0, le=MOST_THREADS)
-    """Threads of torch's intra-op pool; None leaves torch's own choice, which the run records."""
+    """Threads of torch's intra-op pool; with None torch chooses, and the run records the number."""
     paths: tuple[str, ...] = Field(min_length=1, max_length=MOST_PATHS)
     baseline: str = "slow"
     seed: int = Field(0, ge=0, le=MOST_SEED)
@@ -166,7 +166,7 @@ class Experiment(Record):
     iterations: int | None = Field(None, ge=1, le=1000)
     """A fixed number of rounds, as in the tutorial (10); None measures until the answer is precise enough."""
     allocator: Allocator = "system"
-    """Records of before the field were measured with the system's; new experiments name DEFAULT_ALLOCATOR."""
+    """Older records lack the field and were measured with the system's; new experiments set DEFAULT_ALLOCATOR."""
 
     @model_validator(mode="after")
     def _baseline_is_measured_once(self) -> Self:
@@ -196,23 +196,23 @@ class Environment(Record):
     cuda: str | None = None
     driver: str | None = None
     libraries: dict[str, str] = {}
-    """Versions of what else has a say: numpy, MKL, oneDNN."""
+    """Versions of numpy, MKL and oneDNN."""
     allocator: dict[str, str] = {}
-    """Environment variables that steer the memory allocator; empty for the platform's own ways."""
+    """Environment variables that configure the memory allocator; empty if none is set."""
     allocator_in_force: str = ""
-    """The allocator that measured, in words; empty in older runs, whose variables tell (engine/allocator.py)."""
+    """The allocator that measured, in words; empty in older runs (`allocator_words` derives it from the variables)."""
     load_before: float | None = None
     load_after: float | None = None
     quiet: bool = True
     notes: tuple[str, ...] = ()
-    """Why the machine was not quiet; what disturbed the rounds comes after the standing notes."""
+    """Why the machine was not quiet: the standing notes first, then what disturbed the rounds."""
     standing_notes: tuple[str, ...] = ()
-    """Notes that hold whatever the rounds saw, as that the process may not use all cores."""
+    """Notes that do not depend on the rounds, such as a CPU quota."""
 
     @model_validator(mode="before")
     @classmethod
     def _of_an_older_version(cls, data: Any) -> Any:
-        """Runs of before the field was there: the one standing note of that time is known by how it begins."""
+        """Older runs lack `standing_notes`: their only standing note is found in `notes` by its first words."""
         if isinstance(data, dict) and "standing_notes" not in data:
             found = [note for note in data.get("notes") or () if str(note).startswith(_OLD_STANDING_NOTE)]
             return {**data, "standing_notes": found}
@@ -220,10 +220,10 @@ class Environment(Record):
 
 
 class Agreement(Record):
-    """How far a path's hidden states are from the baseline's, on real tokens only."""
+    """How far a path's hidden states differ from the baseline's, on real tokens only."""
 
     max_abs_error: float | None
-    """None where an output is not a number."""
+    """None if an output is NaN or infinite."""
     tolerance: float = Field(gt=0)
     ok: bool
 
@@ -235,7 +235,7 @@ class Agreement(Record):
 
 
 class Evidence(Record):
-    """What a path claims of its own execution, and the operator counts per forward that prove or refute it."""
+    """A path's claim about its execution, and the operator counts per forward that prove or refute it."""
 
     claim: str
     ops: dict[str, float]
@@ -254,7 +254,7 @@ class OperatorTime(Record):
 
 
 class Profile(Record):
-    """Per-operator table of a separate, profiled pass; never mixed with timing."""
+    """Per-operator table from separate, profiled forwards; never mixed with timing."""
 
     iterations: int
     overhead: float
@@ -265,7 +265,7 @@ class Profile(Record):
 
 
 class Conditions(Record):
-    """How the machine was during one round; a share is None where the platform does not tell."""
+    """The state of the machine during one round; a share is None if the platform does not measure it."""
 
     wall_s: float
     load: float | None = None
@@ -278,7 +278,7 @@ class Conditions(Record):
     involuntary_switches: int | None = None
     """How often the kernel took a core away from this process."""
     pulse_ms: float
-    """Time of a fixed piece of work, the same in every round."""
+    """Time of a short test calculation, the same in every round."""
 
 
 class PathResult(Record):
@@ -289,16 +289,16 @@ class PathResult(Record):
     status: Status
     reason: str = ""
     prepare_ms: Milliseconds | None = None
-    """Time to make the path ready from the loaded model: packing, converting, exporting; once."""
+    """Time to prepare the path once from the loaded model: packing, converting, exporting."""
     prepare_note: str = ""
-    """What `prepare_ms` leaves out or found done already, in words; empty where there is nothing to say."""
+    """What `prepare_ms` does not include, or what had been done before, in words; may be empty."""
     weights_mb: float | None = None
-    """Weights in MB that the path holds beside the model's own; 0 where it runs on the model itself."""
+    """Weights in MB that the path holds beside the model's own; 0 if it runs on the model itself."""
     first_call_ms: Milliseconds | None = None
     samples_ms: Samples = ()
     """Milliseconds per forward, one sample a round."""
     calls_per_sample: int = Field(1, ge=1, le=1_000_000_000)
-    """Forwards that one sample averages over; more than 1 where a forward is too short to time alone."""
+    """Forwards that one sample averages over; more than 1 if a forward is too short to be timed alone."""
     warm_up_calls: int = 0
     median_ms: SampleMs | None = None
     ci95_ms: Interval | None = None
@@ -312,29 +312,29 @@ class PathResult(Record):
     real_tokens_per_s: float | None = None
     peak_memory_mb: float | None = None
     page_faults: int | None = None
-    """Pages of memory that one forward has to fetch from the system again; None where the platform does not tell."""
+    """Minor page faults per forward; None if the platform does not count them."""
     evidence: Evidence | None = None
     profile: Profile | None = None
 
 
 class NoiseFloor(Record):
-    """The baseline against itself, run a second time in every round: what this machine cannot resolve."""
+    """The baseline against itself, run a second time in every round: smaller differences cannot be seen."""
 
     samples_ms: Samples = ()
     ci95: Interval | None = None
 
 
 class Roofline(Record):
-    """What the machine itself can do at best on the threads in use (engine/measure/roofline.py)."""
+    """The peaks of the machine on the threads in use (engine/measure/roofline.py)."""
 
     matmul_gflops: dict[Precision, float]
-    """Largest GFLOP/s of a large linear layer, by precision; one that it has no units for is left out."""
+    """Largest GFLOP/s of a large linear layer, by precision; without precisions that the machine has no units for."""
     memory_gb_s: float
     """Bytes read and written per second by a large copy."""
 
 
 class Run(Record):
-    """A finished experiment: what was asked, on what machine, what was seen and what follows."""
+    """A finished experiment: what was asked, on which machine, the samples, and the conclusions."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     id: str
@@ -351,15 +351,15 @@ class Run(Record):
     conditions: tuple[Conditions, ...] = Field((), max_length=MOST_ROUNDS)
     """The machine's state in each round."""
     roofline: Roofline | None = None
-    """The machine's own peaks; None in runs of before they were measured, and where memory was too short for it."""
+    """The peaks of the machine; None in older runs, and if memory was too short to measure them."""
     continues: str = ""
-    """Id of the run whose rounds are the first of these; empty for a run that was measured at one go."""
+    """Id of the run whose rounds come first in this one; empty if the run continues none."""
     sessions: tuple[int, ...] = ()
-    """Rounds of each measuring process, in their order; empty for a run that was measured at one go."""
+    """Rounds of each measuring process, in order; empty if one process measured all rounds."""
 
     @property
     def looks(self) -> int:
-        """How often the rounds have been judged: once, and once more for every time the run was continued."""
+        """How many times the rounds have been judged: once, and once more each time the run was continued."""
         return max(1, len(self.sessions))
 
     @model_validator(mode="after")
@@ -382,12 +382,12 @@ class Run(Record):
 
     @property
     def baseline(self) -> PathResult:
-        """The result that speedups are against."""
+        """The result of the baseline, which speedups are relative to."""
         return self.path(self.experiment.baseline)
 
 
 def _missing_or_double(run: Run) -> str:
-    """Which path is missing among a run's results, or there twice; empty where none is."""
+    """Which path has no result or two results; empty if none does."""
     names = [path.name for path in run.paths]
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
@@ -397,7 +397,7 @@ def _missing_or_double(run: Run) -> str:
 
 
 def _uneven(run: Run) -> str:
-    """Which samples are missing, or are not one a round; empty where none are."""
+    """Which samples are missing, or do not have one value for each round; empty if none are."""
     baseline = run.experiment.baseline
     for path in run.paths:
         if not path.samples_ms and (path.status == "ok" or path.name == baseline):
@@ -416,7 +416,7 @@ def read_run(text: str | bytes) -> Run:
     """Read a run from its JSON.
 
     Raises:
-        Refusal: too long, not JSON, of another schema version, with a field that does not fit, or without all that its
+        Refusal: it is too long, not JSON, of another schema version, has a wrong field, or lacks samples that its
             conclusions need.
     """
     if len(text) > MOST_BYTES:
@@ -429,11 +429,11 @@ def read_run(text: str | bytes) -> Run:
         raise Refusal(f"{refusal_of(error, 'run')} {_KEPT}") from None
 
 
-_KEPT = "It was left as it is: take a whole copy of it, or measure again."
+_KEPT = "It was not changed: use a complete copy of it, or measure again."
 
 
 def refusal_of(error: ValidationError, what: str) -> Refusal:
-    """One sentence for the first thing that is wrong in a record."""
+    """One sentence for the first error in a record."""
     first: Any = error.errors(include_input=False, include_url=False)[0]
     place = ".".join(map(str, first["loc"]))
     message = str(first["msg"]).removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""The allocator of a measuring process: what a parent sets, what people have set, and what is told to be in force."""
+"""The allocator of a measuring process: what a parent sets, what users have set, and what is reported as in force."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Records are a contract: what is written can be read, and what does not fit is refused in one sentence."""
+"""Records: what is written can be read, and a wrong field is refused in one sentence."""
 
 import pytest
 from pydantic import ValidationError

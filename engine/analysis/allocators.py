@@ -1,8 +1,8 @@
-"""What the platform's allocator costs each path: two runs of one experiment, one that keeps freed memory and one not.
+"""What the platform's allocator costs each path, from two runs of one experiment: one keeps freed memory, one does not.
 
-A path is judged by its own time in both runs, and not by its speedup, because the allocator changes the baseline's
-time too, which a speedup would hide. Two runs cannot be paired round by round: where the machine itself may have
-changed between them, nothing is concluded.
+Each path is judged by its time in both runs and not by its speedup: the allocator changes the baseline's time too, and
+a speedup would hide that. Two runs cannot be paired round by round, so if the machine itself may have changed between
+them, nothing is concluded.
 """
 
 from typing import Literal
@@ -18,7 +18,7 @@ CostWord = Literal["costs", "saves", "same", "not sure"]
 
 
 class AllocatorCost(Record):
-    """One path under both allocators; a ratio above 1 means that it takes longer under the platform's."""
+    """One path under both allocators; a ratio above 1 means that it is slower under the platform's."""
 
     name: str
     kept_ms: float
@@ -37,18 +37,18 @@ class BothAllocators(Record):
     system: Run
     costs: tuple[AllocatorCost, ...]
     note: str
-    """Why the machine may have changed between the runs; empty where nothing speaks for that."""
+    """Why the machine may have changed between the runs; empty if there is no sign of it."""
 
 
 def both_allocators(first: Run, second: Run) -> BothAllocators:
     """What the allocator costs each path that both runs measured.
 
     Raises:
-        Refusal: the runs differ in more than the allocator, or not in that.
+        Refusal: the runs differ in more than the allocator, or have the same one.
     """
     if differing(as_measured(first), as_measured(second), SETUP) != ("allocator",):
         raise Refusal(
-            "These runs are not of one experiment under two allocators, so nothing can be said of them."
+            "These two runs are not one experiment under two allocators, so they cannot be compared."
         )
     kept, system = (first, second) if first.experiment.allocator == "kept" else (second, first)
     pairs = [(a, b) for a in kept.paths for b in system.paths if a.name == b.name and _timed(a) and _timed(b)]

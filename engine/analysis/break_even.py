@@ -1,4 +1,4 @@
-"""After how many batches what a path costs once has paid for itself against the baseline; pure."""
+"""After how many batches a path has saved as much time as preparing it costs; pure."""
 
 from math import ceil
 
@@ -6,9 +6,9 @@ from engine.records import PathResult, Run
 
 
 def once_ms(path: PathResult) -> float | None:
-    """Milliseconds that a path costs once: preparing it, and what its first call takes beyond any other.
+    """One-time cost of a path in ms: preparing it, and the extra time of its first call.
 
-    None where the run does not tell, as runs of before it was recorded do not.
+    None if the run does not have these times, as in older runs.
     """
     if path.prepare_ms is None or path.first_call_ms is None or path.median_ms is None:
         return None
@@ -16,10 +16,10 @@ def once_ms(path: PathResult) -> float | None:
 
 
 def break_even_batches(run: Run, path: PathResult) -> int | None:
-    """Batches like this one after which the path has caught up with the baseline; 0 where nothing is to pay.
+    """Batches like this one after which the path has caught up with the baseline; 0 if it costs nothing once.
 
-    None where the path is not faster, or the run does not tell what it costs once. The baseline's own first call is
-    not held against it: whoever changes paths has paid that already.
+    None if the path is not faster, or the run does not have its one-time cost. The baseline's first call does not
+    count: a user who changes to another path has made it already.
     """
     once, baseline_ms = once_ms(path), run.baseline.median_ms
     if once is None or baseline_ms is None or path.median_ms is None or path.verdict != "faster":

@@ -1,17 +1,17 @@
-"""Two answers to how much faster: the median of the rounds' ratios, which is shown, and the ratio of the medians.
+"""Two measures of a speedup: the median of the rounds' ratios, which is shown, and the ratio of the two medians.
 
-They agree on a machine that keeps its pace. Where times jump from round to round they may not: the medians are then of
-different moments.
+They agree if times are steady. If times jump from round to round they may differ, because the two medians then come
+from different moments.
 """
 
 from engine.records import Record, Run
 
 VISIBLE = 1.1
-"""Where the two differ by more than this factor, people who divide the times that they see wonder."""
+"""If the two differ by more than this factor, a reader who divides the shown times notices it."""
 
 
 class UnlikeCentres(Record):
-    """A path whose speedup is visibly not the quotient of the medians shown beside it."""
+    """A path whose speedup visibly differs from the ratio of the medians shown beside it."""
 
     name: str
     median_ms: float
@@ -22,7 +22,7 @@ class UnlikeCentres(Record):
 
 
 def unlike_centres(run: Run) -> tuple[UnlikeCentres, ...]:
-    """The measured paths of a concluded run where the two differ visibly."""
+    """The measured paths of a concluded run whose two measures differ visibly."""
     found = list[UnlikeCentres]()
     for path in run.paths:
         if path.speedup is None or path.median_ms is None or run.baseline.median_ms is None:

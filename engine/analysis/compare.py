@@ -1,7 +1,7 @@
-"""Two runs of the same experiment: has a path become slower? Paired by path, judged by interval, never by eye.
+"""Compares two runs of the same experiment: it finds the paths that have become slower or faster.
 
-Runs made at different times cannot be paired round by round. So every path is judged by its speedup over its own
-run's baseline, from which the state of the machine cancels out, and the baseline by its time.
+Runs made at different times cannot be paired round by round. So every path is judged by its speedup over the baseline
+of its own run, because the machine's state cancels out in it. The baseline is judged by its time.
 """
 
 from enum import IntEnum
@@ -17,13 +17,13 @@ from engine.records import Interval, Record, Run
 ChangeWord = Literal["regressed", "improved", "same", "not sure", "not measured"]
 
 PULSE_MARGIN = 1.1
-"""Where the machine's pulse differs more than this between two runs, their times are not comparable."""
+"""If the pulse differs by more than this factor between two runs, their times are not comparable."""
 _RUNS = 2
-"""Intervals that share the error: one of each run."""
+"""Number of intervals that must hold together: one of each run."""
 
 
 class Gate(IntEnum):
-    """Exit codes of a comparison or a gate, for use in continuous integration."""
+    """Exit codes of a comparison, for use in continuous integration."""
 
     OK = 0
     REGRESSED = 1
@@ -51,11 +51,11 @@ def compare_runs(
     """What has changed from one run to a newer one, path by path.
 
     Args:
-        margin: changes within this are called the same.
-        unlike_allowed: compare runs of different experiments all the same.
+        margin: smaller changes are called the same.
+        unlike_allowed: also compare runs of different experiments.
 
     Raises:
-        Refusal: the runs are not of one experiment on one kind of machine.
+        Refusal: the runs are not one experiment on one kind of machine.
     """
     if not unlike_allowed:
         _check_alike(before, after)
@@ -64,7 +64,7 @@ def compare_runs(
 
 
 def gate(changes: tuple[Change, ...]) -> Gate:
-    """The exit code of a comparison: the worst that happened to any path."""
+    """The exit code of a comparison: that of the path that did worst."""
     words = {change.word for change in changes}
     if "regressed" in words:
         return Gate.REGRESSED
@@ -74,7 +74,7 @@ def gate(changes: tuple[Change, ...]) -> Gate:
 
 
 def gate_ratio(run: Run, name: str, least: float) -> Gate:
-    """Whether a path's speedup is at least this: by its whole interval, or it is inconclusive."""
+    """Whether a path's whole interval is at least `least`; inconclusive if `least` lies inside the interval."""
     path = next((path for path in run.paths if path.name == name), None)
     if path is None or path.status != "ok" or path.speedup is None:
         return Gate.NOT_MEASURED
@@ -85,7 +85,7 @@ def gate_ratio(run: Run, name: str, least: float) -> Gate:
 
 
 def unlike(before: Run, after: Run) -> tuple[str, ...]:
-    """In which respects two runs are not of one experiment on one kind of machine, in words."""
+    """The differences, in words, that make two runs not one experiment on one kind of machine."""
     a, b = as_measured(before), as_measured(after)
     old, new = facts_of(a), facts_of(b)
     differences = [_difference(name, old[name], new[name]) for name in differing(a, b, SETUP)]
@@ -93,7 +93,7 @@ def unlike(before: Run, after: Run) -> tuple[str, ...]:
         "processor": (before.environment.device_name, after.environment.device_name),
     }
     in_force = tuple(run.environment.allocator_in_force for run in (before, after))
-    # Older runs do not tell; and where another allocator was asked for, that is said already.
+    # Older runs do not record it. If the experiments ask for different allocators, that difference is listed above.
     if all(in_force) and a.allocator == b.allocator:
         seen["allocator in force"] = (in_force[0], in_force[1])
     return (*differences, *(_difference(what, *pair) for what, pair in seen.items() if pair[0] != pair[1]))
@@ -109,7 +109,7 @@ def _check_alike(before: Run, after: Run) -> None:
     differences = unlike(before, after)
     if differences:
         raise Refusal(
-            f"These runs are not of one experiment ({'; '.join(differences)}), so a change between them would say "
+            f"These runs are not of one experiment ({'; '.join(differences)}), so a change between them would mean "
             "nothing; --anyway compares them all the same."
         )
 
@@ -144,7 +144,7 @@ def _change(name: str, before: Run, after: Run, margin: float) -> Change:
 
 
 def machine_note(before: Run, after: Run) -> str:
-    """Why the machine itself, not the code, may have changed a time; empty where nothing speaks for that."""
+    """Why the machine itself, and not the code, may have changed a time; empty if there is no sign of it."""
     for which, run in (("first", before), ("second", after)):
         if not run.environment.quiet:
             return f"the {which} run was disturbed: {'; '.join(run.environment.notes)}"
@@ -153,11 +153,11 @@ def machine_note(before: Run, after: Run) -> str:
     old, new = (median(round_.pulse_ms for round_ in run.conditions) for run in (before, after))
     if max(old, new) <= PULSE_MARGIN * min(old, new):
         return ""
-    return f"the machine's pulse was {old:.1f} ms in the first run and {new:.1f} ms in the second"
+    return f"a short test calculation took {old:.1f} ms in the first run and {new:.1f} ms in the second"
 
 
 def _figure(run: Run, name: str, basis: str) -> tuple[float, Interval | None] | None:
-    """A path's speedup or median ms with its interval; None where the run did not measure it."""
+    """A path's speedup or median ms with its interval; None if the run did not measure it."""
     path = next((path for path in run.paths if path.name == name and path.samples_ms), None)
     if path is None or path.median_ms is None:
         return None

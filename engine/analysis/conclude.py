@@ -1,4 +1,4 @@
-"""From a run's raw samples to its conclusions; pure, so any stored run can be concluded again by a newer rule."""
+"""From a run's raw samples to its conclusions; pure, so a newer rule can judge any stored run again."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -13,10 +13,10 @@ Judgement = tuple[float, Interval | None, Verdict]
 
 
 def concluded(run: Run) -> Run:
-    """The same run with medians, intervals, speedups, verdicts and the quiet stamp computed from what was seen.
+    """The same run with medians, intervals, speedups, verdicts and `quiet` computed from its samples and conditions.
 
-    The speedups' intervals hold together with 95 % confidence: with k comparisons, each is taken at 1 - 0.05 / k.
-    In a run that was continued they are wider, because it is judged once more (`shared_confidence`).
+    The speedups' intervals hold together with 95 % confidence: with k comparisons, each has 1 - 0.05 / k.
+    In a continued run they are wider, because its rounds are judged more than once (`shared_confidence`).
     """
     floor = _noise_floor(run)
     environment = _stamped(run)
@@ -54,7 +54,7 @@ def judgements(run: Run) -> dict[str, Judgement]:
 
 
 def round_s(run: Run) -> float:
-    """Seconds that one round takes, the baseline's second run included."""
+    """Seconds that one round takes, with the baseline's second run."""
     floor_ms = sum(run.noise_floor.samples_ms) * run.baseline.calls_per_sample
     paths_ms = sum(sum(path.samples_ms) * path.calls_per_sample for path in run.paths)
     return (floor_ms + paths_ms) / 1000 / max(1, run.rounds)
@@ -117,7 +117,7 @@ def judged(
 
     Args:
         baseline: ms per call, one sample a round.
-        samples: the same of the path, in the same rounds.
+        samples: the same for the path, in the same rounds.
     """
     ratios = paired_ratios(baseline, samples)
     interval = median_interval(ratios, confidence)

@@ -1,7 +1,7 @@
-"""Measuring on where a run ended: what is asked for, whether it may be, and one run of the rounds of both. Pure.
+"""Continues a run: what to measure, whether that is allowed, and one run made of both sets of rounds. Pure.
 
-Rounds of two measuring processes are put together only where everything that decides how fast a forward is was the
-same. The run that was continued stays as it is; the new one says which it continues, and is judged once more.
+Rounds of two measuring processes are joined only if everything that decides the speed of a forward was the same. The
+continued run does not change. The new one names the run that it continues, and all rounds are judged again.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,7 +14,7 @@ from engine.events import RunRequest
 from engine.records import Environment, ModelCard, PathResult, Record, Run
 
 MORE_S = 20.0
-"""Seconds of further rounds, where no number of rounds is foreseen to settle it."""
+"""Seconds of further rounds, if no number of rounds can be predicted."""
 _FACTS = {
     "machine": "the machine",
     "device_name": "the device",
@@ -32,19 +32,19 @@ _FACTS = {
     "driver": "the driver",
     "allocator": "the allocator's setting",
 }
-"""Fields of an environment that must be alike, in words."""
+"""Fields of an environment that must be the same, in words."""
 
 
 class More(Record):
-    """How much further a run is best measured."""
+    """How much more of a run to measure."""
 
     rounds: int | None
-    """None where no number is foreseen to settle it: then so many seconds."""
+    """None if no number can be predicted: then `seconds` decides."""
     seconds: float
 
 
 def more_of(run: Run) -> More:
-    """The rounds that would settle every open verdict of a concluded run, or else some seconds."""
+    """The rounds that would settle every open verdict of a concluded run; `MORE_S` if they cannot be predicted."""
     rounds = max((verdict.more_rounds for _, _, verdict in judgements(run).values()), default=0)
     if not rounds or run.environment.notes:
         return More(rounds=None, seconds=MORE_S)
@@ -55,15 +55,15 @@ def continuation(run: Run, more: More, most_s: float) -> RunRequest:
     """The request that measures further rounds of a run: the same paths, in new random orders.
 
     Args:
-        most_s: longest time that rounds may take, from the settings. A number of rounds gets twice the time that it
-            should take, so that a machine that has slowed down ends too.
+        most_s: longest time for rounds, from the settings. A number of rounds has twice its expected time as its
+            limit, so that it ends on a machine that has slowed down, too.
 
     Raises:
-        Refusal: the run has no rounds that could be added to.
+        Refusal: the run has no rounds to continue.
     """
     measured = tuple(path.name for path in run.paths if path.samples_ms)
     if run.experiment.baseline not in measured or not run.noise_floor.samples_ms:
-        raise Refusal("This run has no rounds of its own that others could be added to: start a new run.")
+        raise Refusal("This run has no rounds of its own to continue: start a new run.")
     wanted_s = more.seconds if more.rounds is None else ceil(2 * more.seconds + MORE_S)
     experiment = run.experiment.model_copy(
         update={
@@ -77,15 +77,15 @@ def continuation(run: Run, more: More, most_s: float) -> RunRequest:
 
 
 def seed_of_session(seed: int, sessions_before: int) -> int:
-    """Seed of the orders of a further session, derived from the run's own."""
+    """Seed for the orders of a further session, derived from the run's seed."""
     return Random(f"{seed} {sessions_before}").getrandbits(31)
 
 
 def check_same_conditions(run: Run, environment: Environment, card: ModelCard) -> None:
-    """Let a run be continued where the machine, the build, the threads and the weights are what they were.
+    """Check that the machine, the build, the threads and the weights are those of the run.
 
     Raises:
-        Refusal: they are not; names what differs.
+        Refusal: one of them differs; it is named.
     """
     found = tuple(_differences(run, environment, card))
     if found:
@@ -100,14 +100,14 @@ def _differences(run: Run, environment: Environment, card: ModelCard) -> Iterato
         if then != now:
             yield f"{words} was {then or 'not recorded'} and is {now or 'not known'} now"
     if run.model_card is not None and run.model_card.checksum != card.checksum:
-        yield f"the weights of {card.name} are not the same any more"
+        yield f"the weights of {card.name} have changed"
 
 
 def check_all_run(results: Iterable[PathResult]) -> None:
-    """Let a run be continued where every path of it can run again: its rounds would have holes otherwise.
+    """Check that every path of a run can run again, because every round needs a sample of each.
 
     Raises:
-        Refusal: one of them cannot.
+        Refusal: a path cannot run.
     """
     for result in results:
         if result.status != "ok":
@@ -118,13 +118,13 @@ def check_all_run(results: Iterable[PathResult]) -> None:
 
 
 def continued(run: Run, session: Run) -> Run:
-    """A new run with the rounds of both, concluded.
+    """A new, concluded run with the rounds of both.
 
-    What was seen once and is no sample (profiles, agreement, peaks) stays as the first run has it.
+    Profiles, agreement and peaks are those of the first run.
 
     Args:
-        run: what was continued; unchanged.
-        session: the further rounds, measured under the same conditions, as a run of their own.
+        run: the run that is continued; it does not change.
+        session: the further rounds, measured under the same conditions, as a separate run.
     """
     rounds_before = run.sessions or (run.rounds,)
     environment = session.environment.model_copy(update={"load_before": run.environment.load_before})

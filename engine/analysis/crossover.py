@@ -1,4 +1,4 @@
-"""From which padding ratio sparsity pays: a verdict at every swept ratio, a statement where verdicts are clear.
+"""From which padding ratio sparsity is faster: a verdict at every ratio of the sweep, and one statement from all.
 
 Pure: the raw samples of a sweep give the same statement on every machine.
 """
@@ -16,12 +16,13 @@ PaysKind = Literal["always", "between", "from", "never", "up to", "contradictory
 
 
 class Pays(Record):
-    """What a sweep says about where sparsity pays.
+    """At which padding ratios sparsity is faster.
 
     Attributes:
-        kind: "always" and "never" are about every ratio that was swept; "between" has both ends; "from" has no clear
-            verdict below `faster_from`; "up to" has none above `not_faster_up_to`; "contradictory" is faster at a
-            ratio and not at a larger one; "imprecise" has no clear verdict, or too few of them.
+        kind: "always" and "never" hold at every ratio of the sweep. "between": the crossover is between
+            `not_faster_up_to` and `faster_from`. "from": below `faster_from` verdicts are open. "up to": above
+            `not_faster_up_to` verdicts are open. "contradictory": faster at a ratio and not at a larger one.
+            "imprecise": all verdicts are open.
         not_faster_up_to: largest ratio below the crossover with the verdict slower or same.
         faster_from: smallest ratio with the verdict faster.
         open_ratios: ratios with the verdict not sure.

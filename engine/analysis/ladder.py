@@ -1,6 +1,6 @@
 """Where the tutorial's speedup comes from: the steps from its first slow path to the fastpath, each with its interval.
 
-The headline is the whole ladder; Better Transformer's own share is the last two steps.
+The tutorial's headline is all steps together; Better Transformer's own share is the last two.
 """
 
 from itertools import pairwise
@@ -16,7 +16,7 @@ _MEANING = {
     ("slow", "fast-mha"): "native kernels",
     ("fast-mha", "fast-nested"): "sparsity",
 }
-_WHOLE, _HONEST = "the tutorial's headline", "Better Transformer's share"
+_WHOLE, _SHARE = "the tutorial's headline", "Better Transformer's share"
 
 
 class Rung(Record):
@@ -28,22 +28,22 @@ class Rung(Record):
     speedup: float
     ci95: Interval | None
     spans_steps: bool = False
-    """Whether it sums up several steps: the headline, and the honest share."""
+    """Whether it covers several steps: the headline, and Better Transformer's share."""
 
 
 def ladder(run: Run, both: BothAllocators | None = None) -> tuple[Rung, ...]:
-    """The steps that this run measured, then the headline and the honest share where both ends are there.
+    """The steps that this run measured, then the headline and Better Transformer's share if all paths were measured.
 
-    The intervals hold together with 95 % confidence: each is taken at 1 - 0.05 / steps.
+    The intervals hold together with 95 % confidence: with k of them, each has 1 - 0.05 / k.
 
     Args:
-        both: the same experiment under both allocators: what keeping freed memory brings the last step's path is a
-            step of its own, which is not paired, and is part of neither sum.
+        both: the same experiment under both allocators. The gain of the last path from keeping freed memory is one
+            more step. It is not paired, and belongs neither to the headline nor to the share.
     """
     measured = [name for name in LADDER if any(p.name == name and p.samples_ms for p in run.paths)]
     pairs = list(pairwise(measured))
     steps = [(a, b, _MEANING.get((a, b), f"{a} to {b}")) for a, b in pairs]
-    sums = [("slow-train", "fast-nested", _WHOLE), ("slow", "fast-nested", _HONEST)]
+    sums = [("slow-train", "fast-nested", _WHOLE), ("slow", "fast-nested", _SHARE)]
     sums = sums if measured == list(LADDER) else []
     confidence = shared_confidence(len(steps) + len(sums), run.looks)
     return (
@@ -54,7 +54,7 @@ def ladder(run: Run, both: BothAllocators | None = None) -> tuple[Rung, ...]:
 
 
 def _allocator_rungs(both: BothAllocators | None, measured: list[str]) -> tuple[Rung, ...]:
-    """What keeping freed memory brings the last path that was measured."""
+    """The gain of the last measured path from keeping freed memory."""
     return tuple(
         Rung(
             start=f"{cost.name}, system's allocator",

@@ -1,4 +1,4 @@
-"""Was the machine quiet while it measured? A stamp with its reason, from what was seen in every round."""
+"""Whether the machine was quiet while it measured, and if not, why: judged from the conditions of every round."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -6,24 +6,24 @@ from statistics import median
 from engine.records import Conditions
 
 OTHERS_SHARE = 0.10
-"""Median share of the cores at work for somebody else, above which a machine is not quiet."""
+"""If other processes use more than this share of the cores in the median round, the machine is not quiet."""
 STEAL_SHARE = 0.02
 """The same for time that the hypervisor gave to another guest."""
 SLOW_PULSE = 1.3
-"""A pulse this many times the median is a slow one."""
+"""A pulse is slow if it takes more than this many times the median pulse."""
 SLOW_PULSES = 0.2
-"""Share of rounds with a slow pulse, above which a machine is not quiet."""
+"""If the pulse is slow in more than this share of the rounds, the machine is not quiet."""
 
 
 def disturbances(conditions: Sequence[Conditions]) -> tuple[str, ...]:
-    """Why the machine was not quiet, most telling first; empty where it was."""
+    """Why the machine was not quiet: other processes first, then the hypervisor, then the pulse. Empty if it was."""
     if not conditions:
         return ()
     return tuple(filter(None, (_others(conditions), _steal(conditions), _pulses(conditions))))
 
 
 def slow_pulses(conditions: Sequence[Conditions]) -> tuple[int, ...]:
-    """Rounds, counted from 0, in which the fixed piece of work took far longer than in the others."""
+    """Rounds, counted from 0, in which the pulse took far longer than in the others."""
     usual = median(round_.pulse_ms for round_ in conditions)
     return tuple(i for i, round_ in enumerate(conditions) if round_.pulse_ms > SLOW_PULSE * usual)
 

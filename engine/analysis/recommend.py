@@ -1,6 +1,6 @@
-"""Which path to choose after a run: the fastest that can be trusted; of two that are equally fast, the simpler; pure.
+"""Which path to choose after a run: the fastest trusted path, or a simpler one that is as fast. Pure.
 
-A path is trusted where its verdict is "faster", its answer agrees, and no profile refutes what it claims.
+A path is trusted if its verdict is "faster", its answer agrees, and no profile refutes its claim.
 """
 
 from engine.analysis.break_even import break_even_batches
@@ -10,11 +10,11 @@ from engine.catalog.paths import path_spec
 from engine.records import Interval, PathResult, Record, Run
 
 WORTH_AN_ERROR = 1.1
-"""Least speedup over the pick with the same answer from which a lower precision is offered beside it."""
+"""A path in lower precision is offered if it is at least this many times as fast as the exact pick."""
 
 
 class Pick(Record):
-    """A path to choose, with what it gains and what it costs."""
+    """A path to choose, with its gain and its costs."""
 
     name: str
     speedup: float
@@ -22,41 +22,41 @@ class Pick(Record):
     max_abs_error: float
     """Largest difference from the baseline's hidden states."""
     error_share: float
-    """The same as a share of the difference that is tolerated in its precision."""
+    """`max_abs_error` / the largest difference allowed in this precision."""
     break_even_batches: int | None
     weights_mb: float | None
     as_fast: tuple[str, ...] = ()
-    """Paths that are equally fast, but less simple."""
+    """Paths that are as fast, but less simple."""
 
 
 class Recommendation(Record):
-    """Which path to choose; where `exact` is None, the baseline."""
+    """Which path to choose; the baseline if `exact` is None."""
 
     exact: Pick | None
     """The pick with the same answer."""
     approximate: Pick | None
-    """The pick in a lower precision, where it is clearly faster still and its error is acceptable."""
+    """The pick in a lower precision, if it is clearly faster than `exact` and its error is acceptable."""
     gain: float | None = None
-    """Speedup of `approximate` over `exact`, or over the baseline where there is no `exact`."""
+    """Speedup of `approximate` over `exact`, or over the baseline if there is no `exact`."""
 
 
 def compared_paths(run: Run) -> tuple[PathResult, ...]:
-    """The measured paths but the baseline, fastest first."""
+    """The measured paths except the baseline, fastest first."""
     measured = [p for p in run.paths if p.name != run.experiment.baseline and p.speedup is not None]
     return tuple(sorted(measured, key=lambda path: -(path.speedup or 0.0)))
 
 
 def fastest_path(run: Run, *, profiled: bool = False) -> PathResult | None:
-    """The path with the largest speedup, the baseline aside; None where there is none.
+    """The path with the largest speedup, except the baseline; None if there is none.
 
     Args:
-        profiled: only of the paths whose operators were seen.
+        profiled: consider only paths with a profile.
     """
     return next((path for path in compared_paths(run) if path.profile or not profiled), None)
 
 
 def recommend(run: Run) -> Recommendation | None:
-    """The path to choose after this run; None where nothing was compared with the baseline."""
+    """The path to choose after this run; None if nothing was compared with the baseline."""
     if not any(path.samples_ms and path.name != run.experiment.baseline for path in run.paths):
         return None
     trusted = [path for path in run.paths if is_trusted(path)]
@@ -73,7 +73,7 @@ def recommend(run: Run) -> Recommendation | None:
 
 
 def recommended_path(run: Run) -> str:
-    """Name of the path to choose after a run: the pick with the same answer, or else the baseline."""
+    """Name of the path to choose after a run: the exact pick, or the baseline if there is none."""
     found = recommend(run)
     return found.exact.name if found and found.exact else run.experiment.baseline
 
@@ -87,12 +87,12 @@ def is_trusted(path: PathResult) -> bool:
 
 
 def keeps_the_answer(run: Run, path: PathResult) -> bool:
-    """Whether a path computes in the precision that was asked for, or in fp32."""
+    """Whether a path computes in fp32 or in the precision that the experiment asks for."""
     return path.dtype in ("fp32", run.experiment.dtype)
 
 
 def _best(paths: list[PathResult]) -> tuple[PathResult, tuple[str, ...]] | None:
-    """The simplest path that is as fast as the fastest, and the others that are."""
+    """The simplest path that is as fast as the fastest, and the other paths that are as fast."""
     if not paths:
         return None
     fastest = max(paths, key=lambda path: path.speedup or 0.0)
@@ -102,20 +102,20 @@ def _best(paths: list[PathResult]) -> tuple[PathResult, tuple[str, ...]] | None:
 
 
 def as_fast(path: PathResult, fastest: PathResult) -> bool:
-    """Whether the interval of two paths' paired ratio lies within the practical margin."""
+    """Whether the interval of the paired ratio of two paths is within the practical margin."""
     interval = median_interval(paired_ratios(path.samples_ms, fastest.samples_ms))
     return interval is not None and interval[0] >= 1 / (1 + MARGIN) and interval[1] <= 1 + MARGIN
 
 
 def _effort(name: str) -> tuple[int, bool]:
-    """The order of simplicity; a path in a precision of its own comes right after its base."""
+    """Sort key, simplest first; a variant in another precision comes right after its base."""
     spec = path_spec(name)
     return spec.effort, spec.precision is not None
 
 
 def _pick(run: Run, path: PathResult, equal: tuple[str, ...]) -> Pick:
     agreement = path.agreement
-    assert agreement is not None  # noqa: S101  (what is trusted agrees)
+    assert agreement is not None  # noqa: S101  (a trusted path agrees)
     error = agreement.max_abs_error or 0.0
     return Pick(
         name=path.name,

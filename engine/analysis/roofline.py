@@ -1,7 +1,7 @@
-"""How close a path comes to what this machine can do at best; pure arithmetic over shapes, lengths and medians.
+"""How close a path comes to the peaks of this machine: pure arithmetic on shapes, lengths and medians.
 
-Every path is credited with the same useful work: that of the real tokens. So padding counts as waste, and a path
-that leaves work out is credited with it all the same.
+The useful work is the same for every path: the work of the real tokens. So padding counts as waste, and a path that
+skips some of this work is still credited with all of it.
 """
 
 from collections.abc import Sequence
@@ -10,19 +10,19 @@ from engine.records import BYTES_PER_VALUE, EncoderShape, PathResult, Precision,
 
 
 class Reach(Record):
-    """What one path makes of the machine, in useful work only."""
+    """How much useful work one path does per second, and its share of the peak."""
 
     name: str
     gflops: float
     """Useful GFLOP/s: the FLOPs of the real tokens / the median time."""
     share: float | None
-    """Of the matmul peak in the path's precision; None where that was not measured (int8)."""
+    """`gflops` / the matmul peak in the path's precision; None if that was not measured (int8)."""
     memory_bound: float | None
-    """Largest share of that peak that memory allows where every weight is fetched once a forward; 1 at most."""
+    """Largest share of the peak that memory bandwidth allows if each forward reads every weight once; at most 1."""
 
 
 def linear_parameters(shape: EncoderShape) -> int:
-    """Weights of all linear layers of the encoder, biases aside."""
+    """Number of weights in all linear layers of the encoder, without biases."""
     d, ffn = shape.embedding_dim, shape.ffn_dimension
     return shape.num_encoder_layers * (4 * d * d + 2 * d * ffn)
 
@@ -30,8 +30,8 @@ def linear_parameters(shape: EncoderShape) -> int:
 def useful_flops(shape: EncoderShape, lengths: Sequence[int]) -> float:
     """Floating-point operations of one forward on the real tokens of texts of these lengths.
 
-    A multiplication and an addition for each weight and token in the linear layers; scores and their products with
-    the values, 4 * length^2 * width, in attention. Softmax, norms and activations are a hundredth of that.
+    Linear layers take a multiplication and an addition for each weight and token. In attention, the scores and their
+    products with the values take 4 * length^2 * width. Softmax, norms and activations (about 1 %) are not counted.
     """
     d, layers = shape.embedding_dim, shape.num_encoder_layers
     linear = 2.0 * linear_parameters(shape) * sum(lengths)
@@ -40,17 +40,17 @@ def useful_flops(shape: EncoderShape, lengths: Sequence[int]) -> float:
 
 
 def weight_bytes(shape: EncoderShape, precision: Precision) -> float:
-    """Bytes of weights that a forward has to read at least: every linear layer once; embeddings are a few rows."""
+    """Bytes of weights that a forward has to read at least: all linear layers once. Embeddings are not counted."""
     return float(linear_parameters(shape) * BYTES_PER_VALUE[precision])
 
 
 def intensity(shape: EncoderShape, lengths: Sequence[int], precision: Precision) -> float:
-    """Arithmetic intensity: FLOPs a byte of weights; what activations read and write is left aside."""
+    """Arithmetic intensity: FLOPs per byte of weights. Reads and writes of activations are not counted."""
     return useful_flops(shape, lengths) / weight_bytes(shape, precision)
 
 
 def reach(run: Run, path: PathResult) -> Reach | None:
-    """What a path makes of the machine; None where the run has no peaks, no lengths or no times of it."""
+    """A path's useful work and share of the peak; None if the run lacks peaks, lengths or the path's time."""
     if run.roofline is None or run.model_card is None or path.median_ms is None:
         return None
     shape, lengths = run.model_card.shape, run.experiment.batch.lengths
@@ -65,6 +65,6 @@ def reach(run: Run, path: PathResult) -> Reach | None:
 
 
 def reaches(run: Run) -> tuple[Reach, ...]:
-    """Every measured path's, most useful work per second first; empty where the run has no peaks."""
+    """The same for every measured path, most useful work per second first; empty if the run has no peaks."""
     found = [what for path in run.paths if (what := reach(run, path)) is not None]
     return tuple(sorted(found, key=lambda what: -what.gflops))

@@ -1,4 +1,4 @@
-"""Medians, percentiles and their intervals, by order statistics: no assumption on the noise, no seed, no scipy."""
+"""Medians, percentiles and their intervals by order statistics, without assumptions about the noise; no scipy."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -11,19 +11,19 @@ CONFIDENCE = 0.95
 
 
 class Percentile(Record):
-    """A percentile that the samples can support, or how many more it needs."""
+    """A percentile, or how many more samples it needs."""
 
     q: float
     value: float | None
     missing: int
-    """Samples still needed; 0 where there is a value."""
+    """Samples still needed; 0 if there is a value."""
 
 
 @lru_cache(maxsize=4096)
 def interval_rank(count: int, confidence: float = CONFIDENCE) -> int | None:
     """Largest k with P(the median lies outside the k-th smallest to k-th largest of `count` samples) <= 1 - confidence.
 
-    The number of samples below the median is binomial(count, 1/2). None where even the full range is too narrow.
+    The number of samples below the median is binomial(count, 1/2). None if even the full range is too narrow.
     """
     tail, rank, ways, all_ways = 0.0, 0, 1, 2**count
     for below in range(count // 2):
@@ -37,18 +37,18 @@ def interval_rank(count: int, confidence: float = CONFIDENCE) -> int | None:
 
 @lru_cache(maxsize=256)
 def fewest_samples(confidence: float = CONFIDENCE) -> int:
-    """Fewest samples that give an interval at this confidence: 6 for 95 %, 9 for each of eight that share it."""
+    """Fewest samples that give an interval at this confidence: 6 for 95 %, 9 for eight intervals that share 95 %."""
     return next(n for n in counting(1) if interval_rank(n, confidence) is not None)
 
 
 def middle_share(count: int, confidence: float = CONFIDENCE) -> float:
-    """Share of the sorted samples that the median's interval spans, 1 without one; its width shrinks with this."""
+    """Share of the sorted samples that the median's interval spans; 1 if there is no interval."""
     rank = interval_rank(count, confidence)
     return 1.0 if rank is None else (count + 1 - 2 * rank) / (count + 1)
 
 
 def median_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> Interval | None:
-    """Interval that holds the true median with at least this confidence; None with too few samples."""
+    """Interval that contains the true median with at least this confidence; None with too few samples."""
     rank = interval_rank(len(samples), confidence)
     if rank is None:
         return None
@@ -65,39 +65,39 @@ def samples_needed(q: float, confidence: float = CONFIDENCE) -> int:
 
 
 def percentile(samples: Sequence[float], q: float) -> Percentile:
-    """The q-quantile by nearest rank, or how many samples are missing for one that means something."""
+    """The q-quantile by nearest rank; with too few samples, how many are missing."""
     missing = max(0, samples_needed(q) - len(samples))
     value = None if missing else sorted(samples)[ceil(q * len(samples)) - 1]
     return Percentile(q=q, value=value, missing=missing)
 
 
 def paired_ratios(baseline: Sequence[float], other: Sequence[float]) -> list[float]:
-    """Baseline / other of each round: above 1 where the other is faster."""
+    """Baseline time / other time of each round: above 1 if the other is faster."""
     return [a / b for a, b in zip(baseline, other, strict=True)]
 
 
 def speedup(ratios: Sequence[float]) -> float:
-    """Median paired speedup; of an even number of rounds, the geometric middle of the two in the middle.
+    """Median paired speedup; for an even number of rounds, the geometric mean of the two middle ratios.
 
-    That is the exponential of the median log-ratio, from divisions and a square root alone, which every machine
-    rounds alike: a stored run gives the same bits everywhere.
+    This is the exponential of the median log-ratio. It uses only divisions and a square root, which every machine
+    rounds in the same way, so a stored run gives the same bits everywhere.
     """
     ordered = sorted(ratios)
     return sqrt(ordered[(len(ordered) - 1) // 2] * ordered[len(ordered) // 2])
 
 
 def half_width(interval: Interval) -> float:
-    """Half the width of a speedup's interval, relative to its geometric middle."""
+    """Half the width of a speedup's interval, relative to the geometric mean of its ends."""
     return sqrt(interval[1] / interval[0]) - 1
 
 
 def shared_confidence(comparisons: int, looks: int = 1) -> float:
-    """Confidence of each of several intervals that shall hold together (Bonferroni).
+    """Confidence of each interval, so that several hold together with 95 % (Bonferroni).
 
     Args:
-        looks: how often the samples have been judged, this time included. The first judgement may be wrong in 5 % of
-            all cases, and each further one in half as many as the one before: all of them together in less than
-            10 %, however often somebody looks and measures on.
+        looks: how many times the samples have been judged, with this time. The first judgement may be wrong in 5 % of
+            cases, each further one in half as many as the one before. Together that is less than 10 %, however often
+            a run is continued.
     """
     shares = max(1, comparisons) * (1 << (looks - 1))
     return 1 - (1 - CONFIDENCE) / shares

@@ -1,7 +1,7 @@
 """Faster, slower, same or not sure: one rule, applied to a speedup's interval (docs/how-we-decide.md).
 
-A path is faster or slower only where its whole interval lies beyond the practical margin and beyond the noise
-floor, which is the interval of the baseline against itself. What stays open gets one next step.
+A path is faster or slower only if its whole interval lies beyond the practical margin and beyond the noise floor.
+The noise floor is the interval of the baseline against itself. "Not sure" comes with one next step.
 """
 
 from math import ceil, sqrt
@@ -10,35 +10,35 @@ from engine.analysis.stats import CONFIDENCE, fewest_samples, half_width, middle
 from engine.records import Interval, Record, VerdictWord
 
 MARGIN = 0.02
-"""Differences smaller than this are of no practical use."""
-MOST_ROUNDS_WORTH = 200
-"""Where more rounds than this would be needed, more rounds are no advice."""
+"""Smaller differences do not matter in practice."""
+MOST_USEFUL_ROUNDS = 200
+"""If more rounds than this would be needed, the next step does not suggest more rounds."""
 ROUNDS_TO_SPARE = 2
-"""Rounds beyond the fewest that give an interval at all: the first interval is the whole range of the samples."""
+"""Rounds beyond the fewest that give an interval: the first interval is as wide as the range of the samples."""
 
 
 class Situation(Record):
-    """What the verdict's advice depends on."""
+    """Facts of the run that the next step depends on."""
 
     rounds: int
     round_s: float
     """Seconds that one round takes."""
     disturbance: str = ""
-    """Why the machine was not quiet; empty where it was."""
+    """Why the machine was not quiet; empty if it was."""
     confidence: float = CONFIDENCE
-    """Of the interval."""
+    """Confidence of the interval."""
     confidence_next: float = CONFIDENCE
-    """Of the interval that is judged once more rounds were added to these."""
+    """Confidence of the interval after the run is continued."""
 
 
 class Verdict(Record):
-    """A conclusion with its reason and, where it is open, one next step."""
+    """A conclusion with its reason and, if it is open, one next step."""
 
     word: VerdictWord
     reason: str
     next_step: str = ""
     more_rounds: int = 0
-    """Rounds that would settle it, as far as this can be foreseen; 0 where there is nothing to settle or no telling."""
+    """Predicted number of rounds that would settle it; 0 if it is settled or cannot be predicted."""
 
 
 def decide(
@@ -49,7 +49,7 @@ def decide(
     Args:
         interval: of the median paired speedup, None with too few rounds.
         noise_floor: the same for the baseline against itself.
-        margin: practical margin; 0.02 calls differences within 2 % the same.
+        margin: practical margin; with 0.02, differences within 2 % are the same.
     """
     if interval is None:
         more = max(1, fewest_samples(situation.confidence_next) + ROUNDS_TO_SPARE - situation.rounds)
@@ -83,7 +83,7 @@ def _not_sure(reason: str, more: int | None, situation: Situation) -> Verdict:
     """An open verdict with its one next step.
 
     Args:
-        more: rounds that would settle it; None where no number that is worth it would.
+        more: rounds that would settle it; None if that would take too many.
     """
     if situation.disturbance:
         step = f"Measure again when the machine is quiet: {situation.disturbance}."
@@ -95,10 +95,10 @@ def _not_sure(reason: str, more: int | None, situation: Situation) -> Verdict:
 
 
 def rounds_needed(interval: Interval, bounds: Interval, margin: float, situation: Situation) -> int | None:
-    """Rounds in all after which the interval would be off the open bounds, if the noise stays what it was.
+    """Total number of rounds after which the verdict would be clear, if the noise stays the same.
 
-    An interval spans a share of the sorted ratios that shrinks with their number and grows with the confidence.
-    None where that would take more than `MOST_ROUNDS_WORTH`.
+    An interval spans a share of the sorted ratios. The share shrinks with the number of rounds and grows with the
+    confidence. None if that would take more than `MOST_USEFUL_ROUNDS`.
     """
     middle = sqrt(interval[0] * interval[1])
     beyond = max(middle / bounds[1], bounds[0] / middle) - 1
@@ -108,7 +108,7 @@ def rounds_needed(interval: Interval, bounds: Interval, margin: float, situation
     if allowed <= 0 or width <= 0:
         return None
     share = middle_share(situation.rounds, situation.confidence) * allowed / width
-    more = range(situation.rounds + 1, MOST_ROUNDS_WORTH + 1)
+    more = range(situation.rounds + 1, MOST_USEFUL_ROUNDS + 1)
     return next((n for n in more if middle_share(n, situation.confidence_next) <= share), None)
 
 
@@ -118,7 +118,7 @@ def _more_rounds(count: int, situation: Situation) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """About how long so many seconds of rounds are."""
+    """A rounded duration in words."""
     if seconds < 1:
         return "a second"
     return f"{ceil(seconds)} s" if seconds < 100 else f"{ceil(seconds / 60)} minutes"

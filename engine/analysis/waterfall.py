@@ -1,6 +1,6 @@
-"""Where a difference comes from: operator groups whose bars add up to the measured difference, to the last bit.
+"""Where a difference in time comes from: one bar for each operator group; the bars add up to it exactly.
 
-Profiler time is not measured time, so each path's groups are scaled to its measured median first.
+Profiler time is not measured time, so each path's groups are first scaled to its measured median.
 """
 
 from math import fsum, inf
@@ -10,11 +10,11 @@ from engine.records import PathResult, Record
 
 FETCHING_MEMORY = "fetching memory"
 MANY_PAGE_FAULTS = 2000
-"""Page faults a forward that are worth a word: at about a microsecond each, two milliseconds."""
+"""Fewer page faults per forward are not shown: at about a microsecond each, these take two milliseconds."""
 
 
 class Bar(Record):
-    """One group's part in the difference: below 0 where the path spends less time on it than the baseline."""
+    """One group's part in the difference: below 0 if the path spends less time on it than the baseline."""
 
     group: str
     baseline_ms: float
@@ -23,7 +23,7 @@ class Bar(Record):
 
 
 def waterfall(baseline: PathResult, path: PathResult) -> tuple[Bar, ...]:
-    """The difference path - baseline in ms, split by operator group, zero bars left out.
+    """The difference path - baseline in ms, split by operator group; groups that take no time are left out.
 
     Raises:
         ValueError: a path was not profiled.
@@ -39,16 +39,16 @@ def waterfall(baseline: PathResult, path: PathResult) -> tuple[Bar, ...]:
 def measured_groups(path: PathResult) -> dict[str, float]:
     """Milliseconds per operator group that sum exactly to the path's measured median.
 
-    Time outside every operator (Python, dispatch) is spread in proportion, as the operators' own overhead is.
-    Page faults are the exception: a profiler keeps the allocator from giving memory back, so that a path which
-    fetches much memory runs faster under it. What it then lacks is shown as a group of its own.
+    Time outside every operator (Python, dispatch) is spread over the groups in proportion. Page faults are the
+    exception: a profiler keeps the allocator from giving memory back, so a path with many page faults runs faster
+    while it is profiled. The missing time is shown as a separate group.
     """
     if path.profile is None or path.median_ms is None:
         raise ValueError(f"{path.name} was not profiled")
     fetching_ms = _fetching_ms(path, path.median_ms)
     inside_ms = path.median_ms - fetching_ms
     groups = path.profile.groups
-    # A path outside torch may leave nothing in torch's profile: then all its time is other.
+    # A path outside torch may leave nothing in torch's profile; then all its time is "other".
     profiled_ms = fsum(groups.values()) or inf
     scaled: dict[str, float] = {
         g: groups.get(g, 0.0) * inside_ms / profiled_ms for g in GROUPS if g != "other"

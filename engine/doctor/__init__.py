@@ -1,4 +1,4 @@
-"""The fastpath doctor: is it taken, why not, with proof and the cure, for any model that holds an encoder."""
+"""The fastpath doctor: whether an encoder takes the fastpath, why not, with proof, and what makes it do so."""
 
 from engine.doctor.examination import doctor, examine_request
 

@@ -1,4 +1,4 @@
-"""The changes that cures make to a call: to its settings, its arguments, and what encoders are called with inside."""
+"""The changes that cures make to a call: to its settings, its arguments, and the arguments of encoders inside it."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,13 +17,13 @@ def around_encoders(
     before: Callable[[dict[str, Any], dict[str, Any]], None],
     after: Callable[[Tensor, dict[str, Any]], Tensor] = lambda output, _notes: output,
 ) -> Callable[[nn.Module], None]:
-    """Change what encoders are called with, and what they give, by hooks on the encoders themselves.
+    """Change the arguments and the outputs of encoders by hooks on the encoders themselves.
 
-    A hook on an `nn.TransformerEncoder` leaves the fastpath alone; only one on its layers does not.
+    A hook on an `nn.TransformerEncoder` does not disable the fastpath; a hook on one of its layers does.
 
     Args:
-        before: changes the keyword arguments in place, and may leave notes for `after`.
-        after: changes the output by those notes.
+        before: changes the keyword arguments in place, and may store values for `after` in the second dict.
+        after: changes the output, with those values.
     """
 
     def change(model: nn.Module) -> None:
@@ -55,7 +55,7 @@ def setting(**settings: Any) -> Apply:
 
 
 def texts_first(subject: Subject, _facts: ModelFacts) -> Subject:
-    """Call the encoder with the texts first, and give its output back as before."""
+    """Call the encoder with the texts first, and transpose its output back."""
 
     def swap(call: dict[str, Any], _notes: dict[str, Any]) -> None:
         call["src"] = call["src"].transpose(0, 1)
@@ -79,7 +79,7 @@ def as_batch(call: dict[str, Any], notes: dict[str, Any]) -> None:
 
 
 def real_tokens_first(call: dict[str, Any], notes: dict[str, Any]) -> None:
-    """Move each row's real tokens to its front: an encoder does not look at places, so its answer moves along."""
+    """Move each row's real tokens to its front. An encoder does not use positions, so its outputs move with them."""
     padding = call.get("src_key_padding_mask")
     if padding is None:
         return
@@ -90,12 +90,12 @@ def real_tokens_first(call: dict[str, Any], notes: dict[str, Any]) -> None:
 
 
 def inverted(call: dict[str, Any], _notes: dict[str, Any]) -> None:
-    """Turn the padding mask round."""
+    """Invert the padding mask."""
     call["src_key_padding_mask"] = call["src_key_padding_mask"] == 0
 
 
 def put_back(output: Tensor, notes: dict[str, Any]) -> Tensor:
-    """Put the output's rows where the input's were."""
+    """Undo `real_tokens_first` in the output."""
     return _taken(output, notes["order"].argsort(dim=1)) if "order" in notes else output
 
 
@@ -104,12 +104,10 @@ def _taken(rows: Tensor, order: Tensor) -> Tensor:
 
 
 def drop_clear_mask(subject: Subject, facts: ModelFacts) -> Subject | str:
-    """Leave out an attention mask that masks nothing."""
+    """Remove an attention mask that masks nothing."""
     masks = [encoder.call.mask for encoder in facts.encoders if encoder.call and encoder.call.mask]
     if not all(mask.clear for mask in masks):
-        return (
-            "the attention mask masks something, so the answer needs it; nested attention knows lengths only"
-        )
+        return "the attention mask masks something, so the answer needs it; nested attention has no such mask"
 
     def drop(call: dict[str, Any], _notes: dict[str, Any]) -> None:
         call["mask"] = None
@@ -118,13 +116,13 @@ def drop_clear_mask(subject: Subject, facts: ModelFacts) -> Subject | str:
 
 
 def drop_masks(subject: Subject, _facts: ModelFacts) -> Subject:
-    """Leave out every mask."""
+    """Remove every mask."""
     kwargs = {name: value for name, value in subject.kwargs.items() if "mask" not in name}
     return replace(subject, args=subject.args[:1], kwargs=kwargs)
 
 
 def causal_mask(call: dict[str, Any], _notes: dict[str, Any]) -> None:
-    """Give the causal mask in place of the hint `is_causal`."""
+    """Pass the causal mask itself instead of the hint `is_causal`."""
     if call.get("mask") is None:
         length = call["src"].shape[-2]
         call["mask"] = torch.ones(length, length, dtype=torch.bool, device=call["src"].device).triu(1)
@@ -132,13 +130,13 @@ def causal_mask(call: dict[str, Any], _notes: dict[str, Any]) -> None:
 
 
 def cut(subject: Subject, _facts: ModelFacts) -> Subject | str:
-    """Cut the texts to the positions that the model has."""
+    """Cut the texts to the number of positions that the model has."""
     rows = next(filter(None, map(position_rows, subject.model.modules())), None)
     tokens = subject.args[0] if subject.args else None
     if rows is None or not isinstance(tokens, Tensor) or tokens.is_floating_point() or tokens.ndim != 2:
-        return "only you know where the texts may be cut"
+        return "the doctor cannot know where the texts may be cut"
     if tokens.shape[1] <= rows:
-        return "a token id lies outside the vocabulary: the tokenizer belongs to another model"
+        return "a token id is outside the vocabulary: the tokenizer belongs to another model"
     return replace(subject, args=(tokens[:, :rows], *subject.args[1:]))
 
 
@@ -146,7 +144,7 @@ def input_precision(subject: Subject, facts: ModelFacts) -> Subject | str:
     """Convert the encoder's input to the precision of its weights."""
     dtypes = {layer.attention.weight_dtype for layer in facts.all_layers}
     if len(dtypes) != 1:
-        return "the layers themselves are of different precisions"
+        return "the layers have different precisions"
     target: torch.dtype = getattr(torch, dtypes.pop())
 
     def convert(call: dict[str, Any], _notes: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
-"""How each failing condition and each danger is mended: the line of code a user would write, and the change on a copy.
+"""The cure of each failing condition and each danger: the line of code for the user, and the change on a copy.
 
-A cure that a machine cannot try says why. What only a new training can change has no cure.
+A cure that cannot be tried automatically gives the reason. What only training can change has no cure.
 """
 
 from dataclasses import dataclass
@@ -42,12 +42,13 @@ from engine.doctor.module_changes import (
 
 @dataclass(frozen=True)
 class Cure:
-    """One way to mend.
+    """One change that makes the fastpath be taken, or its answer right.
 
     Attributes:
-        key: names the cure; conditions that the same cure mends share it.
-        code: what a user would write.
-        gives_up: it makes the answer right by leaving the fastpath, so no further cure follows.
+        key: the name of the cure; several conditions may have the same cure.
+        code: the line of code for the user.
+        apply: makes the change on a copy, or returns why it cannot.
+        gives_up: it makes the answer right by leaving the fastpath, so no other cure follows.
     """
 
     key: str
@@ -58,7 +59,7 @@ class Cure:
 
 
 def cure_for(problem: str) -> Cure | None:
-    """The cure of a condition or danger by its key; None where there is none."""
+    """The cure of a condition or danger by its key; None if there is none."""
     return _BY_PROBLEM.get(problem)
 
 
@@ -153,7 +154,9 @@ PADDING_MASK = Cure(
     "padding-mask",
     "A padding mask",
     "encoder(src, src_key_padding_mask=(tokens == padding_id))",
-    lambda _subject, _facts: "only you know which tokens are padding; without any there is nothing to gain",
+    lambda _subject, _facts: (
+        "the doctor cannot know which tokens are padding; without padding there is no gain"
+    ),
 )
 MASK_CHECK_OFF = Cure(
     "mask-check-off",
@@ -215,7 +218,7 @@ REAL_DROPPED = Cure(
     "no-empty-batch",
     "A batch with text in it",
     "tokens = tokens[(tokens != padding_id).any(1)]",
-    lambda _subject, _facts: "a batch of nothing but padding has nothing to encode",
+    lambda _subject, _facts: "a batch that is all padding has nothing to encode",
 )
 INVERTED = Cure(
     "mask-inverted",

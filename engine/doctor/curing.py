@@ -1,6 +1,6 @@
-"""The doctor's what-if: one cure after the other on copies, each state examined before the next cure is chosen.
+"""Applies one cure after another to copies; each resulting state is judged before the next cure is chosen.
 
-Choosing is pure; a cure that cannot be tried is kept with its reason.
+Choosing is pure. A cure that cannot be tried is kept with its reason.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ MOST_CURES = 12
 
 @dataclass(frozen=True)
 class JudgedSubject:
-    """A subject with everything that is known before its forward runs."""
+    """A subject with its facts and judgements, from before its own forward runs."""
 
     name: str
     title: str
@@ -32,12 +32,12 @@ class JudgedSubject:
 
     @property
     def misleads(self) -> bool:
-        """Whether its result would be silently wrong."""
+        """Whether its result would be silently wrong or NaN."""
         return any(danger.effect in WRONG for danger in self.dangers)
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Keys of what stands in the way, what torch would not tell first; what is merely ignored comes last."""
+        """Keys of dangers that harm, then of conditions that fail and have a cure, then of what torch ignores."""
         harmful = [danger.key for danger in self.dangers if danger.effect != "ignored"]
         ignored = [danger.key for danger in self.dangers if danger.effect == "ignored"]
         return (*harmful, *(check.key for check in self.checks if check.cure), *ignored)
@@ -51,7 +51,7 @@ def examined(name: str, title: str, code: str, subject: Subject) -> JudgedSubjec
 
 
 def by_the_slow_path(state: JudgedSubject) -> JudgedSubject:
-    """The same call by the slow path, judged from the same facts: the switch alone takes all of it off the fastpath."""
+    """The same call by the slow path, judged from the same facts: switching the fastpath off is enough for that."""
     setting = replace(state.facts.setting, fastpath=False, gradients=False, function_mode=False)
     plan, codes = plan_of(replace(state.facts, setting=setting)), cure_codes()
     slow = state.subject.slow()
@@ -61,7 +61,7 @@ def by_the_slow_path(state: JudgedSubject) -> JudgedSubject:
 
 
 def try_cures(subject: Subject) -> tuple[tuple[JudgedSubject, ...], tuple[str, ...]]:
-    """The subject as it is and after each cure on top of the ones before, and the cures that were not tried."""
+    """The subject as it is, then after each further cure; and the cures that were not tried, with their reasons."""
     states = [examined(AS_IT_IS, "As it is", "", subject)]
     tried, refused = set[str](), dict[str, str]()
     while len(states) <= MOST_CURES:
@@ -76,7 +76,7 @@ def try_cures(subject: Subject) -> tuple[tuple[JudgedSubject, ...], tuple[str, .
 
 
 def dangers_after_cures(states: tuple[JudgedSubject, ...]) -> tuple[Danger, ...]:
-    """The dangers that the subject as it is does not have, because it takes less of the fastpath; each kind once."""
+    """Dangers that appear only after a cure, because more of the fastpath is then taken; each kind once."""
     known = {danger.key for danger in states[0].dangers}
     later = {danger.key: danger for state in reversed(states[1:]) for danger in state.dangers}
     order = dict.fromkeys(danger.key for state in states[1:] for danger in state.dangers)
@@ -98,7 +98,7 @@ def _next_state(
 
 
 def _candidates(now: JudgedSubject) -> Iterator[Cure]:
-    """Cures of the present problems; those that leave the fastpath for the right answer come last."""
+    """Cures of the present problems; those that leave the fastpath come last."""
     found = [cure for problem in now.problems if (cure := cure_for(problem))]
     yield from (cure for cure in found if not cure.gives_up)
     yield from (cure for cure in found if cure.gives_up)

@@ -1,7 +1,7 @@
-"""The doctor's entry points: a model and its call go in, a diagnosis comes out.
+"""The doctor's entry points: they take a model and its call, and return a diagnosis.
 
-In order: read the facts and predict, try the cures on copies, prove every state by a profiled forward, compare its
-answer with the slow path's, and only then measure all states in paired rounds.
+The steps: read the facts and predict, try the cures on copies, prove every state by a profiled forward, compare its
+answer with the slow path's, and then measure all states in paired rounds.
 """
 
 import time
@@ -46,7 +46,7 @@ from engine.settings import Settings, load_settings
 
 DEFAULT_BUDGET_S = examination_budget_s()
 SWEEP_SHARE = 0.5
-"""Time of the sweep, as a share of the rounds' budget."""
+"""Time limit of the sparsity sweep, as a share of the rounds' budget."""
 
 
 def doctor(
@@ -58,23 +58,25 @@ def doctor(
     seed: int = 0,
     tell: Callable[[Event], None] = lambda _event: None,
 ) -> Diagnosis:
-    """Say whether a model's `nn.TransformerEncoder` takes the fastpath on this input, why not, and what cures it.
+    """Find out whether a model's `nn.TransformerEncoder` takes the fastpath on this input, why not, and how it would.
 
-    Call it where you call the model: under the same `no_grad`, autocast and switches. The model is not changed.
+    Call it where you call the model: under the same `no_grad`, autocast and switches. The model does not change.
 
     Args:
         model: any module that holds an `nn.TransformerEncoder`, `nn.TransformerEncoderLayer` or
             `nn.MultiheadAttention`.
-        example: what the model is called with: one tensor, a tuple of positional or a dict of keyword arguments.
-        budget_s: longest time for the measuring rounds; 0 measures nothing. The first examination of an encoder's
-            size on a machine takes half as long again, to find the padding from which sparsity pays.
-        tell: is given an event at every step and round.
+        example: the arguments of the call: one tensor, a tuple of positional or a dict of keyword arguments.
+        title: name of the model in the diagnosis; empty for its class name.
+        budget_s: longest time for the measuring rounds; 0 measures nothing. The first examination of an encoder size
+            on a machine may take 50 % longer: it also finds the padding ratio from which sparsity is faster.
+        seed: of the random orders.
+        tell: receives an event at every step and round.
 
     Raises:
         Refusal: the model holds no encoder, or cannot be copied.
     """
     if not isinstance(budget_s, int | float) or not 0 <= budget_s < inf:
-        raise Refusal(f"budget_s is a number of seconds from 0 on; {budget_s!r} is not.")
+        raise Refusal(f"budget_s must be a finite number of seconds, 0 or more; {budget_s!r} is not.")
     instruments = Instruments(tell, time.perf_counter)
     examination = Examination(admit(model, example), instruments, budget_s, seed, load_settings().data_folder)
     return examine(examination, title or type(model).__name__, type(model).__name__)
@@ -83,7 +85,7 @@ def doctor(
 def examine_request(
     request: DoctorRequest, loaded: LoadedModel, settings: Settings, instruments: Instruments
 ) -> Diagnosis:
-    """Examine a loaded model on a batch, as people call it: eval mode and no gradients, unless modifications say else.
+    """Examine a loaded model on a batch, in eval mode and without gradients, unless a modification changes that.
 
     Raises:
         Refusal: the texts do not fit, or a modification is unknown.
@@ -109,13 +111,13 @@ def examine(
     batch: Batch | None = None,
     modifications: tuple[str, ...] = (),
 ) -> Diagnosis:
-    """Everything the doctor can say of a subject.
+    """The whole diagnosis of a subject.
 
     Raises:
-        Refusal: there is nothing in it that has a fastpath.
+        Refusal: no module in it has a fastpath.
     """
     with warnings.catch_warnings():
-        # torch warns of what is examined here anyway: nested tensors as a prototype, masks of two kinds.
+        # torch warns about what is examined here anyway: nested tensors are a prototype, masks have two dtypes.
         warnings.simplefilter("ignore")
         return _examine(examination, title, model, batch, modifications)
 
@@ -217,7 +219,7 @@ def _sparsity(
 def _crossover(
     examination: Examination, judged: JudgedSubject, padding: PaddingFacts, environment: Environment
 ) -> Any:
-    """The sweep on a bare copy of the encoder, without hooks that a cure may have put around it."""
+    """The sweep, on a copy of the encoder without the hooks of cures."""
     encoder = sweepable(shared_copy(judged.subject.model))
     if encoder is None or not padding.length or judged.subject.compiled:
         return None
@@ -233,7 +235,9 @@ def _crossover(
         dtype=encoder.layers[0].linear1.weight.dtype,
         device=device_of(judged),
     )
-    examination.instruments.tell(Step(name="measure", text="Finding the padding from which sparsity pays"))
+    examination.instruments.tell(
+        Step(name="measure", text="Finding the padding ratio from which sparsity is faster")
+    )
     sweep = partial(
         run_sweep,
         encoder,

@@ -1,4 +1,4 @@
-"""Changes an encoder on purpose: one function for each name of engine/catalog/modifications.py."""
+"""Changes an encoder or its call on purpose: one function for each name in engine/catalog/modifications.py."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,7 +16,7 @@ DISTANCE_SLOPE = 0.1
 
 
 class Adapter(nn.Module):
-    """A linear layer with a small addition beside it, as LoRA adapters are built; weight and bias are the base's."""
+    """A linear layer plus a small second one, like a LoRA adapter; `weight` and `bias` are the base layer's."""
 
     def __init__(self, base: nn.Linear) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Adapter(nn.Module):
 
 
 def under(subject: Subject, names: tuple[str, ...], padding_id: int) -> Subject:
-    """A subject whose first argument is tokens (batch, length), after everything named was done to it.
+    """The subject after the named modifications; its first argument is tokens, (batch, length) int64.
 
     Raises:
         Refusal: a name is unknown.

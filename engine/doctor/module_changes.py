@@ -1,6 +1,6 @@
-"""The changes that cures make to modules, each on a copy of the model.
+"""The changes that cures make to modules, always on a copy of the model.
 
-A change that cannot be made returns the reason in words.
+If a change cannot be made, the function returns the reason in words.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from engine.eligibility.facts import ModelFacts
 from engine.eligibility.subject import Subject
 
 Apply = Callable[[Subject, ModelFacts], Subject | str]
-"""Gives the cured subject, or in words why it was not tried."""
+"""Returns the cured subject, or the reason why the cure was not tried."""
 
 
 def layers(model: nn.Module) -> list[Any]:
@@ -41,10 +41,10 @@ def on_layers(change: Callable[[Any], None]) -> Apply:
 
 
 def decide_nested_again(model: nn.Module) -> None:
-    """Set use_nested_tensor as __init__ would decide it today, where the encoder was asked for sparsity."""
+    """Set use_nested_tensor as __init__ would set it for the present layers, if sparsity was requested."""
     for encoder in encoders(model):
         if encoder.enable_nested_tensor:
-            # With no layers to clone, __init__ does nothing but decide.
+            # With 0 layers, __init__ clones nothing and only decides.
             encoder.use_nested_tensor = nn.TransformerEncoder(encoder.layers[0], 0).use_nested_tensor
 
 
@@ -54,10 +54,10 @@ def eval_mode(subject: Subject, _facts: ModelFacts) -> Subject:
 
 
 def no_mask_check(subject: Subject, facts: ModelFacts) -> Subject | str:
-    """Set `mask_check=False`, unless the batch would then be encoded wrongly."""
+    """Set `mask_check=False`, unless this batch would then be encoded wrongly."""
     paddings = [encoder.call.padding for encoder in facts.encoders if encoder.call and encoder.call.padding]
     if not all(padding.right_padded for padding in paddings):
-        return "without the check this batch would be encoded wrongly: pad on the right first"
+        return "without the check, this batch would be encoded wrongly: pad on the right first"
 
     def change(model: nn.Module) -> None:
         for encoder in encoders(model):
@@ -67,7 +67,7 @@ def no_mask_check(subject: Subject, facts: ModelFacts) -> Subject | str:
 
 
 def nested_on(subject: Subject, _facts: ModelFacts) -> Subject:
-    """Switch sparsity on where everything that it needs is there."""
+    """Switch sparsity on, if the conditions of __init__ are met."""
 
     def change(model: nn.Module) -> None:
         for encoder in encoders(model):
@@ -78,7 +78,7 @@ def nested_on(subject: Subject, _facts: ModelFacts) -> Subject:
 
 
 def really_no_nested(subject: Subject, _facts: ModelFacts) -> Subject:
-    """Switch sparsity off where the tutorial's switch was meant to."""
+    """Switch sparsity off, as the tutorial's switch was meant to do."""
 
     def change(model: nn.Module) -> None:
         for encoder in encoders(model):
@@ -93,7 +93,7 @@ def equal_eps(layer: Any) -> None:
 
 
 def remove_hooks(layer: Any) -> None:
-    """Remove the hooks; pruning and weight norm leave their computed weights behind."""
+    """Remove the hooks. Weights that pruning and weight norm have computed are kept."""
     for module in layer.modules():
         hooks: list[tuple[int, Any]] = list(module._forward_pre_hooks.items())
         for key, hook in hooks:
@@ -107,7 +107,7 @@ def remove_hooks(layer: Any) -> None:
 
 
 def zero_biases(layer: Any) -> None:
-    """Add biases of zeros where there are none."""
+    """Add biases of zeros to modules without biases."""
     attention = layer.self_attn
     if attention.in_proj_bias is None:
         attention.in_proj_bias = _zeros(3 * attention.embed_dim, attention.out_proj.weight)
@@ -121,7 +121,7 @@ def _zeros(size: int, like: Tensor) -> nn.Parameter:
 
 
 def join_weights(layer: Any) -> None:
-    """Join the weights of queries, keys and values."""
+    """Join the weights of queries, keys and values into one."""
     attention = layer.self_attn
     if not attention._qkv_same_embed_dim:
         parts = (attention.q_proj_weight, attention.k_proj_weight, attention.v_proj_weight)
@@ -131,10 +131,10 @@ def join_weights(layer: Any) -> None:
 
 
 def known_activation(subject: Subject, facts: ModelFacts) -> Subject | str:
-    """Replace an activation by the function of torch that computes the same."""
+    """Replace an activation by torch's own function that computes the same."""
     alike = {layer.activation_alike for layer in facts.all_layers if not layer.activation_code}
     if 0 in alike:
-        return "the activation computes neither relu nor the exact gelu; the fused layer has no other"
+        return "the activation computes neither relu nor the exact gelu, and the fused layer has no other"
 
     def change(layer: Any) -> None:
         for code, function in ((1, functional.relu), (2, functional.gelu)):
@@ -179,7 +179,7 @@ def torchs_forward(subject: Subject, _facts: ModelFacts) -> Subject:
 
 
 def plain_linears(subject: Subject, _facts: ModelFacts) -> Subject | str:
-    """Replace what stands in a linear layer's place by one nn.Linear that computes the same."""
+    """Replace modules in the place of linear layers by an nn.Linear that computes the same."""
 
     def change(model: nn.Module) -> None:
         for layer in layers(model):
@@ -192,7 +192,7 @@ def plain_linears(subject: Subject, _facts: ModelFacts) -> Subject | str:
     try:
         return subject.changed(change)
     except (RuntimeError, TypeError, ValueError) as error:
-        return f"the module in its place is not linear: {error}"
+        return f"the module in the place of the linear layer is not linear: {error}"
 
 
 def _plain_projection(attention: Any) -> None:
@@ -229,14 +229,16 @@ def _in_features(part: Any) -> int:
 
 
 def layer_norms(subject: Subject, facts: ModelFacts) -> Subject | str:
-    """Replace quantised and wrapped layers by plain ones; there is no plain form of another norm."""
+    """Replace quantised and wrapped layers by plain ones. Another kind of norm cannot be replaced."""
     if any(name.startswith("norm") for layer in facts.all_layers for name in layer.missing):
-        return "the fused layer has LayerNorm with a bias only; another norm needs another training"
+        return (
+            "the fused layer has only LayerNorm with a bias; a model with another norm must be trained again"
+        )
     return plain_linears(subject, facts)
 
 
 def unwrap_tensors(subject: Subject, _facts: ModelFacts) -> Subject:
-    """Replace tensor subclasses by plain parameters, and leave every function mode."""
+    """Replace tensor subclasses by plain parameters, and switch off every function mode."""
 
     def change(model: nn.Module) -> None:
         for module in model.modules():

@@ -1,7 +1,7 @@
-"""What one forward does: the profiler counts the operators, and torch's internal reasons are noted.
+"""Runs one profiled forward: counts the operators and captures torch's internal reasons.
 
-torch computes why it leaves the fastpath into a local variable and drops it (pytorch#82919); a profile function
-reads that variable at the moment the function returns.
+torch stores its reason for leaving the fastpath in a local variable and never shows it (pytorch#82919). A profile
+function reads that variable when torch's function returns.
 """
 
 import sys
@@ -36,11 +36,12 @@ _WATCHED: dict[CodeType, tuple[str, str]] = {
 
 @dataclass
 class ObservedForward:
-    """What was seen of one forward.
+    """The results of one profiled forward.
 
     Attributes:
-        outputs: of every encoder, or of the model itself where it has none: floating-point tensors.
-        real: the real tokens of every encoder's call, (batch, length) bool; None where it had no padding mask.
+        proof: operator counts, error and torch's reasons.
+        outputs: floating-point outputs of every encoder, or of the model itself if it has no encoder.
+        real: the real tokens of every encoder's call, (batch, length) bool; None if the call had no padding mask.
     """
 
     proof: Proof
@@ -49,16 +50,16 @@ class ObservedForward:
 
 
 def observe_forward(subject: Subject) -> ObservedForward:
-    """Run one profiled forward and note torch's internal reasons; never raises for what the forward does.
+    """Run one profiled forward and capture torch's internal reasons. An exception of the forward becomes `error`.
 
-    The subject's own settings are held; torch's random state is put back, and no gradient graph is kept.
+    The subject's settings are held. torch's random state is restored, and no gradient graph is kept.
     """
     observed = subject.changed(lambda _model: None)
     outputs, reasons = list[Tensor](), Counter[tuple[str, str]]()
     given, seen = list[Tensor | None](), list[Tensor | None]()
     encoders = [module for module in observed.model.modules() if isinstance(module, nn.TransformerEncoder)]
     for encoder in encoders:
-        # In front of whatever a cure does to the call, and behind whatever it does to the output.
+        # The first hook runs before the hooks of cures; the other two run after them.
         encoder.register_forward_pre_hook(_real_tokens_to(given), with_kwargs=True, prepend=True)
         encoder.register_forward_pre_hook(_real_tokens_to(seen), with_kwargs=True)
         encoder.register_forward_hook(lambda _m, _a, output: outputs.append(output))
@@ -71,7 +72,7 @@ def observe_forward(subject: Subject) -> ObservedForward:
     with torch.random.fork_rng(devices=[]), observed.setting.held(), profiler, _noted_reasons(reasons):
         try:
             result = forward()
-        except Exception as raised:  # what the forward raises is the finding
+        except Exception as raised:  # the forward of a user may raise anything; the error is a result
             error = first_line(raised)
         else:
             outputs = outputs if encoders else list(_tensors(result))
@@ -82,7 +83,7 @@ def observe_forward(subject: Subject) -> ObservedForward:
 
 
 def _real(given: list[Tensor | None], seen: list[Tensor | None]) -> list[Tensor | None]:
-    """The real tokens in the places they were given in; if a cure changed the mask, those of the changed one."""
+    """The real tokens at their positions in the caller's call; if a cure changed which tokens are real, the cure's."""
     return [
         last if first is None or last is None or not _as_many(first, last) else first
         for first, last in zip(given, seen, strict=True)
@@ -102,7 +103,7 @@ def _real_tokens_to(real: list[Tensor | None]) -> Callable[..., None]:
 
 
 def reference(subject: Subject) -> list[Tensor]:
-    """The same outputs by the slow path in eval mode; empty where the slow path cannot run this call."""
+    """The same outputs by the slow path in eval mode; empty if the slow path cannot run this call."""
     try:
         seen = observe_forward(subject.slow())
     except RuntimeError:  # a model whose copy cannot switch modes has no reference
@@ -111,7 +112,7 @@ def reference(subject: Subject) -> list[Tensor]:
 
 
 def _compile(forward: Callable[[], Any], setting: Setting) -> None:
-    """Call once ahead: tracing runs operators too, which are none of the forward's."""
+    """Compile by one call beforehand, because tracing runs operators that do not belong to the forward."""
     with torch.random.fork_rng(devices=[]), setting.held(), suppress(Exception):
         forward()
 
@@ -138,7 +139,7 @@ def _counts(profiler: Any) -> Counts:
     return Counts(
         fused_layers=fused,
         nested_conversions=calls.get(NESTED_CONVERSION, 0),
-        # Every fused layer calls the native attention as a part of itself.
+        # Every fused layer calls the native attention itself.
         native_attentions=max(0, calls.get(NATIVE_ATTENTION, 0) - fused),
     )
 
@@ -152,7 +153,7 @@ def _reasons(reasons: Counter[tuple[str, str]]) -> tuple[TorchReason, ...]:
 
 @contextmanager
 def _noted_reasons(reasons: Counter[tuple[str, str]]) -> Iterator[None]:
-    """Note the reason of every watched function that returns with one."""
+    """Count the reason of every function in `_WATCHED` that returns with one."""
 
     def note(frame: FrameType, event: str, _argument: Any) -> None:
         if event == "return" and frame.f_code in _WATCHED:

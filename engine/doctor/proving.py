@@ -18,7 +18,7 @@ _DTYPES: dict[torch.dtype, DType] = {torch.bfloat16: "bf16", torch.float16: "fp1
 
 
 def prove(first: JudgedSubject, judged: Sequence[JudgedSubject]) -> Iterator[ProvedState]:
-    """The slow path first, then every state, each with one profiled forward and its answer compared."""
+    """Run one profiled forward for the slow path, then for every state, and compare each state's answer."""
     slow = by_the_slow_path(first)
     slow_seen = observe_forward(slow.subject)
     original = [] if slow_seen.proof.error else slow_seen.outputs
@@ -43,7 +43,7 @@ def _draws(model: nn.Module) -> bool:
 def _compared(
     right: Sequence[Tensor], outputs: Sequence[Tensor], real: Sequence[Tensor | None], judged: JudgedSubject
 ) -> Agreement | None:
-    """Outputs against the right ones, on real tokens only; None where they cannot be laid beside each other."""
+    """Compare outputs with the right ones on real tokens; None if their shapes differ or there are none."""
     if not right or [output.shape for output in right] != [output.shape for output in outputs]:
         return None
     masks = real if len(real) == len(right) else [None] * len(right)
@@ -56,7 +56,7 @@ def _compared(
 
 
 def _real_rows(states: Tensor, real: Tensor | None) -> Tensor:
-    """The real tokens' states, (tokens, width) float32; all of them where the mask has another shape."""
+    """The states of real tokens, (tokens, width) float32; of all tokens if the mask has another shape."""
     if real is not None and states.shape[:-1] == real.shape:
         return states[real].float()
     if real is not None and states.ndim == 3 and states.shape[:2] == real.T.shape:

@@ -1,7 +1,7 @@
-"""How much leaving out padding can give: the bound if padding were free, and a sweep that finds where it pays.
+"""How much leaving padding out can gain: the bound if padding were free, and a sweep over padding ratios.
 
-The sweep runs the encoder alone on drawn states, so it needs no texts; its answer is kept in a file, since it depends
-on the machine, the libraries and the encoder's sizes only.
+The sweep runs the encoder alone on random states, so it needs no texts. Its answer depends only on the machine, the
+libraries and the encoder's sizes, so it is kept in a file.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,15 +31,16 @@ from engine.records import Conditions, Environment
 RATIOS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7)
 """Padding ratios of the sweep."""
 MIN_ROUNDS, MAX_ROUNDS, WARM_UP_CAP_S = 8, 30, 0.5
-"""With fewer than 8 rounds, 6 ratios have no intervals that hold together with 95 % confidence."""
+"""With fewer than 8 rounds, six ratios cannot have intervals that hold together with 95 % confidence."""
 MOST_TOKENS = 2048
+"""Largest batch of the sweep, in tokens, padding included."""
 
 
 def free_padding(padding: PaddingFacts, layers: Sequence[LayerFacts]) -> Sparsity:
-    """The bound on what sparsity can give: floating-point operations of all tokens / of the real ones.
+    """The largest possible gain from sparsity: floating-point operations of all tokens / of the real ones.
 
-    A layer of width d and feed-forward width f costs 2 n (4 d d + 2 d f) for the matrices and 4 n n d for attention
-    over n tokens.
+    For n tokens, a layer of width d and feed-forward width f takes 2 n (4 d d + 2 d f) operations in its matrix
+    products and 4 n n d in attention.
     """
     rows, length = len(padding.lengths), padding.length
     everything = rows * _operations(length, layers)
@@ -62,11 +63,11 @@ def _operations(tokens: int, layers: Sequence[LayerFacts]) -> float:
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """What decides a sweep's answer.
+    """The sizes and conditions that decide a sweep's answer.
 
     Attributes:
         shape: (texts, longest length).
-        width: of the encoder's states.
+        width: width of the encoder's states.
     """
 
     shape: tuple[int, int]
@@ -78,7 +79,7 @@ class SweepPlan:
     device: str
 
     def key(self, environment: Environment) -> str:
-        """A name for the answer: the same machine, libraries and sizes give the same one."""
+        """A hash of the machine, the libraries and the sizes, as a name for the answer."""
         machine = (
             environment.cpu,
             environment.device_name,
@@ -90,14 +91,14 @@ class SweepPlan:
 
 
 def swept_shape(rows: int, length: int) -> tuple[int, int]:
-    """The batch's own shape, with fewer texts where the sweep would take too long."""
+    """The shape of the batch, with fewer texts if the sweep would take too long."""
     return max(2, min(rows, MOST_TOKENS // max(1, length))), length
 
 
 def crossover(
     run_sweep: Callable[[], Crossover], plan: SweepPlan, environment: Environment, folder: Path | None
 ) -> Crossover:
-    """The kept answer of a sweep, or a new one; a new one is kept if it is complete and the machine was quiet."""
+    """The stored answer of a sweep, or a new one. A new one is stored if it is complete and the machine was quiet."""
     if folder is None:
         return run_sweep()
     file = folder / f"sparsity-sweep-{plan.key(environment)}.json"
@@ -117,21 +118,22 @@ def _keep(file: Path, found: Crossover) -> None:
         part.write_text(found.model_dump_json(), encoding="utf-8")
         part.replace(file)
     except OSError:
-        return  # a folder that cannot be written costs the next doctor a sweep, nothing else
+        return  # if the folder cannot be written, the next examination repeats the sweep
 
 
 def sweep(encoder: Any, plan: SweepPlan, instruments: Instruments, seed: int, budget_s: float) -> Crossover:
     """Measure fused layers with and without sparsity at several padding ratios, in paired rounds.
 
     Args:
-        budget_s: longest time for all rounds together; what a ratio leaves over goes to the ones after it.
-        encoder: an `nn.TransformerEncoder` in eval mode that takes both; its `use_nested_tensor` is put back.
+        encoder: an `nn.TransformerEncoder` in eval mode that can run with and without sparsity; its
+            `use_nested_tensor` is restored.
+        budget_s: longest time for all rounds together; time that one ratio does not need goes to the next ones.
     """
     points, conditions, start = list[SweepPoint](), list[Conditions](), instruments.clock()
     for i, ratio in enumerate(RATIOS):
         left_s = budget_s - (instruments.clock() - start)
         entered = _race_at(encoder, plan, ratio, seed + i, left_s / (len(RATIOS) - i))
-        # The whole sweep is one step of an examination: its rounds are not told.
+        # The whole sweep is one step of an examination, so it sends no events of its own.
         found = race(entered, replace(instruments, tell=lambda _event: None))
         points.append(_point(ratio, found))
         conditions.extend(found.conditions)
@@ -176,7 +178,7 @@ def _point(ratio: float, found: RaceResult) -> SweepPoint:
 
 
 def padded_batch(plan: SweepPlan, ratio: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Drawn states (texts, length, width) and a right-padded mask whose padding ratio is as near as whole tokens allow.
+    """Random states (texts, length, width), and a right-padded mask (texts, length) bool with about this padding ratio.
 
     One text is as long as the batch; the others share the padding evenly.
     """
@@ -209,6 +211,6 @@ def _sparsity(encoder: Any, sparse: bool) -> Iterator[None]:
 
 
 def sweepable(model: nn.Module) -> Any | None:
-    """The one encoder of a model, if there is exactly one; its layers decide what the sweep runs."""
+    """The encoder of a model, if it has exactly one; else None."""
     encoders = [module for module in model.modules() if isinstance(module, nn.TransformerEncoder)]
     return encoders[0] if len(encoders) == 1 else None

@@ -27,13 +27,16 @@ from engine.records import NoiseFloor
 
 
 def device_of(judged: JudgedSubject) -> str:
-    """The device of the model."""
+    """The device of the model's parameters; "cpu" if it has none."""
     parameter = next(judged.subject.model.parameters(), None)
     return str(parameter.device) if parameter is not None else "cpu"
 
 
 def measure(examination: Examination, seen: Sequence[ProvedState]) -> Measured | None:
-    """Time every state that comes to its end, and the last sparse one with sparsity off, in the same rounds."""
+    """Time every state that does not raise, and the last sparse state without sparsity, in the same rounds.
+
+    None if every state raises.
+    """
     subjects = {state.judged.name: state.judged.subject for state in seen if not state.forward.proof.error}
     sparse = best_sparse(seen)
     if sparse:

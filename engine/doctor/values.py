@@ -1,4 +1,4 @@
-"""The values that the steps of an examination hand on."""
+"""The values that the steps of an examination pass on."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from engine.records import Agreement, NoiseFloor
 
 @dataclass(frozen=True)
 class ProvedState:
-    """A state with what its forward showed."""
+    """A state with the results of its profiled forward."""
 
     judged: JudgedSubject
     prediction: Prediction
@@ -28,13 +28,13 @@ class ProvedState:
 
     @property
     def offered(self) -> bool:
-        """Whether its result may be recommended: right before it ran, and right when it ran."""
+        """Whether it may be recommended: no danger makes it wrong, its forward ran, and its answer agrees."""
         agrees = self.agreement is None or self.agreement.ok
         return agrees and not self.judged.misleads and not self.forward.proof.error
 
     @property
     def converts(self) -> bool:
-        """Whether sparsity is on, and its answer right."""
+        """Whether sparsity is on and its answer is right."""
         return self.offered and self.forward.proof.counts.nested_conversions > 0
 
 
@@ -43,7 +43,7 @@ class Examination:
     """What every step of one examination works with.
 
     Attributes:
-        keep: folder for what is worth keeping, the crossover's sweep; None keeps nothing.
+        keep: folder for the answer of the sparsity sweep; None keeps nothing.
     """
 
     subject: Subject

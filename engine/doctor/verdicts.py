@@ -1,4 +1,4 @@
-"""What the proved states say: whether the fastpath is taken, and which state leaves padding out."""
+"""Conclusions from the proved states: whether the fastpath is taken, and which state leaves padding out."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ from engine.eligibility.facts import PaddingFacts
 
 
 def verdict_of(seen: ProvedState) -> Taken:
-    """Whether the fastpath is taken, from what was counted and compared."""
+    """Whether the fastpath is taken, from the operator counts and the comparison of answers."""
     proof = seen.forward.proof
     wanted = seen.judged.plan
     if proof.error or not _native(proof):
@@ -26,7 +26,7 @@ def verdict_of(seen: ProvedState) -> Taken:
 
 
 def agrees(seen: ProvedState) -> bool:
-    """Whether the outputs were compared and are the slow path's."""
+    """Whether the outputs were compared with the slow path's and agree."""
     return seen.agreement is not None and seen.agreement.ok
 
 
@@ -35,7 +35,7 @@ def _native(proof: Proof) -> int:
 
 
 def _sparsity_satisfied(seen: ProvedState) -> bool:
-    """Whether every encoder with padding to leave out leaves it out."""
+    """Whether every encoder whose batch has padding leaves it out."""
     with_padding = sum(1 for padding in paddings(seen.judged) if sum(padding.lengths) < token_count(padding))
     return seen.forward.proof.counts.nested_conversions >= with_padding
 
@@ -46,12 +46,12 @@ def token_count(padding: PaddingFacts) -> int:
 
 
 def paddings(judged: JudgedSubject) -> Iterator[PaddingFacts]:
-    """The padding masks that encoders were called with."""
+    """The padding masks in the calls of encoders."""
     for encoder in judged.facts.encoders:
         if encoder.call and encoder.call.padding:
             yield encoder.call.padding
 
 
 def best_sparse(seen: Sequence[ProvedState]) -> ProvedState | None:
-    """The last state that leaves padding out and is right."""
+    """The last state that leaves padding out and whose answer is right."""
     return next((state for state in reversed(seen) if state.converts), None)

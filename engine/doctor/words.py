@@ -1,4 +1,4 @@
-"""The sentences of a diagnosis: what is taken, what stands in the way, and where prediction and proof disagree."""
+"""The sentences of a diagnosis: what is taken, what prevents it, and where prediction and proof disagree."""
 
 from collections.abc import Iterator
 
@@ -9,17 +9,17 @@ from engine.records import Agreement
 
 
 def summary(verdict: Taken, judged: JudgedSubject, proof: Proof, agrees: bool) -> str:
-    """One sentence for people: the verdict, and the explanation behind it.
+    """The verdict and its explanation in a sentence or two.
 
     Args:
-        agrees: the outputs were compared with the slow path's, and are the same on real tokens.
+        agrees: the outputs were compared with the slow path's and agree on real tokens.
     """
     detail, reason = _detail(verdict, judged, proof), _reason(verdict, judged, proof)
     return f"{_verdict_words(verdict, proof, agrees)}{f': {detail}' if detail else ''}.{f' {reason}' if reason else ''}"
 
 
 def explanation(verdict: Taken, judged: JudgedSubject, proof: Proof) -> str:
-    """The summary without the verdict, for a place below it."""
+    """The summary without the verdict, to be shown below it."""
     detail, reason = _detail(verdict, judged, proof), _reason(verdict, judged, proof)
     said = f"{detail[:1].upper()}{detail[1:]}." if detail else ""
     return " ".join(filter(None, (said, reason)))
@@ -28,7 +28,7 @@ def explanation(verdict: Taken, judged: JudgedSubject, proof: Proof) -> str:
 def _verdict_words(verdict: Taken, proof: Proof, agrees: bool) -> str:
     if proof.error:
         return "The forward ends with an error"
-    # Outputs that agree all the same, as with an adapter of zeros, are right by chance.
+    # Outputs may agree by chance, as with an adapter of zeros.
     wrong = "cannot be trusted" if agrees else "is wrong"
     return {
         "taken": "The fastpath is taken",
@@ -80,7 +80,7 @@ def _expected(judged: JudgedSubject) -> int:
 
 def _first_obstacle(judged: JudgedSubject) -> str:
     failing = [check for check in judged.checks if not check.ok]
-    # Conditions of the layers say more than the encoder's copy of them, and __init__'s more than its own result.
+    # A layer's condition explains more than the encoder's copy of it; a condition of __init__ more than use-nested.
     ranked = sorted(failing, key=lambda check: (check.part != "native MHA", check.key == "use-nested"))
     return ranked[0].has if ranked else ""
 
@@ -88,7 +88,7 @@ def _first_obstacle(judged: JudgedSubject) -> str:
 def findings(
     judged: JudgedSubject, prediction: Prediction, proof: Proof, agreement: Agreement | None
 ) -> tuple[str, ...]:
-    """Where the conditions and the proof disagree; empty where they say the same."""
+    """Where prediction and proof disagree; empty if they agree."""
     return tuple(_findings(judged, prediction, proof, agreement))
 
 
@@ -96,20 +96,21 @@ def _findings(
     judged: JudgedSubject, prediction: Prediction, proof: Proof, agreement: Agreement | None
 ) -> Iterator[str]:
     if prediction.error and not proof.error:
-        yield f"The conditions say that the forward raises ({prediction.error}), and it came to its end."
+        yield f"An error was predicted ({prediction.error}), but the forward ran without one."
     if proof.error and not prediction.error:
-        yield f"The forward raised, and no condition says why: {proof.error}"
+        yield f"The forward raised an error that no condition explains: {proof.error}"
     if prediction.counts and not proof.error and prediction.counts != proof.counts:
         yield (
-            f"Predicted were {_counted(prediction.counts.model_dump())}; "
+            f"The prediction was {_counted(prediction.counts.model_dump())}; "
             f"the profiler counted {_counted(proof.counts.model_dump())}."
         )
     for reason in proof.torch_reasons:
         if not any(explains(check, reason.reason) for check in judged.checks):
-            yield f"{reason.where} has a reason of its own that no condition here names: {reason.reason!r}."
+            yield f"{reason.where} gives a reason that no condition here covers: {reason.reason!r}."
     if agreement and not agreement.ok and not judged.misleads:
-        error = "not numbers" if agreement.max_abs_error is None else f"off by {agreement.max_abs_error:.2g}"
-        yield f"The outputs are {error} against the slow path, and no danger named here says why."
+        error = agreement.max_abs_error
+        seen = "are NaN or infinite" if error is None else f"differ from the slow path's by {error:.2g}"
+        yield f"The outputs {seen}, and no danger listed here explains it."
 
 
 def _counted(counts: dict[str, int]) -> str:
@@ -120,5 +121,5 @@ def _counted(counts: dict[str, int]) -> str:
 
 
 def explains(check: Check, reason: str) -> bool:
-    """Whether a failing condition is the one that a reason of torch's names."""
+    """Whether this failing condition is the one that torch's reason is about."""
     return not check.ok and bool(check.torch_says) and reason.startswith(" ".join(check.torch_says.split()))

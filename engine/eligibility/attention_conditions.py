@@ -1,7 +1,7 @@
 """What torch checks before an attention runs as one native operator, on its own or in a layer that is not fused.
 
-Read from torch/nn/modules/activation.py of torch 2.3.1 to 2.15.0. The conditions stand in torch's own
-order, so the first one that fails is the reason that torch computes and never shows (pytorch#82919).
+Source: torch/nn/modules/activation.py of torch 2.3.1 to 2.15.0. The conditions are in torch's order, so the first that
+fails is the reason that torch computes and never shows (pytorch#82919).
 """
 
 from engine.eligibility.facts import AttentionFacts, CallFacts
@@ -32,7 +32,7 @@ ATTENTION_CONDITIONS: tuple[TorchCondition[AttentionFacts], ...] = (
         "attention",
         "floating-point masks are not supported for fast path.",
         "masks of booleans",
-        "The native attention knows masked and not masked, nothing between.",
+        "The native attention knows only masked and not masked.",
         lambda s: not _float_masks(s.call),
         lambda s: "a floating-point mask" if _float_masks(s.call) else "no floating-point mask",
     ),
@@ -142,7 +142,7 @@ ATTENTION_CONDITIONS: tuple[TorchCondition[AttentionFacts], ...] = (
         "attention",
         "supplying both src_key_padding_mask and src_mask at the same time",
         "no mask beside a nested input",
-        "A nested tensor knows its lengths itself.",
+        "A nested tensor already contains its lengths.",
         lambda s: not masks_with_nested(s.call),
         lambda s: "a nested input and a mask" if masks_with_nested(s.call) else shape_words(s.call),
     ),
@@ -151,7 +151,7 @@ ATTENTION_CONDITIONS: tuple[TorchCondition[AttentionFacts], ...] = (
         "attention",
         "autocast is enabled",
         "no autocast",
-        "The native code takes tensors as they are.",
+        "The native code does not convert tensors.",
         lambda s: not s.setting.autocast_seen,
         lambda s: f"autocast on CUDA is {on_off(s.setting.autocast_seen)}",
     ),
@@ -187,7 +187,7 @@ ATTENTION_CONDITIONS: tuple[TorchCondition[AttentionFacts], ...] = (
         "attention",
         "we are running make_fx tracing",
         "no tracing by torch.compile or torch.export",
-        "A traced graph keeps the parts of attention apart, so that they can be optimised.",
+        "A traced graph keeps the parts of attention separate, so that they can be optimised.",
         lambda s: not s.setting.compiling,
         lambda s: "compiled" if s.setting.compiling else "not compiled",
     ),
@@ -196,7 +196,7 @@ ATTENTION_CONDITIONS: tuple[TorchCondition[AttentionFacts], ...] = (
         "attention",
         "",
         "an attention with biases",
-        "torch goes on to the native attention only if there are biases, and computes no reason otherwise.",
+        "torch uses the native attention only if there are biases, and computes no reason otherwise.",
         lambda s: s.module.has_bias,
         lambda s: "biases" if s.module.has_bias else "bias=False",
     ),

@@ -1,6 +1,6 @@
 """What torch does not report: inputs and models for which the fastpath is silently wrong, raises, or does not obey.
 
-Judged before anything runs. Each was found by comparing the two paths' outputs (docs/doctor.md has the figures).
+They are judged before anything runs. Each was found by comparing the outputs of the two paths (docs/doctor.md).
 """
 
 from collections.abc import Callable, Iterator
@@ -11,16 +11,17 @@ from engine.eligibility.facts import EncoderFacts, LayerFacts, ModelFacts, Paddi
 from engine.eligibility.plan import EncoderPlan, LayerPlan, ModelPlan
 
 WRONG: tuple[Effect, ...] = ("wrong", "not a number")
-"""Effects after which a result must not be offered."""
+"""With these effects a result must not be recommended."""
+_OTHER_VALUES = "values other than 0 and -inf"
 
 
 @dataclass(frozen=True)
 class Risk:
-    """One danger: how it is found in a plan, and what it does.
+    """One danger: how to find it in a plan, and its effect.
 
     Attributes:
-        key: names the danger, and its cure (engine/doctor/cures.py).
-        seen: gives (module, what it has) for every place where it is.
+        key: the name of the danger; its cure is found by it (engine/doctor/cures.py).
+        seen: yields (module, what it has) for every place that has the danger.
     """
 
     key: str
@@ -30,7 +31,7 @@ class Risk:
 
 
 def dangers(plan: ModelPlan, cures: dict[str, str]) -> tuple[Danger, ...]:
-    """Every danger in a plan, at most one of a kind.
+    """The dangers in a plan, at most one of each kind.
 
     Args:
         cures: the line of code that avoids a danger, by its key.
@@ -51,7 +52,7 @@ def dangers(plan: ModelPlan, cures: dict[str, str]) -> tuple[Danger, ...]:
 
 
 def first_error(found: tuple[Danger, ...]) -> str:
-    """Why the forward will raise; empty where it will not."""
+    """Why the forward will raise; empty if it will not."""
     return next((f"{danger.has}: {danger.why}" for danger in found if danger.effect == "error"), "")
 
 
@@ -62,7 +63,7 @@ def _fused(plan: ModelPlan) -> Iterator[LayerPlan]:
 def _in_fused(
     describe: Callable[[LayerFacts], str],
 ) -> Callable[[ModelPlan], Iterator[tuple[str, str]]]:
-    """A danger of fused layers; `describe` gives an empty text where it is absent."""
+    """Finds a danger in fused layers; `describe` returns an empty text if the layer does not have it."""
 
     def seen(plan: ModelPlan) -> Iterator[tuple[str, str]]:
         for layer in _fused(plan):
@@ -94,7 +95,7 @@ def _padding_inside(plan: ModelPlan) -> Iterator[tuple[str, str]]:
 def _only_padding(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for encoder, padding in _converting(plan):
         if padding.length and padding.lengths and not any(padding.lengths):
-            yield encoder.encoder.name, "a batch of nothing but padding"
+            yield encoder.encoder.name, "a batch that is all padding"
 
 
 def _empty_input(plan: ModelPlan) -> Iterator[tuple[str, str]]:
@@ -108,8 +109,8 @@ def _inverted_mask(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for encoder in plan.encoders:
         padding = encoder.encoder.call.padding if encoder.encoder.call else None
         if padding and padding.looks_inverted:
-            rows = f"{_rows(padding.empty_rows)} without any text, and text at the end only in all others"
-            yield encoder.encoder.name, f"a padding mask that leaves {rows}"
+            rows = f"{_rows(padding.empty_rows)} without any text, and text only at the end of the others"
+            yield encoder.encoder.name, f"a padding mask with {rows}"
 
 
 def _empty_rows(plan: ModelPlan) -> Iterator[tuple[str, str]]:
@@ -117,7 +118,7 @@ def _empty_rows(plan: ModelPlan) -> Iterator[tuple[str, str]]:
         padding = encoder.encoder.call.padding if encoder.encoder.call else None
         dense = not encoder.converts and any(layer.fused for layer in encoder.layers)
         if dense and padding and padding.empty_rows and any(padding.lengths) and not padding.looks_inverted:
-            yield encoder.encoder.name, f"{_rows(padding.empty_rows)} of nothing but padding"
+            yield encoder.encoder.name, f"{_rows(padding.empty_rows)} with padding only"
 
 
 def _calls_of_fused(plan: ModelPlan) -> Iterator[tuple[LayerPlan | EncoderPlan, EncoderFacts | LayerFacts]]:
@@ -132,13 +133,13 @@ def _calls_of_fused(plan: ModelPlan) -> Iterator[tuple[LayerPlan | EncoderPlan, 
 def _graded_mask(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for _plan, module in _calls_of_fused(plan):
         if module.call and module.call.mask and module.call.mask.graded:
-            yield module.name, f"an attention mask of graded values, {module.call.mask.dtype}"
+            yield module.name, f"an attention mask with {_OTHER_VALUES}, {module.call.mask.dtype}"
 
 
 def _graded_padding(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for _plan, module in _calls_of_fused(plan):
         if module.call and module.call.padding and module.call.padding.mask.graded:
-            yield module.name, f"a padding mask of graded values, {module.call.padding.mask.dtype}"
+            yield module.name, f"a padding mask with {_OTHER_VALUES}, {module.call.padding.mask.dtype}"
 
 
 def _causal_hint(plan: ModelPlan) -> Iterator[tuple[str, str]]:
@@ -181,7 +182,7 @@ def _global_hooks(plan: ModelPlan) -> Iterator[tuple[str, str]]:
 
 
 def _old_hooks(plan: ModelPlan) -> Iterator[tuple[str, str]]:
-    # From torch 2.5 on a hook takes its layer off the fastpath; until then it is not called.
+    # Since torch 2.5 a layer with a hook does not take the fastpath. Before, it takes it and the hook is not called.
     for layer in _fused(plan):
         if layer.layer.hooked:
             yield layer.layer.name, f"hooks on {', '.join(layer.layer.hooked)}"
@@ -199,7 +200,7 @@ def _input_error(plan: ModelPlan) -> Iterator[tuple[str, str]]:
 
 
 def _takes_more_than_the_slow_path(plan: ModelPlan) -> bool:
-    """Calls that only fused layers run: a nested input, and the hint is_causal without a mask."""
+    """Whether a call works in fused layers only: a nested input, or is_causal without a mask."""
     calls = [module.call for _plan, module in _calls_of_fused(plan) if module.call]
     return any(call.nested or (call.is_causal and not call.mask) for call in calls)
 
@@ -208,7 +209,7 @@ def _activation_swapped(layer: LayerFacts) -> str:
     if layer.activation_exact or layer.approximates_gelu:
         return ""
     noted = {1: "relu", 2: "gelu"}[layer.activation_code]
-    return f"the activation is {layer.activation}, and __init__ had noted {noted}"
+    return f"the activation is {layer.activation}, and __init__ recorded {noted}"
 
 
 def _tanh_gelu(layer: LayerFacts) -> str:
@@ -234,33 +235,33 @@ RISKS: tuple[Risk, ...] = (
         "The input holds a position or an id that an embedding has no row for; no path can run it.",
         _positions,
     ),
-    Risk("empty-input", "error", "There is nothing in it to encode.", _empty_input),
-    Risk("input", "error", "The model itself ends so, on the slow path as well.", _input_error),
+    Risk("empty-input", "error", "The input has no tokens to encode.", _empty_input),
+    Risk("input", "error", "The model raises this error on the slow path, too.", _input_error),
     Risk(
         "only-padding",
         "error",
-        "There is nothing to keep in a nested tensor, and torch raises.",
+        "A nested tensor would have no rows, and torch raises.",
         _only_padding,
     ),
     Risk(
         "cpu-autocast",
         "error",
-        "torch's check for autocast looks at CUDA only, so the fused layer meets two precisions and raises.",
+        "torch checks for autocast on CUDA only, so the fused layer gets two precisions and raises.",
         _autocast,
     ),
     Risk("mixed-precision", "error", "The fused layer converts nothing, and torch raises.", _mixed_precision),
     Risk(
         "missing-tensors",
         "error",
-        "The fused layer asks for this tensor without looking, and torch raises: wrappers, quantised layers and "
+        "The fused layer reads this tensor without a check, and torch raises: wrappers, quantised layers and "
         "norms without a bias do not have it.",
         _in_fused(_missing),
     ),
     Risk(
         "stuck-nested",
         "error",
-        "The encoder looks at its first layer only and makes the input nested; this layer then has no code for it, "
-        "and torch raises.",
+        "The encoder checks its first layer only, and makes the input nested. This layer cannot compute a nested "
+        "input, and torch raises.",
         _stuck,
     ),
     Risk(
@@ -278,38 +279,39 @@ RISKS: tuple[Risk, ...] = (
     Risk(
         "padding-inside",
         "wrong",
-        "The nested tensor keeps the first tokens of each row, as many as are real: those after the hole move up, "
-        "and the last ones are dropped.",
+        "The nested tensor keeps the first tokens of each row, as many as are real: the padding inside is encoded, "
+        "and the last real tokens are dropped.",
         _padding_inside,
     ),
     Risk(
         "graded-mask",
         "wrong",
-        "The fused layer reads every value but 0 as masked: distance biases (ALiBi, T5) become a wall.",
+        "The fused layer reads every value except 0 as masked: with distance biases (ALiBi, T5) nearly every token is "
+        "masked.",
         _graded_mask,
     ),
     Risk(
         "graded-padding",
         "wrong",
-        "The fastpath reads every value but 0 as padding.",
+        "The fastpath reads every value except 0 as padding.",
         _graded_padding,
     ),
     Risk(
         "causal-hint",
         "wrong",
-        "The fused layer never sees is_causal: it follows the mask alone, and without one looks ahead.",
+        "The fused layer ignores is_causal and uses the mask only: without a mask, tokens attend to later ones.",
         _causal_hint,
     ),
     Risk(
         "activation-swapped",
         "wrong",
-        "The fused layer computes what __init__ noted, not what the attribute holds now.",
+        "The fused layer computes the activation that __init__ recorded, not the present one.",
         _in_fused(_activation_swapped),
     ),
     Risk(
         "replaced-part",
         "wrong",
-        "The fused layer takes the weight and never calls the module: adapters such as LoRA are left out.",
+        "The fused layer reads the weight and never calls the module: adapters such as LoRA are left out.",
         _in_fused(_replaced),
     ),
     Risk(
@@ -333,7 +335,7 @@ RISKS: tuple[Risk, ...] = (
     Risk(
         "live-dropout",
         "wrong",
-        "The fused layer draws no dropout, whatever the dropout modules' own mode is.",
+        "The fused layer never applies dropout, whatever mode the dropout modules are in.",
         _in_fused(
             lambda layer: f"train mode in {', '.join(layer.live_dropout)}" if layer.live_dropout else ""
         ),
@@ -341,7 +343,7 @@ RISKS: tuple[Risk, ...] = (
     Risk(
         "empty-row",
         "not a number",
-        "Attention over nothing is NaN in the fused layer; its row is lost, the other rows are right.",
+        "In the fused layer, attention over no token gives NaN: this row is lost, the other rows are right.",
         _empty_rows,
     ),
     Risk(

@@ -1,7 +1,7 @@
-"""What torch checks before an encoder takes out padding (sparsity), in `__init__` and in every forward.
+"""What torch checks before an encoder leaves padding out (sparsity), in `__init__` and in every forward.
 
-Read from torch/nn/modules/transformer.py of torch 2.3.1 to 2.15.0. The conditions stand in torch's own
-order, so the first one that fails is the reason that torch computes and never shows (pytorch#82919).
+Source: torch/nn/modules/transformer.py of torch 2.3.1 to 2.15.0. The conditions are in torch's order, so the first that
+fails is the reason that torch computes and never shows (pytorch#82919).
 """
 
 from collections.abc import Callable
@@ -84,8 +84,8 @@ CONSTRUCTION_CONDITIONS: tuple[TorchCondition[EncoderFacts], ...] = (
         "sparsity",
         "encoder_layer.norm_first was True",
         "norm_first=False",
-        "Nested tensors are supported for layers that normalise after each block; the choice is made in training. "
-        "Native MHA needs no such thing and stays.",
+        "torch supports nested tensors only in layers that normalise after each block, which training fixes. "
+        "Native MHA does not need this.",
         _of_first(lambda first: not first.norm_first),
         _tell_first(lambda first: f"norm_first={first.norm_first}"),
     ),
@@ -114,7 +114,7 @@ CONSTRUCTION_CONDITIONS: tuple[TorchCondition[EncoderFacts], ...] = (
         "sparsity",
         "encoder_layer.self_attn was passed bias=False",
         "an attention with biases",
-        "Sparsity needs the fused layer, which adds the biases without asking.",
+        "Sparsity needs the fused layer, which always adds biases.",
         _of_first(lambda first: first.attention.has_bias),
         _tell_first(lambda first: "biases" if first.attention.has_bias else "bias=False"),
     ),
@@ -146,7 +146,7 @@ CONSTRUCTION_CONDITIONS: tuple[TorchCondition[EncoderFacts], ...] = (
         _tell_first(lambda first: f"{first.attention.num_heads} heads"),
     ),
 )
-"""What `TransformerEncoder.__init__` looks at once, in its first layer, to decide `use_nested_tensor`."""
+"""`TransformerEncoder.__init__` checks these once, in its first layer, and stores the answer in `use_nested_tensor`."""
 
 
 def _could_be_sparse(given: ConditionInput[EncoderFacts]) -> bool:
@@ -158,7 +158,7 @@ def _nested_switch(given: ConditionInput[EncoderFacts]) -> str:
         return "no such attribute: the model was saved by an older torch"
     if given.module.use_nested:
         return "use_nested_tensor=True"
-    wanted = "although everything it needs is there" if _could_be_sparse(given) else "decided in __init__"
+    wanted = "although its conditions are met" if _could_be_sparse(given) else "decided in __init__"
     return f"use_nested_tensor=False, {wanted}"
 
 
@@ -195,7 +195,7 @@ ENCODER_CONDITIONS: tuple[TorchCondition[EncoderFacts], ...] = (
         "sparsity",
         "self.use_nested_tensor (set in init) was not True",
         "use_nested_tensor=True",
-        "forward() reads use_nested_tensor, decided in __init__; enable_nested_tensor only says what was asked for.",
+        "forward() reads use_nested_tensor, which __init__ has set; enable_nested_tensor is only the request.",
         lambda s: bool(s.module.use_nested),
         _nested_switch,
     ),
@@ -222,7 +222,7 @@ ENCODER_CONDITIONS: tuple[TorchCondition[EncoderFacts], ...] = (
         "sparsity",
         "src_key_padding_mask was None",
         "a padding mask",
-        "Without src_key_padding_mask nobody knows which tokens are padding.",
+        "Without src_key_padding_mask torch does not know which tokens are padding.",
         lambda s: s.call is None or s.call.padding is not None,
         lambda s: _padding_mask(s.call),
     ),
@@ -231,7 +231,7 @@ ENCODER_CONDITIONS: tuple[TorchCondition[EncoderFacts], ...] = (
         "sparsity",
         "mask_check enabled with torch.compile or torch.export",
         "mask_check=False under torch.compile and torch.export",
-        "The check of the mask looks at values, which a compiled graph cannot do.",
+        "The check reads the values of the mask, which a compiled graph cannot do.",
         lambda s: not (s.setting.compiling and s.module.mask_check),
         lambda s: (
             f"{'compiled' if s.setting.compiling else 'not compiled'}, mask_check={s.module.mask_check}"
@@ -261,7 +261,7 @@ ENCODER_CONDITIONS: tuple[TorchCondition[EncoderFacts], ...] = (
         "sparsity",
         "src_key_padding_mask and mask were both supplied",
         "no attention mask beside the padding mask",
-        "Nested attention knows the texts' lengths only, and no other mask.",
+        "Nested attention uses the lengths of the texts and no other mask.",
         lambda s: not (s.call and s.call.mask),
         lambda s: _attention_mask(s.call),
     ),
@@ -270,7 +270,7 @@ ENCODER_CONDITIONS: tuple[TorchCondition[EncoderFacts], ...] = (
         "sparsity",
         "autocast is enabled",
         "no autocast",
-        "The native code takes tensors as they are; autocast converts inside torch's Python code.",
+        "The native code does not convert tensors; autocast converts them in torch's Python code.",
         lambda s: not s.setting.autocast_seen,
         lambda s: f"autocast on CUDA is {on_off(s.setting.autocast_seen)}",
     ),
@@ -313,5 +313,7 @@ def _padding_mask(call: CallFacts | None) -> str:
 def _attention_mask(call: CallFacts | None) -> str:
     if call is None or call.mask is None:
         return "no attention mask"
-    kind = "causal" if call.mask.causal else "that masks nothing" if call.mask.clear else "of its own"
-    return f"an attention mask {kind}, {call.mask.dtype}"
+    if call.mask.causal:
+        return f"a causal attention mask, {call.mask.dtype}"
+    masked = "nothing" if call.mask.clear else "some tokens"
+    return f"an attention mask that masks {masked}, {call.mask.dtype}"

@@ -1,6 +1,6 @@
-"""What is known of a model, a call and the setting around it, as frozen plain values; imports no torch.
+"""The facts of a model, a call and the setting around it, as frozen plain values; imports no torch.
 
-`reading.py` and `module_reading.py` read them from torch's objects; conditions and dangers are judged from them alone.
+`reading.py` and `module_reading.py` read them from torch's objects. Conditions and dangers use only these facts.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,10 @@ class SettingFacts:
     """The setting around the call, as torch's own checks see it.
 
     Attributes:
-        autocast_seen: `torch.is_autocast_enabled()`, which looks at CUDA only.
-        cpu_autocast: dtype of autocast on the CPU, which torch's check does not see; empty where it is off.
-        function_mode: a torch function mode is active, so `has_torch_function` is true of every tensor.
+        version: torch's (major, minor).
+        autocast_seen: `torch.is_autocast_enabled()`, which is about CUDA only.
+        cpu_autocast: dtype of autocast on the CPU, which torch's check ignores; empty if it is off.
+        function_mode: a torch function mode is active, so `has_torch_function` is true for every tensor.
         global_hooks: hooks for all modules are registered.
     """
 
@@ -45,13 +46,14 @@ class MaskFacts:
 
 @dataclass(frozen=True)
 class PaddingFacts:
-    """A batch's padding mask: what lies where.
+    """A batch's padding mask: where its padding is.
 
     Attributes:
-        lengths: real tokens of each row, wherever they lie.
-        left_rows: rows whose padding comes before their first real token.
-        inside_rows: rows with padding between real tokens.
-        from_ids: the mask was made from the padding id here, so it cannot be the wrong way round.
+        lengths: number of real tokens in each row.
+        length: tokens of a row, padding included.
+        left_rows: number of rows with padding before their first real token.
+        inside_rows: number of rows with padding between real tokens.
+        from_ids: the mask was made here from the padding id, so it cannot be inverted.
     """
 
     mask: MaskFacts
@@ -63,12 +65,12 @@ class PaddingFacts:
 
     @property
     def empty_rows(self) -> int:
-        """Rows without a real token."""
+        """Number of rows without a real token."""
         return sum(length == 0 for length in self.lengths)
 
     @property
     def looks_inverted(self) -> bool:
-        """Whether it is True on text, as attention masks elsewhere are: every row is empty or padded on the left."""
+        """Whether it seems to be True on text, like attention masks: every row is empty or padded on the left."""
         return not self.from_ids and self.empty_rows > 0 < self.left_rows and self._all_left_or_empty
 
     @property
@@ -77,7 +79,7 @@ class PaddingFacts:
 
     @property
     def right_padded(self) -> bool:
-        """Whether every row has its real tokens first, as nested tensors need it."""
+        """Whether every row has its real tokens first, as nested tensors need."""
         return not (self.left_rows or self.inside_rows)
 
 
@@ -86,9 +88,10 @@ class CallFacts:
     """What an encoder, a layer or an attention was called with.
 
     Attributes:
-        gradients, autocast_seen, cpu_autocast: the modes in force at the call itself; a model may change them inside.
+        gradients, autocast_seen, cpu_autocast: the modes at this call; a model may change them in its own forward.
         nested: layout of a nested input; empty for a plain tensor.
         self_attention: query, key and value are one tensor; True for encoders and layers.
+        calls: number of calls in one forward of the model.
     """
 
     shape: tuple[int, ...]
@@ -134,14 +137,16 @@ class LayerFacts:
 
     Attributes:
         torch_forward: its forward is nn.TransformerEncoderLayer's own.
-        activation_code: what `__init__` noted and the fused layer computes: 1 relu, 2 gelu, 0 something else.
-        activation: what the slow path computes: "relu", "gelu", or the callable's name.
+        activation_code: the activation of the fused layer, as `__init__` recorded it: 1 relu, 2 gelu, 0 another.
+        activation: the activation of the slow path: "relu", "gelu", or the callable's name.
         activation_exact: whether the two are the same function.
-        activation_alike: 1 or 2 where the callable computes relu or gelu under another name; else 0.
-        approximates_gelu: the activation is torch's gelu by the approximation with tanh.
-        replaced: modules inside whose forward the fused layer never calls although it is not torch's own.
-        missing: tensors that the fused layer asks for and that are not there.
-        live_dropout: dropouts that are in train mode inside a layer in eval mode.
+        activation_alike: 1 if the callable computes relu, 2 if it computes gelu, by whatever name; else 0.
+        approximates_gelu: the activation is torch's gelu in its approximation by tanh.
+        ffn: width of the feed-forward block.
+        hooked: modules with forward hooks, the layer itself included.
+        replaced: modules with a forward that is not torch's; the fused layer never calls it.
+        missing: tensors that the fused layer needs and that do not exist.
+        live_dropout: dropout modules in train mode inside a layer in eval mode.
     """
 
     name: str
@@ -170,7 +175,7 @@ class LayerFacts:
 
 @dataclass(frozen=True)
 class OtherLayer:
-    """A layer of an encoder that is no `nn.TransformerEncoderLayer`."""
+    """A layer of an encoder that is not an `nn.TransformerEncoderLayer`."""
 
     name: str
     type_name: str
@@ -178,7 +183,7 @@ class OtherLayer:
 
 @dataclass(frozen=True)
 class EncoderFacts:
-    """An `nn.TransformerEncoder`; `use_nested` is None where the attribute is missing (models saved by old torch)."""
+    """An `nn.TransformerEncoder`; `use_nested` is None if the attribute is missing (models saved by old torch)."""
 
     name: str
     torch_forward: bool
@@ -190,17 +195,17 @@ class EncoderFacts:
 
     @property
     def torch_layers(self) -> tuple[LayerFacts, ...]:
-        """The layers that torch can fuse at all."""
+        """The layers that torch may fuse."""
         return tuple(layer for layer in self.layers if isinstance(layer, LayerFacts))
 
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """Everything the conditions are judged by.
+    """All facts that conditions and dangers are judged from.
 
     Attributes:
-        slow_error: the exception by which the slow path ended; empty where it came to its end.
-        position_error: the input has a position or an id that an embedding has no row for.
+        slow_error: the exception that the slow path raised; empty if it raised none.
+        position_error: the message if the input has a position or an id that an embedding has no row for; else empty.
     """
 
     setting: SettingFacts
@@ -214,5 +219,5 @@ class ModelFacts:
 
     @property
     def all_layers(self) -> tuple[LayerFacts, ...]:
-        """Every encoder layer torch can fuse."""
+        """Every encoder layer that torch may fuse."""
         return (*(layer for encoder in self.encoders for layer in encoder.torch_layers), *self.layers)

@@ -1,6 +1,6 @@
-"""What a condition of torch's fastpath is, and how it is judged from plain facts; imports no torch.
+"""A condition of torch's fastpath, and how it is judged from plain facts; imports no torch.
 
-Where torch versions differ, a condition names the first version that has it.
+If torch versions differ, a condition names the first version that checks it.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,9 +28,9 @@ COMPILING_SINCE: Version = (2, 10)
 
 @dataclass(frozen=True)
 class ConditionInput(Generic[Module]):
-    """What a condition looks at: a module, what it is called with, and the setting around the call.
+    """The input of a condition: a module, its call, and the setting around the call.
 
-    A call is None where the watched forward never reached the module.
+    The call is None if the observed forward did not call the module.
     """
 
     module: Module
@@ -40,13 +40,16 @@ class ConditionInput(Generic[Module]):
 
 @dataclass(frozen=True)
 class TorchCondition(Generic[Module]):
-    """One thing torch asks.
+    """One condition that torch checks.
 
     Attributes:
-        key: names the condition, and its cure (engine/doctor/cures.py).
-        torch_says: how torch's own reason begins; empty where torch has none.
-        since: the first torch version that asks.
-        met, has: judge a given, and tell in words what it has.
+        key: the name of the condition; its cure is found by it (engine/doctor/cures.py).
+        torch_says: the beginning of torch's own reason; empty if torch has none.
+        needs: what torch needs, in words.
+        why: the reason for the condition, in a sentence.
+        met: whether the input fulfils the condition.
+        has: what the input has, in words.
+        since: the first torch version that checks it.
     """
 
     key: str
@@ -64,7 +67,7 @@ PARAMETER_WHY = "With gradients on, torch must be able to compute them, and the 
 
 
 def supported(devices: Iterable[str], setting: SettingFacts) -> bool:
-    """Whether there is native code for all of these devices."""
+    """Whether torch has native code for all of these devices."""
     known = SUPPORTED_DEVICES | ({"xpu"} if setting.version >= XPU_SINCE else set())
     return set(devices) <= known
 
@@ -75,7 +78,7 @@ def _gradient_sources(given: ConditionInput[LayerFacts] | ConditionInput[Attenti
 
 
 def gradients_words(given: ConditionInput[LayerFacts] | ConditionInput[AttentionFacts]) -> str:
-    """Whether gradients are on, and what would get one."""
+    """Whether gradients are on, and which tensors would get one."""
     sources = _gradient_sources(given)
     state = "on" if given.setting.gradients else "off"
     if not sources:
@@ -84,29 +87,29 @@ def gradients_words(given: ConditionInput[LayerFacts] | ConditionInput[Attention
 
 
 def subclass_words(given: ConditionInput[LayerFacts] | ConditionInput[AttentionFacts]) -> str:
-    """Which tensors torch's functions could be intercepted by."""
+    """Which function mode or tensor subclasses could intercept torch's functions."""
     if given.setting.function_mode:
-        return "a torch function mode is active, as set_default_device and `with torch.device` make one"
+        return "a torch function mode is active (set_default_device and `with torch.device` set one)"
     if given.call and given.call.tensor_subclass:
         return "the input is a tensor subclass"
     return f"tensor subclasses: {', '.join(given.module.subclasses) or 'none'}"
 
 
 def plain_tensors(given: ConditionInput[LayerFacts] | ConditionInput[AttentionFacts]) -> bool:
-    """Whether nothing intercepts torch's functions: no function mode and no tensor subclass."""
+    """Whether nothing can intercept torch's functions: no function mode and no tensor subclass."""
     input_is_subclass = bool(given.call and given.call.tensor_subclass)
     return not (given.setting.function_mode or input_is_subclass or given.module.subclasses)
 
 
 def shape_words(call: CallFacts | None) -> str:
-    """The input's shape."""
+    """The input's shape, in words."""
     if call is None:
         return "it was not called"
     return f"a nested tensor ({call.nested})" if call.nested else f"an input of shape {call.shape}"
 
 
 def batched(call: CallFacts | None) -> bool:
-    """Whether the input is a batch, or was not seen."""
+    """Whether the input is a batch; True if there was no call."""
     return call is None or bool(call.nested) or len(call.shape) == 3
 
 
@@ -121,12 +124,12 @@ def no_gradients_asked(given: ConditionInput[LayerFacts] | ConditionInput[Attent
 
 
 def own_or_torchs(torchs: bool) -> str:
-    """Whose forward it is."""
+    """Whose forward it is, in words."""
     return "torch's" if torchs else "its own"
 
 
 def on_off(value: bool) -> str:
-    """A switch in words."""
+    """The state of a switch, in words."""
     return "on" if value else "off"
 
 
@@ -138,5 +141,5 @@ def asked(
 
 
 def all_met(conditions: tuple[TorchCondition[Module], ...], given: ConditionInput[Module]) -> bool:
-    """Whether a given meets every condition this version of torch checks."""
+    """Whether the input meets every condition that this version of torch checks."""
     return all(condition.met(given) for condition in asked(conditions, given.setting))

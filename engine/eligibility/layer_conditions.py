@@ -1,7 +1,7 @@
 """What torch checks before an encoder layer runs as one fused operator (native MHA).
 
-Read from torch/nn/modules/transformer.py of torch 2.3.1 to 2.15.0. The conditions stand in torch's own
-order, so the first one that fails is the reason that torch computes and never shows (pytorch#82919).
+Source: torch/nn/modules/transformer.py of torch 2.3.1 to 2.15.0. The conditions are in torch's order, so the first that
+fails is the reason that torch computes and never shows (pytorch#82919).
 """
 
 from engine.eligibility.facts import LayerFacts
@@ -22,7 +22,7 @@ from engine.eligibility.judging import (
     supported,
 )
 
-_FUSED_BOTH = "The fused layer is native code that knows one kind of layer only."
+_FUSED_BOTH = "The fused layer is native code for one kind of layer only."
 
 
 LAYER_CONDITIONS: tuple[TorchCondition[LayerFacts], ...] = (
@@ -76,7 +76,7 @@ LAYER_CONDITIONS: tuple[TorchCondition[LayerFacts], ...] = (
         "native MHA",
         "self_attn was passed bias=False",
         "an attention with biases",
-        "The fused operator adds the biases without asking; zeros would do.",
+        "The fused operator always adds biases; zeros would do.",
         lambda s: s.module.attention.has_bias,
         lambda s: "biases" if s.module.attention.has_bias else "bias=False",
     ),
@@ -94,7 +94,7 @@ LAYER_CONDITIONS: tuple[TorchCondition[LayerFacts], ...] = (
         "native MHA",
         "activation_relu_or_gelu was not True",
         "relu or gelu, given as torch's own function, module or name",
-        f"{_FUSED_BOTH} It has relu and the exact gelu, and recognises them by identity, not by what they compute.",
+        f"{_FUSED_BOTH} It has relu and the exact gelu. torch recognises only its own functions, modules and names.",
         lambda s: s.module.activation_code != 0,
         lambda s: s.module.activation,
     ),
@@ -112,7 +112,7 @@ LAYER_CONDITIONS: tuple[TorchCondition[LayerFacts], ...] = (
         "native MHA",
         "neither src_key_padding_mask nor src_mask are not supported with NestedTensor input",
         "no mask beside a nested input",
-        "A nested tensor knows its lengths itself.",
+        "A nested tensor already contains its lengths.",
         lambda s: not masks_with_nested(s.call),
         lambda s: "a nested input and a mask" if masks_with_nested(s.call) else shape_words(s.call),
     ),
@@ -121,7 +121,7 @@ LAYER_CONDITIONS: tuple[TorchCondition[LayerFacts], ...] = (
         "native MHA",
         "num_head is odd",
         "an even number of heads",
-        "torch has tested its fused operator with even numbers of heads only; the number is fixed by training.",
+        "torch offers its fused operator for even numbers of heads only; training fixes the number.",
         lambda s: s.module.attention.num_heads % 2 == 0,
         lambda s: f"{s.module.attention.num_heads} heads",
     ),
@@ -130,7 +130,7 @@ LAYER_CONDITIONS: tuple[TorchCondition[LayerFacts], ...] = (
         "native MHA",
         "autocast is enabled",
         "no autocast",
-        "The native code takes tensors as they are; autocast converts inside torch's Python code.",
+        "The native code does not convert tensors; autocast converts them in torch's Python code.",
         lambda s: not s.setting.autocast_seen,
         lambda s: f"autocast on CUDA is {on_off(s.setting.autocast_seen)}",
     ),
@@ -139,7 +139,7 @@ LAYER_CONDITIONS: tuple[TorchCondition[LayerFacts], ...] = (
         "native MHA",
         "forward pre-/hooks are attached to the module",
         "no forward hook on the layer or anything inside it",
-        "The fused operator never calls the modules inside the layer, so their hooks would stay silent.",
+        "The fused operator never calls the modules inside the layer, so their hooks would not run.",
         lambda s: not s.module.hooked,
         lambda s: f"hooks on {', '.join(s.module.hooked) or 'nothing'}",
         since=HOOKS_SINCE,

@@ -1,4 +1,4 @@
-"""Reads the facts of encoders, layers and attentions from torch's modules; runs nothing but the activation."""
+"""Reads the facts of encoders, layers and attentions from torch's modules; it runs only the activation."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,7 +23,7 @@ TENSORS = (
     "linear2.weight",
     "linear2.bias",
 )
-"""What the fused layer is given instead of the modules (torch/nn/modules/transformer.py, `tensor_args`)."""
+"""The tensors that the fused layer gets instead of modules (torch/nn/modules/transformer.py, `tensor_args`)."""
 
 _PARTS: dict[str, type[nn.Module]] = {
     "self_attn": nn.MultiheadAttention,
@@ -35,7 +35,7 @@ _PARTS: dict[str, type[nn.Module]] = {
 
 
 def position_rows(module: nn.Module) -> int | None:
-    """Tokens that torchtext's PositionalEmbedding has positions for: its table's rows behind the padding row."""
+    """Number of positions of torchtext's PositionalEmbedding: the rows of its table after the padding row."""
     if type(module).__name__ != "PositionalEmbedding":
         return None
     table: Any = module.embedding
@@ -136,7 +136,7 @@ def _tensors(module: nn.Module, paths: tuple[str, ...]) -> Iterator[tuple[str, A
 
 
 def _runs(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether calling this module runs the forward of this class of torch's, be it by way of super()."""
+    """Whether calling this module runs the forward of this class of torch, directly or through super()."""
     if "forward" in vars(module):
         return False
     return type(module).forward is kind.forward or _calls_super(type(module).forward)
@@ -166,7 +166,7 @@ def _live_dropout(layer: nn.Module) -> Iterator[str]:
 
 
 def draws_dropout(module: nn.Module) -> bool:
-    """Whether a module itself drops something in a forward."""
+    """Whether the module itself applies dropout in a forward."""
     rate = module.p if isinstance(module, nn.Dropout) else getattr(module, "dropout", 0.0)
     return isinstance(module, nn.Dropout | nn.MultiheadAttention) and module.training and rate > 0
 
@@ -188,12 +188,12 @@ def _activation_name(activation: Any) -> str:
 
 
 def _alike(activation: Any) -> int:
-    """1 where a callable computes relu, 2 where it computes the exact gelu, 0 otherwise: by its values on a grid."""
+    """1 if a callable computes relu, 2 if it computes the exact gelu, else 0: judged by its values on a grid."""
     grid = torch.linspace(-6.0, 6.0, 97, device="cpu")
     try:
         with torch.no_grad(), torch._C.DisableTorchFunction():
             values = activation(grid)
-    except Exception:  # a user's callable that takes no plain tensor is neither
+    except Exception:  # a user's callable that does not take a plain tensor is neither
         return 0
     if not isinstance(values, Tensor) or values.shape != grid.shape:
         return 0
@@ -208,5 +208,5 @@ def _joined(*names: str) -> str:
 
 
 def short(value: object) -> str:
-    """A dtype or layout without the name of torch before it."""
+    """A dtype or layout without the prefix "torch."."""
     return str(value).removeprefix("torch.")

@@ -1,6 +1,6 @@
-"""What torch will do with a call, derived from the conditions alone: which layers are fused, what becomes nested.
+"""What torch will do with a call, derived from the conditions: which layers are fused, which input becomes nested.
 
-Pure: the same facts give the same plan, on every machine.
+Pure: the same facts give the same plan on every machine.
 """
 
 from collections.abc import Iterator
@@ -26,12 +26,12 @@ NESTED = "strided"
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """What becomes of one layer.
+    """How torch will run one layer.
 
     Attributes:
-        call: what the layer is called with, after the encoder may have made its input nested.
-        fused: it runs as one native operator.
-        native_attention: it is not fused, but its attention is native.
+        call: the call of the layer; its input is nested if the encoder converts it.
+        fused: the layer runs as one native operator.
+        native_attention: the layer is not fused, but its attention is native.
     """
 
     layer: LayerFacts
@@ -41,13 +41,13 @@ class LayerPlan:
 
     @property
     def stuck(self) -> bool:
-        """A nested input has no way through this layer: torch raises."""
+        """Whether the layer gets a nested input that it cannot compute: torch raises."""
         return bool(self.call and self.call.nested and not self.fused and not self.native_attention)
 
 
 @dataclass(frozen=True)
 class EncoderPlan:
-    """What becomes of an encoder: whether its input becomes nested, and what its layers do."""
+    """How torch will run an encoder: whether it makes its input nested, and how its layers run."""
 
     encoder: EncoderFacts
     converts: bool
@@ -56,7 +56,7 @@ class EncoderPlan:
 
 @dataclass(frozen=True)
 class ModelPlan:
-    """What becomes of the whole model."""
+    """How torch will run the whole model."""
 
     facts: ModelFacts
     encoders: tuple[EncoderPlan, ...]
@@ -77,7 +77,7 @@ class ModelPlan:
 
     @property
     def counts(self) -> Counts:
-        """How often the native operators run, if nothing raises."""
+        """How many times the native operators run, if nothing raises."""
         layers = [(plan, _calls(plan.call)) for plan in self.all_layers]
         return Counts(
             fused_layers=sum(calls for plan, calls in layers if plan.fused),
@@ -101,15 +101,15 @@ def plan_of(facts: ModelFacts) -> ModelPlan:
 
 
 def predicted(plan: ModelPlan, error: str) -> Prediction:
-    """The prediction in numbers; after an error they cannot be known."""
+    """The prediction in numbers; None if an error is predicted."""
     return Prediction(counts=None if error else plan.counts, error=error)
 
 
 def checks(plan: ModelPlan, cures: dict[str, str]) -> tuple[Check, ...]:
-    """Every condition held against the model, encoders first, in torch's order.
+    """Every condition checked against the model, encoders first, in torch's order.
 
     Args:
-        cures: the line of code that mends a condition, by its key.
+        cures: the line of code that fulfils a condition, by its key.
     """
     return tuple(_all_checks(plan, cures))
 
@@ -131,7 +131,7 @@ def _all_checks(plan: ModelPlan, cures: dict[str, str]) -> Iterator[Check]:
 
 
 def _without(cures: dict[str, str], key: str) -> dict[str, str]:
-    """The cures but one: sparsity cannot be switched on while what __init__ asks for is missing."""
+    """The cures without one. Sparsity cannot be switched on while a condition of __init__ fails."""
     return {problem: code for problem, code in cures.items() if problem != key}
 
 
@@ -165,7 +165,7 @@ def _check(
 def _layers_checks(
     layers: tuple[LayerPlan, ...], name: str, setting: SettingFacts, cures: dict[str, str]
 ) -> Iterator[Check]:
-    """One check for all layers of an encoder; what it has is told of the first layer in which it fails."""
+    """One check for all layers of an encoder; `has` describes the first layer that fails."""
     if not layers:
         return
     given = [_given(plan.layer, plan.call, setting) for plan in layers]
@@ -179,7 +179,7 @@ def _layers_checks(
 def _inner_attention_checks(
     layers: tuple[LayerPlan, ...], name: str, setting: SettingFacts, cures: dict[str, str]
 ) -> Iterator[Check]:
-    """What the attention inside asks in the layers that are not fused: there it may still be native on its own."""
+    """The conditions of the attention inside layers that are not fused, where it may still be native."""
     slow = {i: plan for i, plan in enumerate(layers) if not plan.fused and plan.call}
     if not slow:
         return
@@ -191,7 +191,7 @@ def _inner_attention_checks(
 
 
 def _given(module: Module, call: CallFacts | None, setting: SettingFacts) -> ConditionInput[Module]:
-    """A module under the modes of its own call, where it was called."""
+    """A module with its call, under the modes at that call."""
     if call is None:
         return ConditionInput(module, call, setting)
     modes = replace(
@@ -233,7 +233,7 @@ def _inside(call: CallFacts | None) -> CallFacts | None:
     if call is None:
         return None
 
-    # A layer hands its masks on as floating-point ones (F._canonical_mask), which the native attention refuses.
+    # A layer passes its masks on as floating-point masks (F._canonical_mask), which the native attention refuses.
     def as_float(mask: MaskFacts) -> MaskFacts:
         return replace(mask, dtype=call.dtype)
 

@@ -1,6 +1,6 @@
-"""Reads the facts of a model and a call: one forward by the slow path on a copy shows what each module is called with.
+"""Reads the facts of a model and a call: one forward of a copy by the slow path shows the call of each module.
 
-The slow path takes every input, so nothing that may go wrong on the fastpath has happened when conditions are judged.
+The slow path accepts every input, so the conditions are judged before anything can go wrong on the fastpath.
 """
 
 import inspect
@@ -26,7 +26,7 @@ from engine.errors import first_line
 
 @dataclass(frozen=True)
 class _Modes:
-    """What torch's state was when a module was called."""
+    """torch's modes when a module was called."""
 
     gradients: bool
     autocast_seen: bool
@@ -35,9 +35,9 @@ class _Modes:
 
 @dataclass
 class _WatchedCalls:
-    """First call, its modes, and number of calls of each watched module, while the slow path runs.
+    """First call, its modes, and number of calls of each observed module, while the slow path runs.
 
-    Gradients are switched off inside watched modules, so that no graph of a large encoder is ever held.
+    Gradients are off inside observed modules, so that the graph of a large encoder takes no memory.
     """
 
     first: dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any], _Modes]] = field(default_factory=dict)
@@ -56,8 +56,8 @@ class _WatchedCalls:
 
 
 def read_facts(subject: Subject) -> ModelFacts:
-    """Watch one call by the slow path and write down all that the conditions ask for."""
-    # Gradients as the call has them: whether the encoder's input would get one is seen only then.
+    """Observe one call by the slow path and return the facts that the conditions need."""
+    # Gradients stay as the call has them: this shows whether the encoder's input would get one.
     watched = subject.slow().with_setting(gradients=subject.setting.gradients)
     seen, error = _watch(watched)
     slow_error = first_line(error) if error else ""
@@ -92,10 +92,10 @@ def read_facts(subject: Subject) -> ModelFacts:
 
 
 def presumed_facts(model: nn.Module, tokens: Tensor, padding_id: int) -> ModelFacts:
-    """The same for a torchtext encoder, without running anything, under the settings that are in force.
+    """The same for a torchtext encoder under the present settings, without running anything.
 
     Args:
-        tokens: (batch, length) int64; torchtext takes every `padding_id` for padding.
+        tokens: (batch, length) int64; in torchtext every `padding_id` is padding.
     """
     padding = replace(_padding_facts(tokens == padding_id), from_ids=True)
     encoders = {
@@ -128,7 +128,7 @@ def _presumed_call(encoder: Any, tokens: Tensor, padding: PaddingFacts) -> CallF
 
 
 def beyond_positions(model: nn.Module, longest: int) -> str:
-    """Why a torchtext encoder has no position for a text of so many real tokens; empty where it has."""
+    """Why a torchtext encoder has too few positions for a text of `longest` real tokens; empty if it has enough."""
     for module in model.modules():
         rows = position_rows(module)
         if rows is not None and longest > rows:
@@ -154,7 +154,7 @@ def _watch(subject: Subject) -> tuple[_WatchedCalls, Exception | None]:
 def _outermost(
     model: nn.Module, kind: type[nn.Module], outside: tuple[nn.Module, ...]
 ) -> tuple[nn.Module, ...]:
-    """Modules of a kind that lie in none of the given ones, nor in another of their own kind."""
+    """Modules of a kind that are not inside the modules of `outside`, nor inside another of their kind."""
     inside = {part for module in outside for part in module.modules()}
     found = list[nn.Module]()
     for module in model.modules():
@@ -181,7 +181,7 @@ def _setting_facts(subject: Subject) -> SettingFacts:
 
 
 def _cpu_autocast() -> str:
-    # The names of torch 2.3; newer ones keep them as aliases, some with a deprecation warning that no user can act on.
+    # torch 2.3 has other names. Newer versions keep some of them, with a warning that a user can do nothing about.
     if torch.is_autocast_enabled("cpu") if _autocast_takes_a_device() else torch._C.is_autocast_cpu_enabled():
         dtype = (
             torch.get_autocast_dtype("cpu") if _autocast_takes_a_device() else torch.get_autocast_cpu_dtype()
@@ -195,7 +195,7 @@ def _autocast_takes_a_device() -> bool:
 
 
 def bound_call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A call's arguments by name; empty where they do not fit the module, which raises by itself."""
+    """A call's arguments by name; empty if they do not fit the module, whose forward then raises."""
     try:
         bound = inspect.signature(type(module).forward).bind(module, *args, **kwargs).arguments
     except TypeError:
@@ -241,7 +241,7 @@ def _mask_facts(mask: Tensor) -> MaskFacts:
 
 
 def _padding_facts(padding: Tensor) -> PaddingFacts:
-    # As the nested conversion takes it: whatever is not exactly zero is padding.
+    # As in torch's nested conversion, every value except zero is padding.
     real = (padding == 0).cpu() if padding.ndim == 2 else (padding == 0).cpu()[None]
     if not real.numel():
         return PaddingFacts(_mask_facts(padding), (0,) * real.shape[0], real.shape[1], 0, 0)

@@ -1,7 +1,7 @@
-"""Who is examined: a model, its call, and the settings held around the call.
+"""The model under test, its call, and the settings held around the call.
 
-A cure or a modification never touches the caller's model: it gets a copy that shares every parameter, so that even a
-large model is copied at once and in next to no memory.
+Cures and modifications change a copy, never the caller's model. The copy shares every parameter, so even a large model
+is copied quickly and with almost no memory.
 """
 
 import copy
@@ -18,12 +18,12 @@ from engine.errors import Refusal
 
 @dataclass(frozen=True)
 class Setting:
-    """What is held around a call; None leaves everything as the caller has it.
+    """Settings that are held around a call; None keeps the caller's.
 
     Attributes:
-        autocast: a dtype enters autocast on the CPU, "off" leaves it on every device.
-        default_device: enters `torch.set_default_device`.
-        function_modes: False hides every torch function mode, a default device among them.
+        autocast: a dtype switches autocast on for the CPU; "off" switches it off on every device.
+        default_device: torch's default device.
+        function_modes: False disables every torch function mode, a default device included.
     """
 
     gradients: bool | None = None
@@ -34,7 +34,7 @@ class Setting:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the settings and put every one of them back."""
+        """Apply the settings, and restore the previous ones at the end."""
         with ExitStack() as stack:
             if self.default_device is not None:
                 stack.enter_context(torch.device(self.default_device))
@@ -67,9 +67,8 @@ class Subject:
     """A call that can be repeated.
 
     Attributes:
-        model: never changed in place; `changed` gives a subject with a changed copy.
-        compiled: dotted names of the modules that were compiled, each with torch's own record of how; the model here
-            is the plain one.
+        model: never changed in place; `changed` returns a subject with a changed copy. It is not compiled.
+        compiled: dotted names of the modules that the caller had compiled, each with torch's record of the options.
     """
 
     model: nn.Module
@@ -79,12 +78,12 @@ class Subject:
     compiled: tuple[tuple[str, Any], ...] = ()
 
     def forward(self) -> Callable[[], Any]:
-        """The call without its settings, which are to be held around it."""
+        """The call, without its settings: the caller holds them around it."""
         run = _compiled(self.model, self.compiled) if self.compiled else self.model
         return lambda: run(*self.args, **self.kwargs)
 
     def changed(self, change: Callable[[nn.Module], object]) -> "Subject":
-        """The same call on a copy of the model that was changed."""
+        """The same call on a changed copy of the model."""
         model = shared_copy(self.model)
         change(model)
         return replace(self, model=model)
@@ -100,22 +99,23 @@ class Subject:
 
 
 def admit(model: nn.Module, example: Any) -> Subject:
-    """A subject from what a user hands over.
+    """A subject from a user's model and call.
 
     Args:
-        model: any module; what torch.compile made of it, or of a part of it, is examined plain and run compiled.
+        model: any module. If it or a part of it was compiled by torch.compile, the plain modules are examined and the
+            compiled ones are run.
         example: one tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
 
     Raises:
-        Refusal: it is no module, or one that cannot be looked into or copied.
+        Refusal: it is not a module, or one that cannot be inspected or copied.
     """
     if not isinstance(model, nn.Module):
         raise Refusal(
-            f"The doctor takes a module and then what it is called with; {type(model).__name__} is no nn.Module."
+            f"The doctor needs a module and then the arguments of its call; {type(model).__name__} is no nn.Module."
         )
     if isinstance(model, torch.jit.ScriptModule):
         raise Refusal(
-            "A TorchScript module keeps no nn.TransformerEncoder to look into: pass the module it was made from."
+            "A TorchScript module has no nn.TransformerEncoder to examine: pass the module that it was made from."
         )
     args, kwargs = _call_of(example)
     return Subject(_plain(shared_copy(model)), args, kwargs, compiled=tuple(_compilations(model)))
@@ -135,13 +135,13 @@ def _compilations(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _context_of(compiled_call: Any) -> Any:
-    """What `Module.compile` keeps only inside the function it made."""
+    """The record that `Module.compile` keeps, which exists only inside the compiled function."""
     cells = (cell.cell_contents for cell in compiled_call.__closure__ or ())
     return next(held for held in cells if type(held).__name__ == "OptimizeContext")
 
 
 def _plain(model: nn.Module) -> nn.Module:
-    """The modules without torch.compile's wrappers; `Module.compile` is not copied in the first place."""
+    """The modules without torch.compile's wrappers; a copy loses the effect of `Module.compile` anyway."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
             if _is_compiled_wrapper(child):
@@ -151,7 +151,7 @@ def _plain(model: nn.Module) -> nn.Module:
 
 
 def _compiled(model: nn.Module, compiled: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
-    """A copy of the plain modules, compiled again where they were."""
+    """A copy of the plain modules, compiled again in the same places."""
     from torch._dynamo.eval_frame import OptimizedModule
 
     run = shared_copy(model)
@@ -165,9 +165,9 @@ def _compiled(model: nn.Module, compiled: tuple[tuple[str, Any], ...]) -> Callab
 
 
 def shared_copy(model: nn.Module) -> nn.Module:
-    """A copy of the modules that shares the parameters; buffers, which a forward may change, are copied.
+    """A copy of the modules that shares the parameters. Buffers are copied, because a forward may change them.
 
-    What else a module holds is copied where it can be, and shared where it cannot: a lock, an open file.
+    Other attributes are copied if possible, and shared if not, such as a lock or an open file.
 
     Raises:
         Refusal: something in the model cannot be copied.
@@ -185,7 +185,7 @@ def _copy_of_modules_alone(model: nn.Module, shared: dict[int, Any]) -> nn.Modul
         shared |= {id(value): value for name, value in vars(module).items() if name not in own}
     try:
         return copy.deepcopy(model, shared)
-    except Exception as error:  # a __deepcopy__ of the user's own
+    except Exception as error:  # from a __deepcopy__ of the user's class
         raise Refusal(
             f"The model cannot be copied ({type(error).__name__}: {error}), so it was not examined: the doctor tries "
             "cures on a copy only."
@@ -195,7 +195,7 @@ def _copy_of_modules_alone(model: nn.Module, shared: dict[int, Any]) -> nn.Modul
 def _shared(model: nn.Module) -> Iterator[Tensor]:
     yield from model.parameters()
     for module in model.modules():
-        # torch's older weight_norm and pruning keep a computed tensor as a plain attribute.
+        # torch's older weight_norm and pruning store a computed tensor as a plain attribute.
         yield from (value for value in vars(module).values() if isinstance(value, Tensor))
 
 

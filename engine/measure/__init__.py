@@ -1,1 +1,1 @@
-"""Measures execution paths: checks, warm-up, paired rounds, profiles, and the machine's own peaks."""
+"""Measures execution paths: checks, warm-up, paired rounds, profiles, and the peaks of the machine."""

@@ -1,4 +1,4 @@
-"""Whether two paths give the same answer: compared on real tokens, before anything is timed."""
+"""Whether two paths give the same answer. They are compared on real tokens, before anything is timed."""
 
 from math import isfinite
 
@@ -11,27 +11,27 @@ from engine.records import Agreement, Precision
 RELATIVE_TOLERANCE: dict[Precision, float] = {"fp32": 1e-5, "bf16": 6e-2, "fp16": 8e-3, "int8": 0.25}
 """Largest difference allowed, relative to the largest hidden state (at least 1).
 
-fp32 differences measured between the paths lie below 1e-5; bf16 and fp16 keep 8 and 11 bits, and an encoder adds
-up the roundings of a dozen layers. int8 answers a coarser question: is this still the same text's state.
+In fp32, measured differences between the paths are below 1e-5. bf16 and fp16 keep 8 and 11 bits, and the rounding
+errors of a dozen layers add up. In int8 the limit is loose: it only rejects a state that belongs to another text.
 """
 
 
 def hidden_states(path: PreparedPath, batch: TokenBatch) -> Tensor:
     """Hidden states of the real tokens only, (real tokens, width) float32.
 
-    Rows of padding are left out: they are zeros on the nested path and not on the others, by design.
+    Rows of padding are left out, because only the nested path sets them to zero.
     """
     with path.switches():
         return path.hidden(batch.tokens).detach()[batch.real()].float()
 
 
 def compare(reference: Tensor, other: Tensor, dtype: Precision) -> Agreement:
-    """Whether two paths' hidden states agree; a value that is not a number never does.
+    """Whether two paths' hidden states agree. NaN and infinity never agree.
 
     Args:
         reference: (real tokens, width) float32.
-        other: the same shape.
-        dtype: the precision both were computed in.
+        other: of the same shape.
+        dtype: the precision in which both were computed.
     """
     largest = float(reference.abs().max())
     tolerance = RELATIVE_TOLERANCE[dtype] * (max(1.0, largest) if isfinite(largest) else 1.0)
@@ -42,7 +42,7 @@ def compare(reference: Tensor, other: Tensor, dtype: Precision) -> Agreement:
 
 
 def disagreement(agreement: Agreement) -> str:
-    """The sentence for outputs that do not agree; empty where they do."""
+    """The sentence for outputs that do not agree; empty if they agree."""
     if agreement.ok:
         return ""
     if agreement.max_abs_error is None:

@@ -1,4 +1,4 @@
-"""What machine this is, what it runs, and how busy it is: each fact by one small reader that tolerates absence."""
+"""Facts of the machine and its libraries, and how busy it is. Each reader copes with a platform that lacks its fact."""
 
 import os
 import platform
@@ -18,11 +18,16 @@ from engine.models.torchtext import bridge as torchtext_bridge
 from engine.records import MEGABYTE, Conditions, Environment
 
 PULSE_SIZE, PULSE_CALLS = 384, 8
-"""The machine's pulse: so many square fp32 matmuls of this size, about 5 ms on two cores of 2024."""
+"""The pulse is a short test calculation: 8 fp32 products of 384 x 384 matrices, about 5 ms on two cores of 2024."""
 
 
 def read_environment(device: str, load_before: float | None) -> Environment:
-    """The environment as it is now, at the end of a run, with the load average from before it."""
+    """The environment now, at the end of a run.
+
+    Args:
+        device: "cpu", "cuda" or "cuda:N".
+        load_before: load average at the start of the run; None if the platform has none.
+    """
     cores = usable_cores()
     note = _quota_note(cores)
     on_cuda = device.startswith("cuda")
@@ -53,12 +58,12 @@ def read_environment(device: str, load_before: float | None) -> Environment:
 
 
 def load_average() -> float | None:
-    """Load average of the last minute; None where the platform has none."""
+    """Load average of the last minute; None if the platform has none."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def cpu_quota(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
-    """Cores' worth of time that the control group may use; None without a quota (cgroup v2, cpu.max)."""
+    """Number of cores that the control group may use, as a fraction; None without a quota (cgroup v2, cpu.max)."""
     try:
         quota, period = cpu_max.read_text().split()
     except (OSError, ValueError):
@@ -67,7 +72,7 @@ def cpu_quota(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> float | None:
 
 
 def gpu_driver() -> str | None:
-    """Version of the NVIDIA driver; None where nvidia-smi does not tell."""
+    """Version of the NVIDIA driver; None if nvidia-smi does not give it."""
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
@@ -77,7 +82,7 @@ def gpu_driver() -> str | None:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the libraries that do torch's work on a CPU, as torch was built with them, and numpy's."""
+    """Versions of numpy and of the CPU libraries that torch was built with (MKL, oneDNN)."""
     patterns = {"MKL": r"Math Kernel Library Version ([\d.]+)", "oneDNN": r"MKL-DNN v([\d.]+)"}
     found = {name: re.search(pattern, torch.__config__.show()) for name, pattern in patterns.items()}
     built_with = {name: match[1] for name, match in found.items() if match}
@@ -85,7 +90,7 @@ def library_versions() -> dict[str, str]:
 
 
 def machine_pulse() -> Callable[[], None]:
-    """A fixed piece of work whose time tells how fast the machine is just now."""
+    """The short test calculation (`PULSE_SIZE`, `PULSE_CALLS`). Its time shows how fast the machine is just now."""
     matrix = torch.full((PULSE_SIZE, PULSE_SIZE), 1 / PULSE_SIZE)
 
     def beat() -> None:
@@ -109,14 +114,14 @@ class _Counters:
         machine, own = psutil.cpu_times(), process.cpu_times()
         idle = machine.idle + getattr(machine, "iowait", 0.0)
         steal = getattr(machine, "steal", 0.0)
-        # guest time is part of user time already (proc(5)).
+        # User time already includes guest time (proc(5)).
         guest = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
         switches = process.num_ctx_switches().involuntary
         return cls(clock(), own.user + own.system, sum(machine) - idle - steal - guest, steal, switches)
 
 
 class Watch:
-    """Tells the conditions of one round after the other, each since the one before."""
+    """Records the conditions of each round, from the end of the round before."""
 
     def __init__(self, clock: Callable[[], float], pulse: Callable[[], None]) -> None:
         self._clock, self._pulse = clock, pulse
@@ -126,7 +131,7 @@ class Watch:
         self._last = _Counters.read(self._process, clock)
 
     def round_over(self) -> Conditions:
-        """Conditions since the last call, and the machine's pulse now."""
+        """Conditions since the last call, and the pulse now."""
         start = self._clock()
         self._pulse()
         pulse_ms = (self._clock() - start) * 1000
@@ -147,7 +152,7 @@ class Watch:
 
 
 def _share(part_s: float, whole_s: float) -> float:
-    """A share between 0 and 1: the kernel counts in ticks of 10 ms, so short rounds may overshoot either end."""
+    """A share, limited to 0 to 1: the kernel counts in ticks of 10 ms, so a short round can give less or more."""
     return min(1.0, max(0.0, part_s / whole_s))
 
 
@@ -155,4 +160,6 @@ def _quota_note(cores: int) -> str:
     quota = cpu_quota()
     if quota is None or quota >= cores:
         return ""
-    return f"the process is held to {quota:g} of {cores} cores, so it may be paused while it measures"
+    return (
+        f"a CPU quota limits the process to {quota:g} of {cores} cores, so it may be paused while it measures"
+    )

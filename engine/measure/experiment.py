@@ -1,7 +1,7 @@
-"""The one door: an experiment goes in, events come out on the way, a run comes back.
+"""Measures an experiment: takes an `Experiment`, sends events, returns a `Run`. It is the only entry to measuring.
 
-In order: tokenize, prepare every path, check that their outputs agree, warm up, measure rounds, and only then
-profile, and see what the machine can do at best. A path that fails is kept with its reason; the others go on.
+The steps: tokenize, prepare every path, check that their outputs agree, warm up, measure rounds, profile, and measure
+the peaks of the machine. A path that fails is kept with its reason; the others go on.
 """
 
 from dataclasses import dataclass, replace
@@ -53,7 +53,7 @@ from engine.settings import Settings
 __all__ = ["Bench", "Candidate", "Instruments", "checked", "run_experiment"]
 
 PROFILE_S = 3.0
-"""Time that the profiled forwards of one path may take, as far as more than two of them are concerned."""
+"""Time limit for the profiled forwards of one path; two forwards are profiled in any case."""
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,22 @@ class Bench:
     batch: TokenBatch
     instruments: Instruments
     exports: Path | None = None
-    """Folder for what paths export of this model; None keeps nothing."""
+    """Folder for files that paths export from this model; None keeps nothing."""
     memory_reserve_mb: float = 0.0
     continues: Run | None = None
     """The run that the rounds are added to."""
 
     @property
     def layers(self) -> int:
-        """Layers of the encoder, which the paths' promises count."""
+        """Number of layers of the encoder."""
         return self.loaded.card.shape.num_encoder_layers
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A path that has been made ready and called once, with what is known of it so far.
+    """A path that was prepared and called once, with its result so far.
 
-    A path that could not be made ready has nothing to call, and a status other than "ok".
+    If preparing failed, `prepared` is None and the status is not "ok".
     """
 
     path: ExecutionPath
@@ -89,16 +89,16 @@ class Candidate:
 
     @property
     def ready(self) -> PreparedPath:
-        """What is called; only for candidates that are ok."""
-        assert self.prepared is not None  # noqa: S101  (ok means called)
+        """The prepared path; only for candidates whose status is "ok"."""
+        assert self.prepared is not None  # noqa: S101  (a path that is ok was prepared)
         return self.prepared
 
     def failed(self, reason: str) -> "Candidate":
-        """The same path, out of the race."""
+        """The same path with status "failed": it is not timed."""
         return self.with_(status="failed", reason=reason)
 
     def with_(self, **facts: object) -> "Candidate":
-        """The same path with more facts in its result."""
+        """The same path with these fields of its result replaced."""
         return replace(self, result=self.result.model_copy(update=facts))
 
 
@@ -112,8 +112,8 @@ def run_experiment(
     """Measure an experiment on a loaded model.
 
     Args:
-        continues: a run of the same experiment whose rounds come first in the one that is returned; what was seen of it
-            once, its profiles for one, is not looked for again.
+        continues: a run of the same experiment. Its rounds come first in the returned run; its profiles and peaks are
+            kept, not measured again.
 
     Raises:
         Refusal: the texts do not fit, a path is unknown, the baseline itself cannot run, or the conditions are not
@@ -121,20 +121,9 @@ def run_experiment(
     """
     find_paths(experiment.paths)
     experiment = with_threads(experiment)
-    assert experiment.threads is not None  # noqa: S101  (named by now)
+    assert experiment.threads is not None  # noqa: S101  (with_threads has set it)
     torch.set_num_threads(experiment.threads)
-    instruments.tell(Step(name="tokenize", text="Turning the texts into tokens"))
-    batch = tokenize(experiment.batch, loaded.tokenizer, loaded.card.shape, settings)
-    batch = replace(batch, tokens=batch.tokens.to(experiment.device))
-    bench = Bench(
-        experiment,
-        loaded,
-        batch,
-        instruments,
-        _exports(loaded.card, settings),
-        settings.memory_reserve_mb,
-        continues,
-    )
+    bench = _bench(experiment, loaded, settings, instruments, continues)
     if continues is not None:
         check_same_conditions(continues, read_environment(experiment.device, None), loaded.card)
     candidates = checked(bench)
@@ -142,44 +131,66 @@ def run_experiment(
         check_all_run(candidate.result for candidate in candidates)
     load_before = load_average()
     measured = _measured(bench, candidates, min(experiment.budget_s, settings.max_budget_s))
-    rounds = measured.rounds
-    seen = tuple(_with_samples(bench, candidate, measured) for candidate in candidates)
-    if continues is None:
-        seen = tuple(_profiled(bench, candidate) for candidate in seen)
-    roofline = _roofline(bench) if continues is None else None
-    created_at = instruments.now()
-    run = concluded(
-        Run(
-            id=_run_id(experiment, created_at),
-            created_at=created_at,
-            title=f"{loaded.card.title}, {batch.record.name}, {experiment.device} {experiment.dtype}",
-            experiment=experiment.model_copy(update={"batch": batch.record}),
-            model_card=loaded.card,
-            environment=read_environment(experiment.device, load_before),
-            paths=tuple(candidate.result for candidate in seen),
-            noise_floor=NoiseFloor(samples_ms=tuple(rounds.samples_ms[BASELINE_AGAIN])),
-            rounds=len(rounds.order),
-            stop_reason=rounds.stop_reason,
-            order=tuple(rounds.order),
-            conditions=measured.conditions,
-            roofline=roofline,
-        )
-    )
+    run = concluded(_run_of(bench, candidates, measured, load_before))
     return run if continues is None else continued(continues, run)
 
 
+def _bench(
+    experiment: Experiment,
+    loaded: LoadedModel,
+    settings: Settings,
+    instruments: Instruments,
+    continues: Run | None,
+) -> Bench:
+    """Tokenize the texts and gather everything that the later steps need."""
+    instruments.tell(Step(name="tokenize", text="Turning the texts into tokens"))
+    batch = tokenize(experiment.batch, loaded.tokenizer, loaded.card.shape, settings)
+    batch = replace(batch, tokens=batch.tokens.to(experiment.device))
+    exports = _exports(loaded.card, settings)
+    return Bench(experiment, loaded, batch, instruments, exports, settings.memory_reserve_mb, continues)
+
+
+def _run_of(
+    bench: Bench, candidates: tuple[Candidate, ...], measured: RaceResult, load_before: float | None
+) -> Run:
+    """The record of the measured rounds; a run that continues another has no profiles and no peaks of its own."""
+    experiment, card, batch = bench.experiment, bench.loaded.card, bench.batch.record
+    is_new = bench.continues is None
+    rounds = measured.rounds
+    seen = tuple(_with_samples(bench, candidate, measured) for candidate in candidates)
+    if is_new:
+        seen = tuple(_profiled(bench, candidate) for candidate in seen)
+    roofline = _roofline(bench) if is_new else None
+    created_at = bench.instruments.now()
+    return Run(
+        id=_run_id(experiment, created_at),
+        created_at=created_at,
+        title=f"{card.title}, {batch.name}, {experiment.device} {experiment.dtype}",
+        experiment=experiment.model_copy(update={"batch": batch}),
+        model_card=card,
+        environment=read_environment(experiment.device, load_before),
+        paths=tuple(candidate.result for candidate in seen),
+        noise_floor=NoiseFloor(samples_ms=tuple(rounds.samples_ms[BASELINE_AGAIN])),
+        rounds=len(rounds.order),
+        stop_reason=rounds.stop_reason,
+        order=tuple(rounds.order),
+        conditions=measured.conditions,
+        roofline=roofline,
+    )
+
+
 def _exports(card: ModelCard, settings: Settings) -> Path:
-    fingerprint = sha256(f"{card.checksum} {card.shape.model_dump_json()} {card.dtype}".encode()).hexdigest()[
-        :16
-    ]
+    """The folder for exports of exactly these weights by this version of torch."""
+    facts = f"{card.checksum} {card.shape.model_dump_json()} {card.dtype}"
+    fingerprint = sha256(facts.encode()).hexdigest()[:16]
     return settings.data_folder / "exports" / f"{fingerprint}-torch-{torch.__version__.partition('+')[0]}"
 
 
 def checked(bench: Bench) -> tuple[Candidate, ...]:
-    """Every path of an experiment, called once unless that is dangerous, and compared with the slow path.
+    """Every path of an experiment, called once and compared with the slow path; a dangerous path is not called.
 
     Raises:
-        Refusal: the batch is nothing but padding, the baseline itself cannot run, or its outputs are not numbers.
+        Refusal: the batch is all padding, the baseline itself cannot run, or its outputs are NaN or infinite.
     """
     if not bool(bench.batch.real().any()):
         raise Refusal("The batch holds nothing but padding, so there is nothing to encode or to compare.")
@@ -202,7 +213,7 @@ def checked(bench: Bench) -> tuple[Candidate, ...]:
 
 
 def _reference(bench: Bench, baseline: Candidate) -> PreparedPath:
-    """What outputs are compared with: the baseline, or the fair slow path where the baseline draws dropout."""
+    """The path whose outputs are the reference: the baseline, or the fair slow path if the baseline draws dropout."""
     return (
         EXECUTION_PATHS[BASELINE].prepare(bench.loaded.model) if baseline.path.stochastic else baseline.ready
     )
@@ -220,7 +231,7 @@ def _first_call(bench: Bench, name: str) -> Candidate:
         with candidate.ready.switches():
             candidate.ready.forward(bench.batch.tokens)
             synchronize(bench.batch.tokens.device)
-    except Exception as error:  # other libraries raise whatever they like; the other paths go on
+    except Exception as error:  # other libraries may raise anything; the other paths go on
         return candidate.failed(first_line(error))
     return candidate.with_(first_call_ms=(bench.instruments.clock() - start) * 1000)
 
@@ -244,7 +255,7 @@ def _prepared(bench: Bench, name: str) -> Candidate:
 
 
 def _check_memory(bench: Bench, path: ExecutionPath) -> None:
-    """Refuse a path whose copy of the weights does not fit, before it is made."""
+    """Refuse a path, before it is prepared, if its copy of the weights does not fit into memory."""
     if path.copies:
         shape, precision = bench.loaded.card.shape, path.precision or bench.experiment.dtype
         needed = path.copies * shape.parameters * BYTES_PER_VALUE[precision] / MEGABYTE
@@ -253,7 +264,7 @@ def _check_memory(bench: Bench, path: ExecutionPath) -> None:
 
 
 def _danger(bench: Bench, prepared: PreparedPath) -> str:
-    """Why this path would be silently wrong or raise on this batch, known before it runs; empty where it is safe."""
+    """Why this path would be silently wrong or raise on this batch, found without running it; empty if it is safe."""
     if prepared.encoder is None:
         return ""
     with prepared.switches():
@@ -275,7 +286,7 @@ def _compared(bench: Bench, candidate: Candidate, reference: torch.Tensor) -> Ca
 def _measured(bench: Bench, candidates: tuple[Candidate, ...], budget_s: float) -> RaceResult:
     before = bench.continues
     entries = {c.path.name: _entry(bench, c) for c in candidates if c.result.status == "ok"}
-    # Who asks for more rounds of a run gets them: however precise it is already, it was not enough.
+    # A user who continues a run wants more rounds, however precise it is already.
     rule = StopRule(budget_s, bench.experiment.iterations, precision=None if before else PRECISION)
     earlier = _earlier(before) if before else Earlier()
     what = Race(entries, bench.experiment.baseline, rule, bench.experiment.seed, earlier=earlier)
@@ -301,7 +312,7 @@ def _with_samples(bench: Bench, candidate: Candidate, measured: RaceResult) -> C
         samples_ms=tuple(measured.rounds.samples_ms[name]),
         warm_up_calls=measured.warm_up_calls[name],
         calls_per_sample=measured.calls_per_sample[name],
-        # Counted before any profiler has run: what it keeps on the heap stops the allocator from giving memory back.
+        # Counted before any profiler runs: its own memory on the heap keeps the allocator from giving memory back.
         page_faults=page_faults(candidate.ready, bench.batch.tokens),
     )
 
@@ -326,24 +337,25 @@ def _profiled(bench: Bench, candidate: Candidate) -> Candidate:
     inside_torch = not PATHS[name].outside_torch
     return candidate.with_(
         evidence=candidate.ready.promise.evidence(profiled.calls),
-        # Of a path outside torch only the head is seen: proof enough of where the encoder was not, but no table of it.
+        # Of a path outside torch the profiler sees only the head. That proves that torch did not run the encoder,
+        # but a table of it would mislead.
         profile=profiled.table(median_ms) if inside_torch else None,
         peak_memory_mb=peak_memory_mb(candidate.ready, bench.batch.tokens) if inside_torch else None,
     )
 
 
 def _roofline(bench: Bench) -> Roofline | None:
-    """The machine's own peaks; None where they cannot be had: no reason to lose what was measured."""
-    bench.instruments.tell(Step(name="profile", text="Measuring this machine's own peaks"))
+    """The peaks of the machine; None if they cannot be measured, so that the run is kept all the same."""
+    bench.instruments.tell(Step(name="profile", text="Measuring the peaks of this machine"))
     try:
-        check_memory("The peak's copy", WORKING_MB, memory_available_mb(), bench.memory_reserve_mb)
+        check_memory("The bandwidth measurement", WORKING_MB, memory_available_mb(), bench.memory_reserve_mb)
         return measure_roofline(bench.batch.tokens.device, bench.instruments.clock)
     except (Refusal, RuntimeError):
         return None
 
 
 def profiled_forwards(median_ms: float) -> int:
-    """The tutorial's ten, or fewer where a forward is so long that ten would keep people waiting."""
+    """How many forwards to profile: the tutorial's ten, or fewer if ten would take longer than `PROFILE_S`."""
     return max(2, min(PROFILED_FORWARDS, int(PROFILE_S * 1000 / median_ms)))
 
 

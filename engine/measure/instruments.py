@@ -1,4 +1,4 @@
-"""What measuring is handed from outside: somebody to tell, clocks, a wish to stop, a place for traces."""
+"""What measuring gets from outside: a receiver of events, clocks, a request to stop, a folder for traces."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from engine.measure.rounds import Clock
 
 @dataclass(frozen=True)
 class Instruments:
-    """What an experiment is handed from outside.
+    """What an experiment gets from outside.
 
     Attributes:
-        tell: is given an event at every step and round.
+        tell: receives an event at every step and round.
         clock: seconds, monotonic.
-        now: the time of day that the run is stamped with.
-        stop_asked: asked after every round; True ends the rounds and keeps what was measured.
+        now: the date and time for the run's record.
+        stop_asked: called after every round; True ends the rounds and keeps what was measured.
         trace_dir: folder for Chrome traces, one file a path; None writes none.
     """
 

@@ -1,4 +1,4 @@
-"""Per-operator tables, evidence, working memory and traces, each from a pass of its own, never while timing."""
+"""Per-operator tables, evidence, working memory and traces, each from separate forwards, never while timing."""
 
 import gzip
 from collections import defaultdict
@@ -29,7 +29,7 @@ _OWN_EVENTS = ("ProfilerStep", "[memory]")
 
 @dataclass(frozen=True)
 class Profiled:
-    """What a profiled pass gives: the table and the groups per forward, and the wall time of a forward in ms."""
+    """The result of profiled forwards: operators and groups per forward, and the wall time of a forward in ms."""
 
     ops: tuple[OperatorTime, ...]
     groups: dict[str, float]
@@ -37,11 +37,11 @@ class Profiled:
     forward_ms: float
 
     def calls(self, op: str) -> float:
-        """Calls of an operator per forward; 0 where it was not seen."""
+        """Calls of an operator per forward; 0 if it did not run."""
         return next((row.calls for row in self.ops if row.name == op), 0.0)
 
     def table(self, median_ms: float) -> Profile:
-        """The record of this pass, with what profiling cost against the measured median."""
+        """The record of these forwards, with their time as a multiple of the measured median."""
         overhead = self.forward_ms / median_ms
         return Profile(iterations=self.iterations, overhead=overhead, ops=self.ops, groups=self.groups)
 
@@ -76,7 +76,7 @@ def profile(
 
 
 def peak_memory_mb(path: PreparedPath, tokens: Tensor) -> float:
-    """Most memory in MB that one forward holds beyond what was held before it, as torch's allocator counts it."""
+    """Peak memory in MB of one forward beyond what was held before it, as torch's allocator counts it."""
     with path.switches():
         if tokens.device.type == "cuda":
             return _cuda_peak_mb(path, tokens)
@@ -89,15 +89,15 @@ def peak_memory_mb(path: PreparedPath, tokens: Tensor) -> float:
 
 
 def _start(event: Any) -> int:
-    # torch 2.3 counted microseconds; only the order is asked for.
+    # torch 2.3 counts microseconds; only the order matters here.
     start: int = event.start_ns() if hasattr(event, "start_ns") else event.start_us()
     return start
 
 
 def page_faults(path: PreparedPath, tokens: Tensor, forwards: int = 3) -> int | None:
-    """Minor page faults per forward, the median of some; None on platforms that do not count them.
+    """Minor page faults of a forward, the median of several; None on platforms that do not count them.
 
-    An allocator that gives freed memory back to the system has to fetch it again in the next forward, page by page.
+    If the allocator gives freed memory back to the system, the next forward causes a page fault for each page.
     """
     if resource is None:
         return None
@@ -112,7 +112,7 @@ def page_faults(path: PreparedPath, tokens: Tensor, forwards: int = 3) -> int | 
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until the device has done what it was given; nothing to do on a CPU."""
+    """Wait until a CUDA device has finished its work; on a CPU there is nothing to wait for."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -154,7 +154,7 @@ def _operators(profiler: Any, forwards: int, on_cuda: bool) -> tuple[OperatorTim
 
 
 def _groups(profiler: Any, forwards: int, on_cuda: bool) -> dict[str, float]:
-    """Self time in ms per forward by operator group; an operator without a group counts for its nearest caller's."""
+    """Self time in ms per forward by operator group; an operator without a group counts for its nearest caller."""
     self_us = "self_device_time_total" if on_cuda else "self_cpu_time_total"
     sums: dict[str, float] = defaultdict(float)
     for event in profiler.events():

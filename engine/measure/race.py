@@ -1,6 +1,6 @@
-"""One race: warm up everything that is timed, size its blocks, then measure paired rounds and watch the machine.
+"""Times several things against each other: warms them up, sizes their blocks, measures paired rounds.
 
-Runs, the doctor's states and the sparsity sweep are all measured by this function.
+Runs, the doctor's states and the sparsity sweep are all measured by `race`. It also records the machine's conditions.
 """
 
 from collections.abc import Mapping
@@ -41,13 +41,13 @@ class Entry:
 
 @dataclass(frozen=True)
 class Race:
-    """What is measured against what, and for how long.
+    """What is measured, against which baseline, and for how long.
 
     Attributes:
         entries: by name, in the order in which they are warmed up.
-        baseline: the entry that also runs a second time in every round.
+        baseline: the entry that runs a second time in every round.
         seed: of the random order within each round.
-        warm_up_cap_s: most seconds of warm-up for one entry.
+        warm_up_cap_s: longest warm-up of one entry, in seconds.
         earlier: rounds of the run that is continued.
     """
 
@@ -64,9 +64,9 @@ class RaceResult:
     """What was measured.
 
     Attributes:
-        warm_up_calls: calls that each entry needed until its time was stable.
-        calls_per_sample: calls that one sample of each entry times.
-        conditions: of the machine, one record a round.
+        warm_up_calls: calls of each entry until its time was stable.
+        calls_per_sample: calls that one sample of each entry averages over.
+        conditions: of the machine, one record for each round.
     """
 
     rounds: Rounds
@@ -76,7 +76,7 @@ class RaceResult:
 
 
 def race(what: Race, instruments: Instruments) -> RaceResult:
-    """Warm up, size the blocks and run the rounds; a stop that is asked for keeps the rounds so far."""
+    """Warm up, size the blocks and run the rounds. After a request to stop, the rounds so far are kept."""
     warm_up_calls, blocks = dict[str, int](), dict[str, Block]()
     for name, entry in what.entries.items():
         instruments.tell(Step(name="warm-up", text=f"Warming up: {entry.title}"))

@@ -1,8 +1,8 @@
-"""Paired, randomised rounds: every path once a round, in a fresh random order, the baseline twice.
+"""Paired, randomised rounds: in each round every path runs once and the baseline twice, in a fresh random order.
 
-The clock, the order and the wish to stop are arguments, so that a test can replay a recorded run exactly.
-Why rounds and not path after path: on a shared machine the order matters more than the test that follows
-(docs/architecture.md).
+The clock, the orders and the request to stop are arguments, so that a test can replay a recorded run exactly.
+Paths are not measured one after the other, because on a shared machine the order matters more than the statistical
+test (docs/architecture.md).
 """
 
 import gc
@@ -13,21 +13,21 @@ from random import Random
 from statistics import median
 
 from engine.analysis.stats import half_width, median_interval, paired_ratios, shared_confidence
-from engine.analysis.verdict import MARGIN, MOST_ROUNDS_WORTH
+from engine.analysis.verdict import MARGIN, MOST_USEFUL_ROUNDS
 from engine.records import Interval
 
 BASELINE_AGAIN = "baseline-again"
-"""Name of the hidden second baseline in `order`: its interval is the machine's noise floor."""
+"""Name of the second baseline in `order`. The baseline compared with it gives the noise floor."""
 
 Clock = Callable[[], float]
 
-MIN_ROUNDS, MAX_ROUNDS = 8, MOST_ROUNDS_WORTH
+MIN_ROUNDS, MAX_ROUNDS = 8, MOST_USEFUL_ROUNDS
 PRECISION = 0.6 * MARGIN
 """Half-width at which an interval is precise enough.
 
-Two equal paths are called the same where their whole interval lies within the margin, so an interval as wide as the
-margin hardly ever fits in. The median errs with a standard deviation of about half-width / 1.96: at 0.6 of the margin
-its middle may be 0.4 of the margin off, 1.3 standard deviations, which holds in 81 % of cases at that very width.
+Two equal paths are called the same if their whole interval is within the margin. An interval as wide as the margin
+hardly ever is. At 0.6 of the margin, the middle of the interval may be off by 0.4 of the margin. The standard deviation
+of the median is about half-width / 1.96, so 0.4 of the margin is 1.3 standard deviations: 81 % of cases at that width.
 """
 SHORT_CALL_S, BLOCK_S = 0.010, 0.05
 WARM_UP_WINDOW, WARM_UP_TOLERANCE, WARM_UP_CAP_S = 3, 0.05, 2.0
@@ -35,7 +35,7 @@ WARM_UP_WINDOW, WARM_UP_TOLERANCE, WARM_UP_CAP_S = 3, 0.05, 2.0
 
 @dataclass(frozen=True)
 class Timed:
-    """Something to time: `switches` are held around every block of calls and stay out of the timed region."""
+    """Something to time. `switches` are held around every block of calls, outside the timed region."""
 
     call: Callable[[], None]
     switches: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -43,7 +43,7 @@ class Timed:
 
 @dataclass(frozen=True)
 class Block:
-    """What one sample times: so many calls in a row."""
+    """What one sample times: this number of calls in a row."""
 
     timed: Timed
     calls: int = 1
@@ -51,32 +51,32 @@ class Block:
 
 @dataclass(frozen=True)
 class StopRule:
-    """When rounds end: at a fixed number, at precision, at the budget; never at significance."""
+    """When rounds end: at a fixed number, when precise enough, or at the budget; never when significant."""
 
     budget_s: float
     iterations: int | None = None
     min_rounds: int = MIN_ROUNDS
     max_rounds: int = MAX_ROUNDS
     precision: float | None = PRECISION
-    """Half-width that every interval must have; None where somebody has asked for more rounds of a run as it is."""
+    """Half-width that every interval must reach; None if rounds end by number or budget only."""
 
     @property
     def at_most(self) -> int:
-        """Most rounds that will be run."""
+        """The largest number of rounds that will be run."""
         return self.iterations or self.max_rounds
 
     def expected_at_most(self, done: int, elapsed_s: float) -> int:
-        """Most rounds that the budget leaves time for at the pace so far."""
+        """The largest number of rounds that fits into the budget, if they go on as fast as so far."""
         return min(self.at_most, max(done, int(done * self.budget_s / max(elapsed_s, 1e-9))))
 
     def reason(self, done: int, elapsed_s: float, reached: float | None) -> str | None:
         """Why to stop now, or None to go on.
 
         Args:
-            reached: half-width of the widest interval; None while one of them is missing.
+            reached: half-width of the widest interval; None while an interval is missing.
         """
         if done >= self.at_most:
-            return f"the {done} rounds asked for" if self.iterations else f"the most rounds, {done}"
+            return f"the {done} rounds asked for" if self.iterations else f"the limit of {done} rounds"
         if self.iterations is None and done >= self.min_rounds and self._is_precise(reached):
             return f"precise to {100 * (self.precision or 0):.2g}% after {done} rounds"
         if elapsed_s >= self.budget_s:
@@ -93,12 +93,12 @@ class Earlier:
 
     samples_ms: Mapping[str, Sequence[float]] = field(default_factory=dict)
     looks: int = 0
-    """How often they have been judged already."""
+    """How many times these rounds have been judged."""
 
 
 @dataclass
 class Rounds:
-    """What was seen, round by round; samples are milliseconds per call."""
+    """The samples of all rounds, in milliseconds per call."""
 
     baseline: str
     samples_ms: dict[str, list[float]]
@@ -106,17 +106,17 @@ class Rounds:
     stop_reason: str = ""
     elapsed_s: float = 0.0
     earlier: Earlier = Earlier()
-    """Rounds that these are added to: intervals are of all of them together."""
+    """Rounds that these are added to; intervals are computed from all of them together."""
 
     def speedups(self) -> dict[str, Interval]:
-        """Interval of each path's speedup over the baseline, all together 95 %; empty while rounds are too few."""
+        """Interval of each path's speedup; all hold together with 95 % confidence. Empty while rounds are too few."""
         others = [name for name in self.samples_ms if name not in (self.baseline, BASELINE_AGAIN)]
         confidence = shared_confidence(len(others), self.earlier.looks + 1)
         found = {name: median_interval(self._ratios(name), confidence) for name in others}
         return {name: interval for name, interval in found.items() if interval}
 
     def precision(self) -> float | None:
-        """Largest half-width of the intervals that the verdicts rest on; None while one of them is missing."""
+        """Largest half-width of the intervals that the verdicts use; None while one of them is missing."""
         floor = median_interval(self._ratios(BASELINE_AGAIN), shared_confidence(1, self.earlier.looks + 1))
         speedups = self.speedups()
         if floor is None or len(speedups) < len(self.samples_ms) - 2:
@@ -131,13 +131,13 @@ class Rounds:
 
 
 def random_orders(paths: Sequence[str], random: Random) -> Iterator[tuple[str, ...]]:
-    """For every round a fresh permutation of the paths and the hidden second baseline."""
+    """For every round a fresh permutation of the paths and the second baseline."""
     arms = (*paths, BASELINE_AGAIN)
     while True:
         yield tuple(random.sample(arms, len(arms)))
 
 
-def run_rounds(  # noqa: PLR0913  (what is left out has no say)
+def run_rounds(  # noqa: PLR0913  (the last three have defaults)
     blocks: Mapping[str, Block],
     baseline: str,
     rule: StopRule,
@@ -147,14 +147,14 @@ def run_rounds(  # noqa: PLR0913  (what is left out has no say)
     stop_asked: Callable[[], bool] = lambda: False,
     earlier: Earlier = Earlier(),
 ) -> Rounds:
-    """Run rounds until the rule, or somebody, says stop.
+    """Run rounds until the rule ends them or a stop is requested.
 
     Args:
         blocks: the timed block of each path.
-        baseline: the path that also runs a second time in every round.
+        baseline: the path that runs a second time in every round.
         orders: the order of each round; names of `blocks` and `BASELINE_AGAIN`.
-        on_round: told after every round.
-        stop_asked: asked after every round; what was measured until then is kept.
+        on_round: called after every round.
+        stop_asked: called after every round; True ends the rounds and keeps what was measured.
         earlier: rounds of the run that is continued.
     """
     arms = {**blocks, BASELINE_AGAIN: blocks[baseline]}
@@ -174,7 +174,7 @@ def run_rounds(  # noqa: PLR0913  (what is left out has no say)
 
 
 def timed_ms(timed: Timed, block: int, clock: Clock) -> float:
-    """Milliseconds per call over a block of calls, garbage collection held off."""
+    """Milliseconds per call, averaged over a block of calls, with garbage collection off."""
     with timed.switches(), _no_garbage_collection():
         start = clock()
         for _ in range(block):
@@ -183,13 +183,13 @@ def timed_ms(timed: Timed, block: int, clock: Clock) -> float:
 
 
 def block_size(timed: Timed, clock: Clock) -> int:
-    """Calls per timed block: one, unless a call is so short that the clock would weigh in."""
+    """Calls per timed block: one, or more if a call is too short to be timed alone."""
     call_s = timed_ms(timed, 1, clock) / 1000
     return 1 if call_s >= SHORT_CALL_S else max(1, round(BLOCK_S / max(call_s, 1e-6)))
 
 
 def warm_up(timed: Timed, clock: Clock, cap_s: float = WARM_UP_CAP_S) -> int:
-    """Call until two consecutive windows of calls agree, or the cap in seconds is reached; returns the calls made."""
+    """Call until two consecutive windows of calls agree, at most for `cap_s` seconds; returns the number of calls."""
     start, times_ms = clock(), list[float]()
     while not _windows_agree(times_ms) and clock() - start < cap_s:
         times_ms.append(timed_ms(timed, 1, clock))

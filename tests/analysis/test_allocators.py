@@ -1,4 +1,4 @@
-"""Both allocators: what the system's costs each path, and when nothing can be said."""
+"""Both allocators: what the system's costs each path, and when the answer is not sure."""
 
 import pytest
 
@@ -46,7 +46,7 @@ def test_where_the_machine_was_disturbed_nothing_is_concluded() -> None:
 
 @pytest.mark.parametrize("other", [KEPT, _run("system", 100.0, 75.0, dtype="bf16")])
 def test_runs_that_differ_in_more_or_in_nothing_are_refused(other: Run) -> None:
-    with pytest.raises(Refusal, match="not of one experiment under two allocators"):
+    with pytest.raises(Refusal, match="not one experiment under two allocators"):
         both_allocators(KEPT, other)
 
 

@@ -1,4 +1,4 @@
-"""What is paid once against what is saved in every batch."""
+"""The one-time cost of a path against what it saves in every batch."""
 
 import pytest
 

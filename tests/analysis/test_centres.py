@@ -1,4 +1,4 @@
-"""The median of the rounds' ratios against the ratio of the medians: told where people would see that they differ."""
+"""The median of the rounds' ratios against the ratio of the medians: reported if a reader would see the difference."""
 
 import pytest
 

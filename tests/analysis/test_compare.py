@@ -1,4 +1,4 @@
-"""Comparing runs: regressions by interval, unlike runs refused, and four exit codes told apart."""
+"""Comparing runs: regressions by interval, runs of different experiments refused, four exit codes."""
 
 import random
 
@@ -77,5 +77,5 @@ def test_a_time_that_the_machine_may_have_changed_is_no_regression() -> None:
     baseline = compare_runs(before, after.model_copy(update={"conditions": slower}))[0]
     assert (baseline.word, baseline.note) == (
         "not sure",
-        "the machine's pulse was 5.0 ms in the first run and 6.0 ms in the second",
+        "a short test calculation took 5.0 ms in the first run and 6.0 ms in the second",
     )

@@ -1,4 +1,4 @@
-"""Measuring on: rounds of two sessions make one new run, judged once more, and only under the same conditions."""
+"""Continuing a run: rounds of two sessions make one new run, judged again, and only under the same conditions."""
 
 import pytest
 from pydantic import ValidationError
@@ -25,7 +25,7 @@ CALM = (10.01, 10.11, 9.91, 10.06, 9.96, 10.03, 10.02, 9.98, 9.94, 10.07)
 
 
 def first() -> Run:
-    """Slow against a path that is as fast, with noise: not sure."""
+    """Two equally fast paths with noise: not sure."""
     return concluded(sample_run((10.0,) * 10, WILD))
 
 
@@ -120,7 +120,7 @@ def test_other_conditions_refuse_in_one_sentence(changed: dict[str, object], wor
 
 
 def test_other_weights_refuse_and_a_busier_machine_does_not() -> None:
-    with pytest.raises(Refusal, match="the weights of minilm are not the same"):
+    with pytest.raises(Refusal, match="the weights of minilm have changed"):
         check_same_conditions(
             first(), sample_environment(), sample_card().model_copy(update={"checksum": "other"})
         )

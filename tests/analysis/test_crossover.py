@@ -1,4 +1,4 @@
-"""Where sparsity pays is stated only between clear verdicts: noise states nothing, clear data does."""
+"""Where sparsity is faster is stated only from clear verdicts, never from noise."""
 
 from random import Random
 
@@ -39,14 +39,14 @@ def point(ratio: float, verdict: VerdictWord) -> SweepPoint:
 
 @pytest.mark.parametrize("noise", [0.03, 0.1, 0.3])
 def test_noise_states_nothing(noise: float) -> None:
-    """500 sweeps of two equal arms: a false statement in at most 5 %, which the intervals promise together."""
+    """In 500 sweeps of two equal paths, at most 5 % give a false statement, as the joint confidence promises."""
     found = [where_it_pays(sweep((1.0,) * 6, noise, seed)) for seed in range(500)]
     assert sum(pays.faster_from is not None for pays in found) <= 25
     assert sum(pays.not_faster_up_to is not None for pays in found) <= 25
 
 
 def test_clear_data_states_both_ends() -> None:
-    """Slower up to 10 %, faster from 30 % on, and 20 % lies within the noise."""
+    """Slower up to 10 %, faster from 30 % on; at 20 % the difference is within the noise."""
     for seed in range(20):
         pays = where_it_pays(sweep((0.7, 0.8, 1.01, 1.5, 2.0, 3.0), 0.02, seed))
         assert (pays.kind, pays.not_faster_up_to, pays.faster_from) == ("between", 0.1, 0.3)
@@ -61,7 +61,7 @@ def test_too_few_rounds_are_imprecise() -> None:
 
 
 def test_a_gain_that_is_lost_with_more_padding_is_said() -> None:
-    """Faster at 10 % and slower at 50 %: no crossover can be stated from that."""
+    """Faster at 10 % and slower at 50 %: there is no single crossover."""
     found = where_it_pays((point(0.1, "faster"), point(0.3, "not sure"), point(0.5, "slower")))
     assert (found.kind, found.faster_from, found.not_faster_up_to) == ("contradictory", 0.1, 0.5)
 

@@ -1,4 +1,4 @@
-"""Operators and their groups: the ones that carry an encoder's time are where they belong."""
+"""Operators and their groups: those that take most of an encoder's time are in the right group."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The ladder: each step against the one before, and the honest share apart from the headline."""
+"""The ladder: each step against the one before; Better Transformer's share is separate from the headline."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The quiet stamp: silent on a quiet machine, and naming who disturbed a busy one."""
+"""Quiet or busy: no note on a quiet machine, and the reason on a busy one."""
 
 from engine.analysis.quiet import disturbances, slow_pulses
 from engine.records import Conditions

@@ -1,4 +1,4 @@
-"""The pick: fast, right, proven, and no more involved than it has to be."""
+"""The recommendation: fast, right, proved, and as simple as possible."""
 
 from typing import Any
 
@@ -87,13 +87,13 @@ def test_a_lower_precision_is_offered_where_it_is_a_tenth_faster() -> None:
 
 
 def test_a_variant_is_less_simple_than_its_base_and_simpler_than_the_next_path() -> None:
-    half = {"dtype": "fp32", "agreement": RIGHT}  # as exact as its base, so that only simplicity decides
+    half = {"dtype": "fp32", "agreement": RIGHT}  # as exact as its base, so only simplicity decides
     assert _picks(_path("packed@bf16", 4.0, **half), _path("packed", 4.05)) == ("packed", None)
     assert _picks(_path("packed@bf16", 4.05, **half), _path("compile", 4.0)) == ("packed@bf16", None)
 
 
 def test_the_fastest_path_is_the_same_for_everybody_who_asks() -> None:
-    """Whatever it may be recommended for; the baseline is not compared with itself."""
+    """Even if it may not be recommended; the baseline is left out."""
     run = _run(_path("fast-nested", 5.0), _path("onnxruntime", 4.0, profile=None), _path("packed", 20.0))
     assert [path.name for path in compared_paths(run)] == ["onnxruntime", "fast-nested", "packed"]
     assert fastest_path(run) == run.path("onnxruntime")

@@ -1,4 +1,4 @@
-"""FLOPs counted by hand on a small shape, and shares of a peak that is known."""
+"""FLOPs counted by hand on a small shape, and shares of a known peak."""
 
 import pytest
 
@@ -35,7 +35,7 @@ def test_flops_count_each_weight_twice_a_token_and_attention_by_the_square_of_th
 
 
 def test_padding_is_no_useful_work() -> None:
-    """The same texts beside a longer one are as much work as before."""
+    """The same texts need the same useful work in a wider batch."""
     assert useful_flops(SHAPE, (2, 5, 9)) - useful_flops(SHAPE, (9,)) == useful_flops(SHAPE, (2, 5))
 
 

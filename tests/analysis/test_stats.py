@@ -1,4 +1,4 @@
-"""The statistics: exact ranks, and intervals that hold the truth as often as they say (Monte Carlo, seeded)."""
+"""Statistics: exact ranks, and intervals that contain the true value as often as they claim (seeded Monte Carlo)."""
 
 from math import comb, log
 from random import Random
@@ -42,7 +42,7 @@ def test_too_few_samples_have_no_interval() -> None:
 
 
 def _coverage(count: int) -> float:
-    """Share of 4,000 seeded experiments whose interval holds the true median, ln 2, of a skewed noise."""
+    """Share of 4,000 seeded experiments whose interval contains the true median, ln 2, of skewed noise."""
     random = Random(count)
     intervals = (median_interval([random.expovariate(1.0) for _ in range(count)]) for _ in range(4000))
     return sum(low <= log(2) <= high for low, high in filter(None, intervals)) / 4000
@@ -98,7 +98,7 @@ def test_every_further_look_may_be_wrong_half_as_often() -> None:
 
 
 def _ever_wrong(looks: int, per_look: int, shared: bool) -> float:
-    """Share of 4,000 seeded experiments in which the interval misses the true median, 0, at any of so many looks."""
+    """Share of 4,000 seeded experiments in which the interval misses the true median, 0, at one or more looks."""
     random, wrong = Random(looks), 0
     for _ in range(4000):
         samples = [random.gauss(0, 1) for _ in range(looks * per_look)]

@@ -1,4 +1,4 @@
-"""The verdict: faster and slower only beyond the margin and the noise floor; open questions get one next step."""
+"""The verdict: faster and slower only beyond the margin and the noise floor; "not sure" has one next step."""
 
 import pytest
 
@@ -30,8 +30,9 @@ def test_words(interval: Interval | None, floor: Interval | None, word: str) -> 
 
 
 def test_the_next_step_is_so_many_rounds_and_about_so_long() -> None:
-    # 1.0493 with a half-width of 4.83 %: to lie above 1.02 it may be 2.88 %. The interval spans 9/21 of 20 rounds, so
-    # it has to span 0.255 of them: from 58 rounds on, of which the 22nd to the 37th are 15/59.
+    # The middle is 1.0493 and the half-width 4.83 %. To lie above 1.02, the half-width may be 2.88 %.
+    # With 20 rounds the interval spans 9/21 of the sorted ratios, and 0.255 is allowed. With 58 rounds it spans
+    # the 22nd to the 37th ratio, 15/59, for the first time less.
     verdict = decide((1.001, 1.10), None, QUIET)
     assert verdict.next_step == "Measure 38 more rounds, about 19 s."
     assert verdict.more_rounds == 38

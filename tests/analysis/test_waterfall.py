@@ -1,4 +1,4 @@
-"""The waterfall: bars that add up to the measured difference, whatever the profile said."""
+"""The waterfall: bars add up to the measured difference, with any profile."""
 
 from math import fsum
 

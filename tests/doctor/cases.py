@@ -1,6 +1,6 @@
-"""Broken models and inputs, one for each condition and danger, as people make them.
+"""Broken models and inputs as users make them, one for each condition and danger.
 
-A case names what must be said, what must be predicted and counted, and after which cure the evidence is back.
+A case names the condition or danger, the expected counts, and the cure after which the fastpath is proved.
 """
 
 import warnings
@@ -31,11 +31,11 @@ class Case:
     """One broken call.
 
     Attributes:
-        names: key of the condition that must fail, or of the danger that must be seen.
-        counts: (fused layers, nested conversions, native attentions) as it is; None where the forward raises.
-        cure: name of the state in which `after` must be counted; empty where there is no cure.
-        right: whether the outputs as it is are right; None where they cannot be compared.
-        kept: whether the cure leaves the answer as it was.
+        names: key of the condition that must fail, or of the danger that must be found.
+        counts: (fused layers, nested conversions, native attentions) as it is; None if the forward raises.
+        cure: name of the state in which `after` must be counted; empty if there is no cure.
+        right: whether the outputs of the state as it is are right; None if they cannot be compared.
+        kept: whether the cure does not change the answer.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Case:
 def encoder(
     heads: int = HEADS, nested: bool = True, mask_check: bool = True, **options: Any
 ) -> nn.TransformerEncoder:
-    """A small seeded encoder in eval mode; biases and norms are drawn too, so that leaving one out shows."""
+    """A small seeded encoder in eval mode. Biases and norms are random, so leaving one out changes the answer."""
     torch.manual_seed(0)
     options = {"batch_first": True, **options}
     layer = nn.TransformerEncoderLayer(WIDTH, heads, FFN, **options)
@@ -67,7 +67,7 @@ def encoder(
 
 
 def states(*shape: int) -> Tensor:
-    """Seeded hidden states; (texts, length, width) unless told otherwise."""
+    """Seeded hidden states, by default (texts, length, width)."""
     return torch.randn(*(shape or (TEXTS, LENGTH, WIDTH)), generator=torch.Generator().manual_seed(1))
 
 
@@ -110,7 +110,7 @@ def _padding(where: slice | int, row: int = 1) -> Tensor:
 
 
 class OwnForward(nn.TransformerEncoderLayer):
-    """A layer that spells its forward out, as people do to log something."""
+    """A layer with its own forward, as users write it to log something."""
 
     def forward(  # type: ignore[override]
         self, src: Tensor, src_key_padding_mask: Tensor | None = None, **_rest: Any
@@ -123,7 +123,7 @@ class OwnForward(nn.TransformerEncoderLayer):
 
 
 def own_forward() -> nn.TransformerEncoder:
-    """An encoder of such layers."""
+    """An encoder of `OwnForward` layers."""
     built = encoder(nested=False)
     for layer in built.layers:
         layer.__class__ = OwnForward
@@ -131,7 +131,7 @@ def own_forward() -> nn.TransformerEncoder:
 
 
 def pruned(layer: Any) -> None:
-    """Prune half of a weight; torch does it by a hook."""
+    """Prune half of a weight, which torch does by a hook."""
     prune.l1_unstructured(layer.linear1, "weight", 0.5)  # type: ignore[no-untyped-call]
 
 
@@ -141,12 +141,12 @@ def adapted(layer: Any) -> None:
 
 
 def without_norm_bias(layer: Any) -> None:
-    """Swap a norm for one that has no bias."""
+    """Replace a norm by one without a bias."""
     layer.norm1 = NormWithoutBias()
 
 
 class NormWithoutBias(nn.Module):
-    """A norm by the root of the mean square, as newer encoders have it."""
+    """A root mean square norm, as in newer encoders."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ class NormWithoutBias(nn.Module):
 
 
 class Tagged(Tensor):
-    """A tensor subclass that does nothing but be one."""
+    """A tensor subclass without any behaviour of its own."""
 
 
 def tagged(layer: Any) -> None:
@@ -176,12 +176,12 @@ def quantised() -> nn.Module:
 
 
 def gelu_by_another_name(values: Tensor) -> Tensor:
-    """The exact gelu, in a function of one's own."""
+    """The exact gelu, in a function of the user."""
     return functional.gelu(values)
 
 
 def separate_weights(layer: Any) -> None:
-    """Keep queries', keys' and values' weights apart, as kdim and vdim make them."""
+    """Separate the weights of queries, keys and values, as kdim and vdim do."""
     attention = layer.self_attn
     query, key, value = attention.in_proj_weight.detach().chunk(3)
     attention._qkv_same_embed_dim = False
@@ -192,7 +192,7 @@ def separate_weights(layer: Any) -> None:
 
 
 def with_attention(**options: Any) -> nn.TransformerEncoder:
-    """An encoder whose attention was replaced by one with these options."""
+    """An encoder whose attentions have these options."""
     torch.manual_seed(0)
 
     def change(layer: Any) -> None:
@@ -202,7 +202,7 @@ def with_attention(**options: Any) -> nn.TransformerEncoder:
 
 
 def built_unnested(change: Callable[[Any], object]) -> nn.TransformerEncoder:
-    """An encoder made from layers that were changed before it was built, so that __init__ gives sparsity up."""
+    """An encoder built from changed layers, so that __init__ switches sparsity off."""
     built = each_layer(change)
     built.use_nested_tensor = False
     return built
@@ -213,7 +213,7 @@ def _set(name: str, value: Any) -> Callable[[Any], None]:
 
 
 class Tokens(nn.Module):
-    """Token ids in, states out: an embedding with positions in front of an encoder."""
+    """From token ids to states: an embedding with positions, then an encoder."""
 
     def __init__(self, positions: int = LENGTH, **options: Any) -> None:
         super().__init__()
@@ -277,7 +277,7 @@ def _cpu_autocast() -> AbstractContextManager[Any]:
 
 
 class _Both(AbstractContextManager[Any]):
-    """No gradients, and something else beside it."""
+    """No gradients, together with another context."""
 
     def __init__(self, other: Callable[[], AbstractContextManager[Any]]) -> None:
         self._parts = (torch.no_grad(), other())
@@ -292,7 +292,7 @@ class _Both(AbstractContextManager[Any]):
 
 
 class _FastpathOff(AbstractContextManager[Any]):
-    """The process-wide switch off."""
+    """The process-wide switch is off."""
 
     def __enter__(self) -> None:
         torch.backends.mha.set_fastpath_enabled(False)

@@ -1,4 +1,4 @@
-"""Every condition and danger, on a model or an input that has it: said before, proved by counts, cured on a copy."""
+"""Every condition and danger on a model or input that has it: predicted, proved by counts, cured on a copy."""
 
 import warnings
 
@@ -34,7 +34,7 @@ def named(diagnosis: Diagnosis) -> set[str]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_doctor_names_proves_and_cures(case: Case) -> None:
-    """What is wrong is named, what happens is predicted and counted, and after the cure the evidence is there."""
+    """The problem is named, the counts are predicted and measured, and after the cure the fastpath is proved."""
     diagnosis = diagnosis_of(case)
     as_it_is = diagnosis.state(AS_IT_IS)
     assert case.names in named(diagnosis)
@@ -74,7 +74,7 @@ def _cured(case: Case, diagnosis: Diagnosis) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_torchs_own_reason_is_named(case: Case) -> None:
-    """Whatever reason torch itself computes and throws away, a failing condition of ours is the same one."""
+    """Every reason that torch computes and does not show is covered by one of our failing conditions."""
     diagnosis = diagnosis_of(case)
     for state in diagnosis.states[1:2]:
         for reason in state.proof.torch_reasons:
@@ -82,7 +82,7 @@ def test_torchs_own_reason_is_named(case: Case) -> None:
 
 
 def test_every_condition_and_danger_has_its_case() -> None:
-    """A condition nobody ever saw fail may be wrong; those that need another device or a compiler are tried apart."""
+    """A condition that never fails in a test may be wrong. Those that need a device or a compiler have other tests."""
     seen = {case.names for case in CASES}
     elsewhere = {
         "device", "device-encoder", "no-autocast", "no-autocast-encoder", "not-compiling", "plain-input",

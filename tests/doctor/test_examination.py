@@ -1,4 +1,4 @@
-"""The one door: any model that holds an encoder, called as its owner calls it; nothing of the owner's is changed."""
+"""`doctor` takes any model with an encoder and the user's own call; it changes nothing of the user's."""
 
 import copy
 import subprocess
@@ -52,7 +52,7 @@ def examined(model: nn.Module, example: Any) -> Any:
 
 
 def test_importing_the_engine_imports_no_torch_until_the_doctor_is_called_for() -> None:
-    """`engine.doctor` is the documented name, and the app's server must stay free of torch."""
+    """`engine.doctor` is the documented name, and the app's server must not import torch."""
     code = (
         "import sys, engine; assert 'torch' not in sys.modules; engine.doctor; assert 'torch' in sys.modules"
     )
@@ -69,13 +69,13 @@ def test_the_doctor_is_the_function_however_often_it_is_asked_for() -> None:
 
 @pytest.mark.parametrize("example", [tokens(), (tokens(),), [tokens()], {"tokens": tokens()}])
 def test_the_example_may_be_a_tensor_positional_or_named(example: Any) -> None:
-    """All four ways to hand over a call give the same examination."""
+    """All four forms of a call give the same examination."""
     diagnosis = examined(Tokens(), example)
     assert (diagnosis.verdict, counted(diagnosis)) == ("taken", FULL)
 
 
 def test_nothing_of_the_owner_is_changed() -> None:
-    """Weights, modes, hooks and torch's own switches are as before, though every cure was tried."""
+    """After all cures were tried, weights, modes, hooks and torch's own switches are as before."""
     model = Tokens().train()
     model.encoder.layers[0].register_forward_hook(lambda _m, _a, _o: None)
     before = copy.deepcopy(model.state_dict())
@@ -92,7 +92,7 @@ def test_nothing_of_the_owner_is_changed() -> None:
 
 
 def test_a_buffer_that_a_forward_changes_is_the_copys() -> None:
-    """Batch norms count in train mode; the owner's count must not move."""
+    """In train mode batch norms count their calls; the count in the user's model must not change."""
 
     class Counting(Tokens):
         def __init__(self) -> None:
@@ -108,13 +108,13 @@ def test_a_buffer_that_a_forward_changes_is_the_copys() -> None:
 
 
 def test_the_callers_own_context_is_what_is_examined() -> None:
-    """Gradients are on outside no_grad, so the same model is not taken there and taken inside."""
+    """Outside no_grad, gradients are on: there the same model does not take the fastpath, and inside it does."""
     assert doctor(encoder(), call(), budget_s=0).verdict == "not taken"
     assert examined(encoder(), call()).verdict == "taken"
 
 
 def test_a_danger_that_gradients_hide_is_named_before_it_is_cured() -> None:
-    """A hook, gradients and left padding together: no nested tensor is made yet, so the padding does no harm yet."""
+    """With a hook, gradients and left padding together no nested tensor is made, so the padding does no harm yet."""
     model = Tokens(mask_check=False)
     model.encoder.layers[1].register_forward_hook(lambda _m, _a, _o: None)
     diagnosis = doctor(model, tokens().flip(1), budget_s=0)
@@ -126,12 +126,12 @@ def test_a_danger_that_gradients_hide_is_named_before_it_is_cured() -> None:
 
 
 def test_frozen_parameters_take_the_fastpath_with_gradients_on() -> None:
-    """What torch asks for is tensors that would get a gradient, not for the mode alone."""
+    """Torch checks for tensors that would get a gradient, not only for the mode."""
     assert doctor(encoder().requires_grad_(False), call(), budget_s=0).verdict == "taken"
 
 
 def test_a_live_embedding_in_front_of_a_frozen_encoder_is_seen() -> None:
-    """Its output would get a gradient, which only shows while gradients are on; no_grad cures it."""
+    """Its output would get a gradient, which is visible only while gradients are on; no_grad is the cure."""
     model = Tokens()
     model.encoder.requires_grad_(False)
     diagnosis = doctor(model, tokens(), budget_s=0)
@@ -161,13 +161,13 @@ def test_modes_that_the_model_changes_inside_are_those_that_count() -> None:
 
 
 def test_a_model_without_an_encoder_is_refused() -> None:
-    """One sentence, no traceback."""
+    """The refusal is one sentence without a traceback."""
     with pytest.raises(Refusal, match=r"holds no nn.TransformerEncoder"):
         examined(nn.Linear(3, 3), torch.ones(2, 3))
 
 
 def test_a_call_that_does_not_fit_the_model_is_a_finding() -> None:
-    """The exception is the model's own, and no path runs it."""
+    """The exception comes from the model itself, and no path can run this call."""
     diagnosis = examined(encoder(), {"nope": states()})
     assert diagnosis.verdict == "not taken"
     assert [danger.key for danger in diagnosis.dangers] == ["input"]
@@ -175,7 +175,7 @@ def test_a_call_that_does_not_fit_the_model_is_a_finding() -> None:
 
 
 def test_a_layer_alone() -> None:
-    """Many models keep layers in a list of their own: native MHA without any encoder to make tensors nested."""
+    """Many models keep layers in their own list: native MHA, but no encoder that makes tensors nested."""
     layer = encoder().layers[0]
     diagnosis = examined(layer, {"src": states(), "src_key_padding_mask": right_padding()})
     assert counted(diagnosis) == (1, 0, 0)
@@ -183,7 +183,7 @@ def test_a_layer_alone() -> None:
 
 
 def test_a_nested_input_with_a_mask_is_cured_by_leaving_the_mask_out() -> None:
-    """A nested tensor knows its lengths; torch refuses a mask beside it."""
+    """A nested tensor contains its lengths; torch refuses a mask beside it."""
     nested = torch.nested.nested_tensor([states(4, WIDTH), states(2, WIDTH)])
     diagnosis = examined(
         encoder().layers[0], {"src": nested, "src_key_padding_mask": torch.zeros(2, 4).bool()}
@@ -193,7 +193,7 @@ def test_a_nested_input_with_a_mask_is_cured_by_leaving_the_mask_out() -> None:
 
 
 def test_a_nested_input_is_taken_without_conversion() -> None:
-    """There is nothing to convert, so sparsity's own conditions do not stand in the way of the layers."""
+    """There is nothing to convert, so the conditions of sparsity do not matter for the layers."""
     nested = torch.nested.nested_tensor([states(4, WIDTH), states(2, WIDTH)])
     diagnosis = examined(encoder(), nested)
     assert counted(diagnosis) == DENSE
@@ -201,7 +201,7 @@ def test_a_nested_input_is_taken_without_conversion() -> None:
 
 @pytest.mark.parametrize(("mask", "native"), [(causal(), 1), (causal().float(), 0)])
 def test_an_attention_alone(mask: Tensor, native: int) -> None:
-    """nn.MultiheadAttention has conditions of its own: masks of booleans, one tensor for all three."""
+    """nn.MultiheadAttention has its own conditions: boolean masks, and one tensor as query, key and value."""
     attention = nn.MultiheadAttention(WIDTH, 4, batch_first=True).eval()
     here = states()
     diagnosis = examined(attention, {"query": here, "key": here, "value": here, "attn_mask": mask})
@@ -210,7 +210,7 @@ def test_an_attention_alone(mask: Tensor, native: int) -> None:
 
 
 def test_two_encoders_are_both_examined() -> None:
-    """A model with two towers names the one that stays off the fastpath."""
+    """In a model with two encoders, the one that does not take the fastpath is named."""
 
     class Towers(nn.Module):
         def __init__(self) -> None:
@@ -229,13 +229,13 @@ def test_two_encoders_are_both_examined() -> None:
 
 
 def test_an_encoder_on_the_meta_device() -> None:
-    """There is native code for some devices only; which, torch's own list says."""
+    """Torch has native code only for the devices in its own list."""
     diagnosis = examined(encoder().to("meta"), call(src=states().to("meta"), src_key_padding_mask=None))
     assert {"device", "device-encoder"} <= {check.key for check in diagnosis.failing}
 
 
 def test_layers_of_another_class_have_no_fused_form() -> None:
-    """The encoder runs them, and only torch's own class is ever fused."""
+    """The encoder runs them, but torch fuses only layers of its own class."""
 
     class Foreign(nn.Module):
         def __init__(self) -> None:
@@ -253,7 +253,7 @@ def test_layers_of_another_class_have_no_fused_form() -> None:
 
 
 def test_autocast_on_cuda_is_seen_by_torch_itself() -> None:
-    """The check looks at CUDA's autocast, which can be entered without a GPU."""
+    """Torch checks CUDA's autocast, which can be switched on without a GPU."""
     with torch.no_grad(), cuda_autocast():
         diagnosis = doctor(encoder(), call(), budget_s=0)
     assert {"no-autocast", "no-autocast-encoder"} <= {check.key for check in diagnosis.failing}
@@ -263,7 +263,7 @@ def test_autocast_on_cuda_is_seen_by_torch_itself() -> None:
 
 @contextmanager
 def cuda_autocast() -> Iterator[None]:
-    """The flag alone: entering autocast for CUDA without a GPU warns and stays off."""
+    """Only the flag: without a GPU, entering autocast for CUDA warns and does not switch it on."""
     before = torch.is_autocast_enabled()
     torch.set_autocast_enabled(True)
     try:
@@ -273,7 +273,7 @@ def cuda_autocast() -> Iterator[None]:
 
 
 def test_a_hook_for_all_modules_is_not_called_inside_fused_layers() -> None:
-    """The layers look for hooks of the modules only."""
+    """The layers check only for hooks on modules."""
     handle = nn.modules.module.register_module_forward_hook(lambda _m, _a, _o: None)
     try:
         diagnosis = examined(encoder(), call())
@@ -283,7 +283,7 @@ def test_a_hook_for_all_modules_is_not_called_inside_fused_layers() -> None:
 
 
 def test_a_compiled_model_is_examined_as_compiled() -> None:
-    """The check of the mask cannot be compiled, so sparsity needs mask_check=False there (torch 2.10 and later)."""
+    """The check of the mask cannot be compiled, so sparsity needs mask_check=False (torch 2.10 and later)."""
     compiled: Any = torch.compile(encoder(), backend="eager")
     diagnosis = examined(compiled, call())
     failing = {check.key for check in diagnosis.failing}
@@ -292,7 +292,7 @@ def test_a_compiled_model_is_examined_as_compiled() -> None:
 
 
 def compiled_by_its_own_method() -> nn.Module:
-    """`Module.compile` leaves the module what it was, and compiles its call."""
+    """`Module.compile` does not replace the module; it compiles its call."""
     model = Tokens()
     model.compile(backend="eager")
     return model
@@ -306,7 +306,7 @@ def compiled_in_part() -> nn.Module:
 
 
 def part_compiled_by_its_own_method() -> nn.Module:
-    """The same by the encoder's own method."""
+    """The same, by the encoder's own method."""
     model = Tokens()
     model.encoder.compile(backend="eager")
     return model
@@ -316,7 +316,7 @@ def part_compiled_by_its_own_method() -> nn.Module:
     "build", [compiled_by_its_own_method, compiled_in_part, part_compiled_by_its_own_method]
 )
 def test_a_compiled_part_is_examined_as_compiled(build: Any) -> None:
-    """However it was compiled, and counted without what tracing runs."""
+    """In every way of compiling; operators that run while tracing are not counted."""
     diagnosis = examined(build(), tokens())
     assert diagnosis.findings == ()
     assert counted(diagnosis)[0] == 2
@@ -325,7 +325,7 @@ def test_a_compiled_part_is_examined_as_compiled(build: Any) -> None:
 
 @pytest.mark.parametrize("at", ["before", "after"])
 def test_a_model_that_raises_by_itself_is_told_from_the_fastpath(at: str) -> None:
-    """An exception of the model's own is a danger, wherever it comes; nothing is said of a call nobody saw."""
+    """An exception from the model itself is a danger; nothing is said of calls that did not happen."""
 
     class Raising(Tokens):
         def forward(self, ids: Tensor) -> Tensor:
@@ -342,14 +342,14 @@ def test_a_model_that_raises_by_itself_is_told_from_the_fastpath(at: str) -> Non
 
 
 def test_what_cannot_be_copied_is_shared() -> None:
-    """Models that serve hold locks and open files."""
+    """Models in servers hold locks and open files."""
     model: Any = Tokens()
     model.lock = Lock()
     assert examined(model, tokens()).verdict == "taken"
 
 
 def test_an_adapter_of_zeros_cannot_be_trusted() -> None:
-    """It changes nothing until it is trained, and then the fastpath leaves it out."""
+    """It has no effect until it is trained; then the fastpath leaves it out."""
     model: Any = encoder()
     for layer in model.layers:
         layer.linear1 = Adapter(layer.linear1)
@@ -360,7 +360,7 @@ def test_an_adapter_of_zeros_cannot_be_trusted() -> None:
 
 
 def test_a_batch_without_a_padding_mask_is_not_called_unpadded() -> None:
-    """Nobody knows whether there is padding."""
+    """Without the mask it is unknown whether there is padding."""
     assert examined(encoder(), states()).summary.endswith("and no padding mask was given.")
 
 
@@ -380,13 +380,13 @@ def test_what_is_no_module_to_look_into_is_refused(model: Any, sentence: str) ->
 
 @pytest.mark.parametrize("budget", [-1, float("nan"), float("inf"), "5"])
 def test_a_budget_that_is_no_time_is_refused(budget: Any) -> None:
-    """Before anything is examined."""
-    with pytest.raises(Refusal, match="budget_s is a number of seconds"):
+    """It is refused before anything is examined."""
+    with pytest.raises(Refusal, match="budget_s must be a finite number of seconds"):
         doctor(encoder(), call(), budget_s=budget)
 
 
 def test_states_are_timed_in_the_same_rounds(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slow path, the model as it is, every cure and sparsity's own part; all against the model as it is."""
+    """The slow path, the model as it is, every cure, and the state without sparsity; all against the model as it is."""
     monkeypatch.setenv("FASTPATH_DATA_FOLDER", str(tmp_path))
     told = list[Event]()
     diagnosis = doctor(encoder(), call(), budget_s=1.5, tell=told.append)
@@ -404,7 +404,7 @@ def test_states_are_timed_in_the_same_rounds(tmp_path: Any, monkeypatch: pytest.
 
 
 def test_a_state_that_raises_is_not_timed_and_the_slow_path_is_the_baseline() -> None:
-    """A speedup needs something that runs."""
+    """A speedup needs a baseline that runs."""
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         diagnosis = doctor(encoder(), call(), budget_s=0.5)
     assert diagnosis.baseline == SLOW
@@ -414,7 +414,7 @@ def test_a_state_that_raises_is_not_timed_and_the_slow_path_is_the_baseline() ->
 
 @pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_an_unmodified_model_has_no_danger(minilm: LoadedModel, preset: str) -> None:
-    """Real weights on every preset: nothing fails, nothing threatens, and both parts are counted."""
+    """Real weights on every preset: no condition fails, there is no danger, and both parts are counted."""
     request = DoctorRequest(model="minilm", batch=PRESETS[preset], budget_s=0)
     diagnosis = examine_request(request, minilm, Settings(), Instruments(lambda _e: None, lambda: 0.0))
     assert diagnosis.verdict == "taken"
@@ -423,7 +423,7 @@ def test_an_unmodified_model_has_no_danger(minilm: LoadedModel, preset: str) -> 
 
 
 def test_an_unknown_modification_is_refused(minilm: LoadedModel) -> None:
-    """The known ones are listed."""
+    """The message lists the known ones."""
     request = DoctorRequest(
         model=find_model("minilm").name, batch=PRESETS["dense"], modifications=("rain",), budget_s=0
     )

@@ -1,4 +1,4 @@
-"""What a teacher breaks on purpose is what the doctor finds, on real weights; the words and the deeds are one list."""
+"""The doctor finds what a teacher changes on purpose, on real weights; each modification has a function."""
 
 import pytest
 
@@ -31,7 +31,7 @@ FOUND: dict[str, tuple[Taken, str]] = {
 
 @pytest.mark.parametrize("name", MODIFICATIONS)
 def test_what_was_done_is_found_and_cured(minilm: LoadedModel, name: str) -> None:
-    """The verdict and the named cause are those of the deed, and the last state is one to recommend."""
+    """The verdict and the named cause fit the modification, and the last state may be recommended."""
     request = DoctorRequest(
         model="minilm", batch=PRESETS["tutorial-small"], modifications=(name,), budget_s=0
     )
@@ -45,8 +45,8 @@ def test_what_was_done_is_found_and_cured(minilm: LoadedModel, name: str) -> Non
     assert diagnosis.states[-1].offered
 
 
-def test_every_name_has_its_deed() -> None:
-    """A modification that nothing applies would be examined as a unmodified model."""
+def test_every_name_has_its_function() -> None:
+    """A modification without a function would be examined as an unmodified model."""
     assert set(modifications.APPLY) == set(MODIFICATIONS)
 
 

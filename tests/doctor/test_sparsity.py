@@ -1,4 +1,4 @@
-"""How much leaving out padding can give: the bound by hand, the sweep's batches, the crossing, and what is kept."""
+"""How much leaving padding out can gain: the bound by hand, the sweep's batches, the crossover, and what is kept."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -33,7 +33,7 @@ BOOL = MaskFacts("bool", graded=False, clear=False)
 
 
 class Ticking:
-    """A clock on which every look takes a second."""
+    """A clock that advances one second at each reading."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -48,7 +48,7 @@ def instruments() -> Instruments:
 
 
 def asked(folder: Path, environment: Environment) -> Crossover:
-    """The crossover as an examination asks for it."""
+    """The crossover, called as an examination calls it."""
     run_sweep = partial(sparsity.sweep, encoder(), PLAN, instruments(), 0, 1e9)
     return crossover(run_sweep, PLAN, environment, folder)
 
@@ -58,7 +58,7 @@ def layers() -> tuple[LayerFacts, ...]:
 
 
 def test_the_bound_by_hand() -> None:
-    """Two texts of 8 and 2 tokens: matrices grow with the tokens, attention with their square."""
+    """Two texts of 8 and 2 tokens: matrix products grow with the tokens, attention with their square."""
     padding = PaddingFacts(BOOL, (8, 2), 8, 0, 0)
     found = free_padding(padding, layers())
 
@@ -70,7 +70,7 @@ def test_the_bound_by_hand() -> None:
 
 
 def test_without_padding_nothing_can_be_gained() -> None:
-    """A bound of exactly one."""
+    """The bound is exactly one."""
     assert free_padding(PaddingFacts(BOOL, (8, 8), 8, 0, 0), layers()).bound == 1.0
 
 
@@ -78,7 +78,7 @@ def test_without_padding_nothing_can_be_gained() -> None:
 def test_a_swept_batch_has_the_padding_it_is_named_for(
     rows: int, length: int, ratio: float, seed: int
 ) -> None:
-    """As near as whole tokens allow, right-padded, one text as long as the batch, none empty."""
+    """As nearly as whole tokens allow; right-padded, one text as long as the batch, none empty."""
     plan = SweepPlan((rows, length), 4, FFN, HEADS, LAYERS, torch.float32, "cpu")
     states, padding = padded_batch(plan, ratio, seed)
     lengths = (~padding).sum(1)
@@ -91,7 +91,7 @@ def test_a_swept_batch_has_the_padding_it_is_named_for(
 
 
 def test_a_sweep_is_paired_and_leaves_the_encoder_as_it_was() -> None:
-    """Real forwards, a clock that makes all of them equally long: no difference at any padding."""
+    """Real forwards, and a clock that makes them equally long: no difference at any padding ratio."""
     model = encoder()
     found = sweep(model, PLAN, instruments(), seed=0, budget_s=1e9)
     assert found.padding_ratios == RATIOS
@@ -104,7 +104,7 @@ def test_a_sweep_is_paired_and_leaves_the_encoder_as_it_was() -> None:
 def test_a_quiet_sweep_is_kept_and_a_disturbed_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next doctor gets the kept figures at once; figures of a busy machine must not stay."""
+    """The next examination uses the kept figures; figures from a busy machine are not kept."""
     environment = read_environment("cpu", None)
     busy: tuple[str, ...] = ("other processes used 50 % of the CPU",)
     monkeypatch.setattr(sparsity, "disturbances", lambda _conditions: busy)
@@ -118,7 +118,7 @@ def test_a_quiet_sweep_is_kept_and_a_disturbed_one_is_not(
 
 
 def test_a_damaged_file_is_swept_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kept answer that cannot be read costs a sweep, nothing else."""
+    """If a kept answer cannot be read, the sweep is repeated."""
     environment = read_environment("cpu", None)
     monkeypatch.setattr(sparsity, "disturbances", lambda _conditions: ())
     (tmp_path / f"sparsity-sweep-{PLAN.key(environment)}.json").write_text("{")
@@ -127,7 +127,7 @@ def test_a_damaged_file_is_swept_again(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_another_machine_or_size_is_another_answer() -> None:
-    """The key holds what decides the answer."""
+    """The key contains everything that decides the answer."""
     environment = read_environment("cpu", None)
     other = environment.model_copy(update={"cpu": "another"})
     assert PLAN.key(environment) != PLAN.key(other)
@@ -136,7 +136,7 @@ def test_another_machine_or_size_is_another_answer() -> None:
 
 
 def test_a_sweep_stays_quick() -> None:
-    """Fewer texts where the batch holds many tokens; never fewer than two, or there could be no padding."""
+    """Large batches are swept with fewer texts, but at least two, because one text has no padding."""
     assert swept_shape(8, 128) == (8, 128)
     assert swept_shape(64, 512) == (4, 512)
     assert swept_shape(1, 9000) == (2, 9000)

@@ -1,7 +1,7 @@
-"""No path that is reported ok gives another answer than the slow path, whatever lies where in the batch.
+"""A path that is reported ok always gives the same answer as the slow path, wherever the padding is.
 
-Two thousand generated batches: lengths, padding on the right, on the left, inside, rows of nothing else; three
-precisions. What would be wrong must be known before it runs.
+Two thousand generated batches: all lengths, padding on the right, on the left, inside, whole rows of padding; three
+precisions. A path that would be wrong must be refused before it runs.
 """
 
 import time
@@ -43,7 +43,7 @@ def loaded(dtype: DType) -> LoadedModel:
     model = empty_model(SHAPE, dtype)
     draw_weights(model, 0)
     with torch.no_grad():
-        # Larger than RoBERTa's own draw, so that a token in the wrong place shows.
+        # Larger than RoBERTa's initial weights, so that a token in the wrong place changes the answer visibly.
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(10)
@@ -56,7 +56,7 @@ def loaded(dtype: DType) -> LoadedModel:
 
 @st.composite
 def rows(draw: st.DrawFn, length: int) -> list[int]:
-    """One row of ids: right-padded as tokenizers give it, left-padded, with holes, or nothing but padding."""
+    """One row of ids: right-padded, as from a tokenizer, left-padded, with padding inside, or all padding."""
     real = draw(st.integers(1, length))
     words = draw(st.lists(st.integers(3, SHAPE.vocab_size - 1), min_size=real, max_size=real))
     padding = [PAD] * (length - real)
@@ -86,14 +86,14 @@ def bench(tokens: Tensor, dtype: DType) -> Bench:
 
 
 def states(model: RobertaModel, name: str, tokens: Tensor) -> Tensor:
-    """Hidden states of the real tokens, by this path, asked of the model itself."""
+    """Hidden states of the real tokens by this path, from the model directly."""
     prepared = EXECUTION_PATHS[name].prepare(model)
     with prepared.switches():
         return prepared.hidden(tokens).detach()[tokens != PAD].float()
 
 
 def difference(found: Tensor, reference: Tensor) -> float:
-    """Largest difference; 0 where there is no real token, and never equal to anything where one is NaN."""
+    """Largest difference; 0 if there is no real token, NaN if a value is NaN."""
     return float((found - reference).abs().max()) if reference.numel() else 0.0
 
 
@@ -103,7 +103,7 @@ def largest(reference: Tensor) -> float:
 
 
 def is_plain(tokens: Tensor) -> bool:
-    """Whether a tokenizer could have made it: something in every row, and padding behind it only."""
+    """Whether a tokenizer could have made it: every row has text, and padding only after it."""
     real = tokens != PAD
     return bool(real[:, 0].all()) and bool((real[:, 1:] <= real[:, :-1]).all())
 
@@ -111,7 +111,7 @@ def is_plain(tokens: Tensor) -> bool:
 @settings(max_examples=800, deadline=None, derandomize=True)
 @given(batches(), st.sampled_from(("fp32", "bf16", "fp16")))
 def test_what_is_offered_is_right(tokens: Tensor, dtype: DType) -> None:
-    """Offered paths agree with the slow path; what would not is refused before it runs; harmless batches run all."""
+    """Paths that run agree with the slow path, the others are refused before they run; plain batches run on all."""
     model = loaded(dtype).model
     reference = states(model, "slow", tokens)
     for candidate in checked(bench(tokens, dtype)):
@@ -132,7 +132,7 @@ def test_what_is_offered_is_right(tokens: Tensor, dtype: DType) -> None:
     ],
 )
 def test_the_sparse_path_is_refused_with_its_reason(row: list[int], reason: str) -> None:
-    """The nested tensor would keep the wrong tokens; fused layers without sparsity are right and stay."""
+    """The nested tensor would keep the wrong tokens. Fused layers without sparsity are right and still run."""
     results = {c.result.name: c.result for c in checked(bench(torch.tensor([row, [7, 8, 9, 10]]), "fp32"))}
     assert results["fast-nested"].status == "unavailable"
     assert reason in results["fast-nested"].reason
@@ -140,20 +140,20 @@ def test_the_sparse_path_is_refused_with_its_reason(row: list[int], reason: str)
 
 
 def test_a_text_beyond_the_positions_is_refused_before_the_model_raises() -> None:
-    """The message names the tokens and the positions, not an index of torch's."""
+    """The message has the number of tokens and of positions, not an index from torch."""
     tokens = torch.full((1, LONGEST + 1), 7)
     with pytest.raises(Refusal, match="a text of 13 tokens, and positions for 12"):
         checked(bench(tokens, "fp32"))
 
 
 def test_a_batch_of_nothing_but_padding_is_refused() -> None:
-    """There would be nothing to compare, and the nested path would raise."""
+    """There is nothing to compare, and the nested path would raise."""
     with pytest.raises(Refusal, match="nothing but padding"):
         checked(bench(torch.full((2, 3), PAD), "fp32"))
 
 
 def test_a_nested_path_runs_without_torchs_warning_and_without_a_filter_left_behind() -> None:
-    """The warning that nested tensors are a prototype is held back while the path runs, and nowhere else."""
+    """The warning that nested tensors are a prototype is suppressed only while the path runs."""
     prepared = EXECUTION_PATHS["fast-nested"].prepare(loaded("fp32").model, None)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,4 +1,4 @@
-"""Agreement: what differs beyond the tolerance, or is not a number, is never called the same."""
+"""Agreement: outputs that differ by more than the tolerance, or are NaN or infinite, never agree."""
 
 import pytest
 import torch

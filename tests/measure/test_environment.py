@@ -1,4 +1,4 @@
-"""The environment: facts of this machine, and notes that say why a result may be noisy."""
+"""The environment: facts of this machine, and notes on why a result may be noisy."""
 
 import subprocess
 import sys

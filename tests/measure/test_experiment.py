@@ -1,4 +1,4 @@
-"""The one door, on real weights: agreement before timing, evidence after it, failures kept with their reason."""
+"""An experiment with real weights: agreement before timing, evidence after it, failures kept with their reason."""
 
 import time
 from collections.abc import Callable
@@ -87,7 +87,7 @@ def test_the_run_says_what_was_measured_and_where(run: Run, minilm: LoadedModel)
 def test_the_answer_is_checked_before_anything_is_timed(run: Run, told: list[Event]) -> None:
     steps = [event.name for event in told if isinstance(event, Step)]
     before = ["tokenize", "check", *["prepare"] * 3, *["warm-up"] * 3]
-    assert steps == [*before, "measure", *["profile"] * 4], "three paths, then the machine's own peaks"
+    assert steps == [*before, "measure", *["profile"] * 4], "three paths, then the peaks of the machine"
     assert [event.done for event in told if isinstance(event, Round)] == list(range(1, run.rounds + 1))
 
 
@@ -182,7 +182,7 @@ def test_a_run_is_continued_with_the_same_blocks_in_new_orders(minilm: LoadedMod
         assert after.profile == before.profile
     assert longer.stop_reason == "the 6 rounds asked for; continued: the 4 rounds asked for"
     assert not any(isinstance(event, Step) and event.name == "profile" for event in told)
-    # What is told live is judged together with the six rounds before; two paths at 97.5 % together need eight.
+    # The intervals use the six earlier rounds, too; for two paths together an interval needs eight rounds.
     assert [bool(event.speedups) for event in told if isinstance(event, Round)] == [False, True, True, True]
     assert read_run(longer.model_dump_json()) == longer
 

@@ -1,4 +1,4 @@
-"""The machine's own peaks: plausible on this one, exact under a clock that is known."""
+"""The peaks of the machine: plausible on this machine, exact with a clock that the test controls."""
 
 import time
 from itertools import count
@@ -29,7 +29,7 @@ def test_only_precisions_that_the_machine_has_units_for_have_a_peak() -> None:
 
 
 def test_the_fastest_repetition_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A clock that ticks 10 ms a reading makes every call 10 ms, so the largest shape is the peak."""
+    """The clock advances 10 ms at each reading, so every call takes 10 ms and the largest shape gives the peak."""
     ticks = count()
     monkeypatch.setattr(roofline, "onednn_serves", lambda _dtype, _device: False)
     found = measure_roofline(CPU, lambda: next(ticks) * 0.01)

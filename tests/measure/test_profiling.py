@@ -1,4 +1,4 @@
-"""Profiles: sums that fit, counts that prove, memory that is really held, traces that open."""
+"""Profiles: sums are right, operator counts prove a claim, memory is really held, traces can be opened."""
 
 import gzip
 import json

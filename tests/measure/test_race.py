@@ -1,4 +1,4 @@
-"""One race for runs, the doctor and the sweep: everything is warm before any round, and every round is watched."""
+"""`race` times runs, the doctor and the sweep: it warms up everything first, and records every round."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from engine.measure.rounds import BASELINE_AGAIN, StopRule, Timed
 
 
 class Machine:
-    """A clock that only calls move, and a list of what was called."""
+    """A clock that only calls advance, and a list of the calls."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -34,7 +34,7 @@ def instruments(
 
 
 def test_a_race_warms_up_sizes_blocks_and_measures_every_entry_in_every_round() -> None:
-    """A call of 1 ms is timed in blocks of 50, one of 20 ms alone; the baseline runs twice a round."""
+    """A call of 1 ms is timed in blocks of 50, a call of 20 ms alone; the baseline runs twice in each round."""
     machine, told = Machine(), list[Event]()
     entries = {"slow": machine.entry("slow", 0.02), "fast": machine.entry("fast", 0.001)}
     found = race(Race(entries, "slow", StopRule(1e9, 3), seed=0), instruments(machine, told))
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_orders() -> None:
 
 
 def test_a_stop_keeps_the_rounds_that_were_measured() -> None:
-    """Somebody presses Stop in the second round."""
+    """A user presses Stop in the second round."""
     machine, told = Machine(), list[Event]()
     entries = {"slow": machine.entry("slow", 0.02)}
     asked = iter((False, True))

@@ -1,4 +1,4 @@
-"""Replay: a recorded run, played back through the real rounds, gives the identical conclusions, bit for bit."""
+"""Replay: a recorded run, repeated by the real rounds, gives the same conclusions, bit for bit."""
 
 from collections.abc import Iterator
 from math import inf, nextafter
@@ -19,7 +19,7 @@ def recorded() -> Run:
 
 
 def _elapsed(sample_ms: float, calls: int) -> float:
-    """The clock's difference that the recorded sample came from: the double that rounds to the very same sample."""
+    """The elapsed time that gives exactly the recorded sample."""
     guess = sample_ms / 1000 * calls
     candidates = [guess, nextafter(guess, inf), nextafter(guess, -inf)]
     candidates += [nextafter(candidates[1], inf), nextafter(candidates[2], -inf)]

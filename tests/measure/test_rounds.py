@@ -1,4 +1,4 @@
-"""Rounds: every path once a round in random order, the baseline twice; clock and order injected, so tests are exact."""
+"""Rounds: every path once and the baseline twice, in random order; with a given clock and order, tests are exact."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -27,7 +27,7 @@ from engine.measure.rounds import (
 
 
 class Machine:
-    """A clock that only calls move on."""
+    """A clock that only calls advance."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -37,7 +37,7 @@ class Machine:
         return self.now_s
 
     def path(self, name: str, *durations_s: float) -> Timed:
-        """A path whose calls take these durations in turn, the last one for ever after."""
+        """A path whose calls take these times in turn; all later calls take the last one."""
         left = list(durations_s)
 
         def call() -> None:
@@ -113,7 +113,7 @@ def test_never_runs_more_than_the_most_rounds() -> None:
 
 
 def test_is_not_precise_before_every_path_has_an_interval() -> None:
-    # Eight comparisons share the error: each has its interval from the ninth round on, the noise floor from the sixth.
+    # Eight comparisons share the 5 %: each has an interval from the ninth round on, the noise floor from the sixth.
     machine = Machine()
     paths = {name: machine.path(name, 0.1) for name in ("slow", *"abcdefgh")}
     rounds = _run(machine, paths, StopRule(60))

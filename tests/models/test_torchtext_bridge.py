@@ -55,7 +55,7 @@ TINY_XLMR = {
 
 
 def run_child(code: str, torch_home: Path) -> str:
-    """Standard output of the code in a fresh interpreter that sees only this torch home."""
+    """Standard output of the code in a new interpreter with this torch home only."""
     environment = os.environ | {
         "TORCH_HOME": str(torch_home),
         "PYTHONPATH": str(ROOT),
@@ -75,7 +75,7 @@ def run_child(code: str, torch_home: Path) -> str:
 
 @pytest.fixture
 def xlmr_home(tmp_path: Path) -> Path:
-    """A torch home with small files under the names of XLM-R large's real ones."""
+    """A torch home with small files that have the names of XLM-R large's real files."""
     text, checkpoints = tmp_path / "text", tmp_path / "hub" / "checkpoints"
     text.mkdir()
     checkpoints.mkdir(parents=True)
@@ -87,7 +87,7 @@ def xlmr_home(tmp_path: Path) -> Path:
 
 
 def test_the_tutorials_listing_runs_verbatim_after_one_import(xlmr_home: Path) -> None:
-    """The listing's own lines stay as published; the preamble only makes the model small."""
+    """The listing's lines are as published; the preamble only makes the model small."""
     preamble = f"""
 from engine.models.torchtext import on_any_torch as torchtext_on_any_torch
 from torchtext.models import XLMR_LARGE_ENCODER, RobertaEncoderConf
@@ -110,7 +110,7 @@ print(json.dumps([list(output.shape), list(model(small).shape), model_input[0, :
 
 
 def test_install_adds_names_to_torchtexts_namespaces_only(tmp_path: Path) -> None:
-    """A bridge that patched torch itself would change what the lab measures; a second install changes nothing."""
+    """If the bridge changed torch itself, it would change what the lab measures. A second install changes nothing."""
     code = """
 import json, sys, types
 import torch
@@ -186,7 +186,7 @@ def test_another_torchtext_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) 
 
 @functools.cache
 def sentencepiece_pipeline(model: str, truncate: int) -> Callable[[Any], Any]:
-    """What torchtext's `xlmr_transform` does, over one of the golden models."""
+    """The same steps as torchtext's `xlmr_transform`, with one of the golden models."""
     return T.Sequential(
         T.SentencePieceTokenizer(str(GOLDEN / f"sp_{model}.model")),
         T.VocabTransform(load_vocab(GOLDEN / f"{model}.vocab.pt")),
@@ -205,7 +205,7 @@ def gpt2_tokenizer(return_tokens: bool = False) -> Any:
 
 @functools.cache
 def stand_in_sentencepiece(model: str) -> SentencePiece:
-    """The stand-in itself, also where torchtext runs on its compiled half."""
+    """The stand-in itself, even if torchtext uses its compiled half."""
     return SentencePiece.from_file(str(GOLDEN / f"sp_{model}.model"))
 
 
@@ -229,7 +229,7 @@ def test_sentencepiece_gives_native_torchtexts_pieces_and_ids(model: str) -> Non
 
 @pytest.mark.parametrize("model", ["unigram", "bpe"])
 def test_the_sentencepiece_stand_in_gives_native_pieces_in_every_mode(model: str) -> None:
-    """Where torchtext uses its compiled object, the stand-in is asked itself; a copy of it agrees."""
+    """If torchtext uses its compiled object, the stand-in is tested directly; its copy gives the same pieces."""
     stand_in = copy.deepcopy(stand_in_sentencepiece(model))
     assert [stand_in.EncodeAsPieces(case["text"]) for case in CASES] == [
         case[model]["pieces"] for case in CASES
@@ -263,7 +263,7 @@ def test_byte_symbols_are_torchtexts() -> None:
 @untimed
 @given(text=st.text())
 def test_any_text_becomes_ids_of_its_pieces(model: str, text: str) -> None:
-    """Nothing crashes, the special ids stand at the ends only, and known ids lead back to the pieces."""
+    """Nothing raises, the special ids are at the ends only, and known ids give the pieces again."""
     begin, *ids, end = sentencepiece_pipeline(model, 10_000)(text)
     vocab = load_golden_vocab(model)
     pieces = stand_in_sentencepiece(model).EncodeAsPieces(text)
@@ -291,7 +291,7 @@ def test_gpt2_bpe_ids_of_any_text_decode_to_the_text(text: str) -> None:
 
 
 def merged_plainly(symbols: list[str], ranks: dict[tuple[str, str], int]) -> list[str]:
-    """GPT-2's own loop: find the lowest pair, pass over the word, repeat."""
+    """GPT-2's own loop: find the pair with the lowest rank, merge it everywhere in the word, repeat."""
     while pairs := [pair for pair in pairwise(symbols) if pair in ranks]:
         best = min(pairs, key=ranks.__getitem__)
         merged: list[str] = []
@@ -318,7 +318,7 @@ def test_merging_gives_what_gpt2s_plain_loop_gives(
 
 
 def test_a_very_long_word_is_merged_in_few_steps() -> None:
-    """A public server must not hang on 20,000 letters without a space: the plain loop takes millions of look-ups."""
+    """20,000 letters without a space must not block a public server: the plain loop takes millions of look-ups."""
     asked: Counter[str] = Counter()
     encoder = stand_in_encoder()
 
@@ -378,7 +378,7 @@ def test_a_saved_vocabulary_loads_again(tmp_path: Path) -> None:
 
 
 class Shell:
-    """Pickles to a call of `os.system`."""
+    """Its pickle is a call of `os.system`."""
 
     def __init__(self, command: str) -> None:
         self.command = command
@@ -442,7 +442,7 @@ def test_a_missing_vocabulary_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_bundles_execute_neither_vocabulary_nor_weights(xlmr_home: Path) -> None:
-    """The loader of torchtext unpickles anything; the bundles' own calls must not, with no argument given."""
+    """Torchtext's loader unpickles anything; after `install()` the bundles must not, with their default arguments."""
     marker = xlmr_home / "ran"
     checkpoints = xlmr_home / "hub" / "checkpoints"
     for name in ("xlmr.vocab.pt", "xlmr.large.encoder.pt"):

@@ -1,1 +1,1 @@
-"""torchtext 0.18 on any torch: its Python half as it is, its compiled half replaced."""
+"""torchtext 0.18 on any torch: its Python half is unchanged, its compiled half is replaced."""

@@ -1,7 +1,7 @@
-"""torchtext 0.18 on any torch: its Python part unchanged, its compiled part replaced where it cannot load.
+"""torchtext 0.18 on any torch: its Python half is unchanged, its compiled half is replaced if it cannot load.
 
-The last torchtext was compiled for torch 2.3 and cannot be imported on another. `install()` puts Python
-replacements where it looks for its compiled classes, and makes its bundles read files as data only, on every torch.
+The last torchtext was compiled for torch 2.3 and cannot be imported with another torch. `install()` puts Python
+replacements in the place of its compiled classes. On every torch it makes torchtext's bundles read files as data only.
 """
 
 import pickle
@@ -27,7 +27,7 @@ from engine.models.torchtext.native.vocab import Vocab
 
 Bridge = Literal["native", "bridged"]
 
-# torchtext imports these by name; none is needed by the XLM-R and RoBERTa bundles.
+# torchtext imports these by name; the XLM-R and RoBERTa bundles need none of them.
 _NOT_SUPPLIED = (
     "BERTEncoder",
     "CLIPEncoder",
@@ -39,7 +39,7 @@ _NOT_SUPPLIED = (
     "_load_token_and_vectors_from_file",
     "_load_vocab_from_file",
 )
-# What torchtext's own pickles of a vocabulary name, and nothing else.
+# The only names in torchtext's own pickles of a vocabulary.
 _VOCAB_GLOBALS = {
     ("torchtext.vocab.vocab", "Vocab"),
     (MODULE, "Vocab"),
@@ -51,17 +51,17 @@ _LOADERS = ("torchtext._download_hooks", "torchtext.models.roberta.bundler", "to
 
 
 def mode(torch_version: str = torch.__version__) -> Bridge:
-    """Whether torchtext's compiled part fits this torch.
+    """Whether torchtext's compiled half fits this torch.
 
-    Decided by version: on macOS and Windows a library compiled for another torch may load and then misbehave.
+    The version decides: on macOS and Windows a library compiled for another torch may load and then misbehave.
     """
     return "native" if torch_version.startswith("2.3.") else "bridged"
 
 
 def install() -> Bridge:
-    """Make `import torchtext` work and its bundles safe to load; calling it again changes nothing.
+    """Make `import torchtext` work and its bundles safe to load; a second call changes nothing.
 
-    Nothing of torch itself is changed: the replacements are in `torchtext.*`, `torch.ops.torchtext` and
+    torch itself does not change: the replacements are in `torchtext.*`, `torch.ops.torchtext` and
     `torch.classes.torchtext`.
 
     Raises:
@@ -77,12 +77,12 @@ def install() -> Bridge:
 
 
 def load_vocab(path: str | Path) -> Any:
-    """Read a torchtext `*.vocab.pt` into a `torchtext.vocab.Vocab`, running nothing that the file may name.
+    """Read a torchtext `*.vocab.pt` into a `torchtext.vocab.Vocab`, without running code from the file.
 
     Such a file is a pickle, and torchtext's own loader runs any code in it.
 
     Raises:
-        Refusal: the file is missing, is no vocabulary, or names anything but what vocabularies are made of.
+        Refusal: the file is missing, is not a vocabulary, or names something that no vocabulary needs.
     """
     install()
     path = Path(path)
@@ -99,13 +99,13 @@ def load_vocab(path: str | Path) -> Any:
 
 
 def load_state_dict_from_url(url: str, *args: Any, **options: Any) -> Any:
-    """`torch.hub.load_state_dict_from_url` for torchtext's bundles, which reads files as data only.
+    """`torch.hub.load_state_dict_from_url` for torchtext's bundles; it reads files as data only.
 
-    Files are looked for in `$TORCH_HOME/hub/checkpoints` before they are fetched, as torch.hub does.
+    Like torch.hub, it looks in `$TORCH_HOME/hub/checkpoints` before it downloads a file.
 
     Raises:
-        Refusal: the file holds something else than a vocabulary or tensors.
-        urllib.error.URLError: the file is not there and cannot be fetched.
+        Refusal: the file holds something other than a vocabulary or tensors.
+        urllib.error.URLError: the file is missing and cannot be downloaded.
     """
     name = Path(urlparse(url).path).name
     if name.endswith(".vocab.pt"):
@@ -133,7 +133,7 @@ def _check_installed() -> None:
 def _stand_in() -> None:
     native = _module(MODULE, Vocab=Vocab, SentencePiece=SentencePiece, GPT2BPEEncoder=GPT2BPEEncoder)
     _put(native, **{name: _not_supplied(name) for name in _NOT_SUPPLIED})
-    # The module that loads the shared library, which is all it does.
+    # The module that does nothing but load the shared library.
     extension = _module("torchtext._extension", _torchtext=native)
     _put(import_module("torchtext"), _torchtext=native, _extension=extension)
     _put(torch.ops.torchtext, load_sp_model=SentencePiece.from_file, load_sp_model_string=SentencePiece)
@@ -165,7 +165,7 @@ def _not_supplied(name: str) -> Callable[..., None]:
 def _read_files_as_data() -> None:
     import_module(_LOADERS[0])
     for name in _LOADERS:
-        # Bundles that are imported later take the name from the first of these modules.
+        # Bundles that are imported later get the function from the first of these modules.
         if name in sys.modules:
             _put(sys.modules[name], load_state_dict_from_url=load_state_dict_from_url)
 

@@ -1,9 +1,9 @@
-"""`from engine.measure import torchtext_on_any_torch`: with this line first, code written for torchtext runs as it is.
+"""`import engine.models.torchtext.on_any_torch` as the first line lets code written for torchtext run unchanged.
 
-It is for scripts such as the tutorial's own listing; the lab itself calls `torchtext_bridge.install()`.
+It is for scripts such as the tutorial's listing; the engine itself calls `bridge.install()`.
 """
 
 from engine.models.torchtext.bridge import install
 
 bridge = install()
-"""Whether torchtext's compiled half is its own ("native") or ours ("bridged")."""
+"""Whether torchtext's compiled half is its own ("native") or replaced by ours ("bridged")."""

@@ -1,8 +1,8 @@
-"""Python stand-ins for the compiled half of torchtext 0.18, which was built for torch 2.3 alone.
+"""Python replacements for the compiled half of torchtext 0.18, which was built for torch 2.3 only.
 
-They give what the compiled classes give for the vocabularies and tokenizers of the XLM-R and RoBERTa bundles;
-`engine.models.torchtext.bridge` puts them where torchtext looks for its own.
+For the vocabularies and tokenizers of the XLM-R and RoBERTa bundles they give the same results as the compiled classes.
+`engine.models.torchtext.bridge` puts them in their place.
 """
 
 MODULE = "torchtext._torchtext"
-"""Where the compiled classes live: pickles of vocabularies name their class by it."""
+"""Module of the compiled classes. Pickles of vocabularies contain this name."""

@@ -1,7 +1,7 @@
-"""Byte-level BPE as torchtext's compiled GPT-2 tokenizer does it (torchtext's `csrc/gpt2_bpe_tokenizer.cpp`).
+"""Byte-level BPE, exactly as in torchtext's compiled GPT-2 tokenizer (torchtext's `csrc/gpt2_bpe_tokenizer.cpp`).
 
-It differs from GPT-2's own word split in one corner, which is kept: a run of spaces before a contraction
-leaves its last space with the contraction.
+In one case torchtext splits words differently from GPT-2: the last of several spaces before a contraction belongs to
+the contraction. This difference is kept.
 """
 
 import re
@@ -13,10 +13,10 @@ from itertools import count
 
 from engine.models.torchtext.native import MODULE
 
-# White space is ASCII white space only, as for the RE2 library; letters and numbers are Unicode's.
+# As in the RE2 library, white space is ASCII only; letters and numbers are Unicode's.
 _WHITE_SPACE = " \t\n\v\f\r"
 _CONTRACTION = re.compile("'(?:s|t|re|ve|m|ll|d)")
-# Over the kinds of the characters, a letter a kind: L letter, N number, O other, space, W other white space.
+# Matches a string of kinds, one character for each kind: L letter, N number, O other, space, W other white space.
 _RUN = re.compile(" ?L+| ?N+| ?O+|[ W]+")
 _CACHED_WORDS = 2**16
 
@@ -25,14 +25,14 @@ _State = tuple[dict[str, int], dict[str, int], str, dict[int, str], bool]
 
 
 def byte_symbols() -> dict[int, str]:
-    """The character that stands for each byte in GPT-2's vocabulary: itself if it prints, else one from U+0100 on."""
+    """The character for each byte in GPT-2's vocabulary: itself if it is printable, else one from U+0100 on."""
     printing = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     free = count(0x100)
     return {byte: chr(byte) if byte in printing else chr(next(free)) for byte in range(256)}
 
 
 def split_words(text: str) -> list[str]:
-    """The words that pairs are merged within; joined, they are the text again."""
+    """Split a text into words; pairs are merged only inside a word. The words joined give the text again."""
     words: list[str] = []
     lead = ""
     for run, is_last in _runs(text):
@@ -42,7 +42,7 @@ def split_words(text: str) -> list[str]:
         elif is_last:
             words.append(run)
         else:
-            # A space goes with the word after it; other white space stands alone.
+            # A space belongs to the word after it; other white space is a word of its own.
             lead = " " if run[-1] == " " else ""
             words += [word for word in (run[:-1], "" if lead else run[-1]) if word]
     return words
@@ -69,7 +69,7 @@ def _kind(character: str) -> str:
 def merge_pairs(symbols: Sequence[str], rank_of: RankOf) -> list[str]:
     """Merge all occurrences of the lowest-ranked pair, left to right, until no pair has a rank.
 
-    Takes O(n log n) steps for n symbols, so that a text of one endless word does not stop a server.
+    Takes O(n log n) steps for n symbols, so one very long word cannot block a server.
     """
     chain = _Chain(symbols)
     waiting = [
@@ -80,7 +80,7 @@ def merge_pairs(symbols: Sequence[str], rank_of: RankOf) -> list[str]:
         lowest = waiting[0][0]
         for left in _pop_all(waiting, lowest):
             if chain.rank(left, rank_of) != lowest:
-                continue  # a merge to the left has taken one half of this pair
+                continue  # a merge on the left has used one half of this pair
             for changed in chain.merge(left):
                 if (rank := chain.rank(changed, rank_of)) is not None:
                     heappush(waiting, (rank, changed))
@@ -95,7 +95,7 @@ def _pop_all(waiting: list[tuple[int, int]], rank: int) -> list[int]:
 
 
 class _Chain:
-    """Symbols linked to their neighbours, so that two become one without moving the rest."""
+    """A linked list of symbols: merging two of them does not move the others."""
 
     def __init__(self, symbols: Sequence[str]) -> None:
         self._symbols: list[str | None] = list(symbols)
@@ -103,7 +103,7 @@ class _Chain:
         self._right = list(range(1, len(symbols) + 1))
 
     def rank(self, left: int, rank_of: RankOf) -> int | None:
-        """The rank of the pair that begins here; None if none does."""
+        """The rank of the pair that begins at `left`; None if there is none."""
         first = self._symbols[left]
         right = self._right[left]
         if first is None or right == len(self._symbols):
@@ -113,7 +113,7 @@ class _Chain:
         return rank_of(first, second)
 
     def merge(self, left: int) -> list[int]:
-        """Make one symbol of the pair that begins here; returns the places whose pair is new."""
+        """Merge the pair that begins at `left`; returns the positions whose pair has changed."""
         right = self._right[left]
         self._symbols[left] = f"{self._symbols[left]}{self._symbols[right]}"
         self._symbols[right] = None
@@ -124,12 +124,12 @@ class _Chain:
         return [left] if before < 0 else [before, left]
 
     def symbols(self) -> list[str]:
-        """The symbols that are left, in order."""
+        """The remaining symbols, in order."""
         return [symbol for symbol in self._symbols if symbol is not None]
 
 
 class GPT2BPEEncoder:
-    """What `torchtext.transforms.GPT2BPETokenizer` holds; argument and method names are torchtext's."""
+    """The tokenizer inside `torchtext.transforms.GPT2BPETokenizer`; argument and method names are torchtext's."""
 
     __module__ = MODULE
 
@@ -149,18 +149,18 @@ class GPT2BPEEncoder:
         self._symbols_of = lru_cache(_CACHED_WORDS)(self._merge_word) if caching_enabled else self._merge_word
 
     def tokenize(self, text: str) -> list[str]:
-        """The text's tokens in the vocabulary's byte characters."""
+        """The text's tokens, in the characters that stand for bytes (`byte_symbols`)."""
         return [symbol for word in split_words(text) for symbol in self._symbols_of(word)]
 
     def encode(self, text: str) -> list[int]:
-        """The ids of the text's tokens; IndexError for a token that the vocabulary lacks."""
+        """The ids of the text's tokens; IndexError for a token that is not in the vocabulary."""
         try:
             return [self._ids[token] for token in self.tokenize(text)]
         except KeyError as error:
             raise IndexError(f"token {error} is not in the encoder") from None
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of ids, incomplete characters left out; IndexError for an unknown id."""
+        """The text of ids, without incomplete characters; IndexError for an unknown id."""
         tokens = {index: token for token, index in self._ids.items()}
         byte_of = {symbol: byte for byte, symbol in self._byte_symbols.items()}
         try:
@@ -171,7 +171,7 @@ class GPT2BPEEncoder:
             raise IndexError(f"id {error} is not in the encoder") from None
 
     def add_special_tokens(self, *_: object) -> int:
-        """Not supplied: the compiled one keeps such tokens for every tokenizer of the process."""
+        """Not available: the compiled tokenizer shares such tokens with every tokenizer of the process."""
         raise NotImplementedError(
             "torchtext's special tokens of GPT2BPETokenizer are not available on this torch"
         )

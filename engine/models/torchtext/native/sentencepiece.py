@@ -1,6 +1,6 @@
-"""torchtext's SentencePiece object over the `sentencepiece` package.
+"""torchtext's SentencePiece object, built on the `sentencepiece` package.
 
-Versions 0.1.99 to 0.2.1 give exactly what torchtext's compiled one (0.1.95) gives; 0.2.2 and later break ties
+Versions 0.1.99 to 0.2.1 give the same results as torchtext's compiled version (0.1.95). 0.2.2 and later break ties
 between equally likely segmentations of unigram models, such as XLM-R's, in another order.
 """
 
@@ -16,15 +16,15 @@ _INSTALL = "install it with: pip install 'sentencepiece>=0.1.99,<0.2.2'"
 
 
 def check_version(installed: str) -> None:
-    """Let a version of `sentencepiece` pass that tokenizes as torchtext does.
+    """Check that this version of `sentencepiece` gives the same tokens as torchtext.
 
     Raises:
-        Refusal: another version.
+        Refusal: it may give other tokens.
     """
     numbers = tuple(int(part) for part in installed.split(".")[:3] if part.isdecimal())
     if not _FIRST_EXACT <= numbers < _FIRST_DIFFERENT:
         raise Refusal(
-            f"sentencepiece {installed} splits some texts of unigram models such as XLM-R otherwise than torchtext, "
+            f"sentencepiece {installed} splits some texts for unigram models such as XLM-R differently from torchtext, "
             f"so no text was tokenized; {_INSTALL}."
         )
 
@@ -33,8 +33,8 @@ def load_processor(model: bytes) -> Any:
     """A `sentencepiece.SentencePieceProcessor` for the bytes of a .model file.
 
     Raises:
-        Refusal: `sentencepiece` is missing or of a version that tokenizes otherwise.
-        RuntimeError: the bytes are no SentencePiece model.
+        Refusal: `sentencepiece` is missing, or its version gives other tokens.
+        RuntimeError: the bytes are not a SentencePiece model.
     """
     try:
         check_version(version("sentencepiece"))
@@ -51,7 +51,7 @@ def load_processor(model: bytes) -> Any:
 
 
 class SentencePiece:
-    """What `torchtext.data.functional.load_sp_model` returns; method names are torchtext's."""
+    """The object that `torchtext.data.functional.load_sp_model` returns; method names are torchtext's."""
 
     __module__ = MODULE
 
@@ -61,7 +61,7 @@ class SentencePiece:
 
     @classmethod
     def from_file(cls, path: str) -> Self:
-        """Read a .model file; RuntimeError if it cannot be opened or is none."""
+        """Read a .model file; RuntimeError if it cannot be opened or is not a SentencePiece model."""
         try:
             with open(path, "rb") as file:  # noqa: PTH123  (torchtext hands over str or Path)
                 return cls(file.read())
@@ -91,11 +91,11 @@ class SentencePiece:
         return int(self._processor.GetPieceSize())
 
     def PieceToId(self, piece: str) -> int:  # noqa: N802
-        """The model's own id of a piece, or that of the unknown piece."""
+        """The model's own id of a piece; for an unknown piece, the id of the unknown piece."""
         return int(self._processor.PieceToId(piece))
 
     def IdToPiece(self, index: int) -> str:  # noqa: N802
-        """The piece of one of the model's own ids; IndexError outside."""
+        """The piece of one of the model's own ids; IndexError if the id is out of range."""
         return str(self._processor.IdToPiece(index))
 
     def __getstate__(self) -> bytes:

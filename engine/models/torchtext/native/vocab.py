@@ -1,6 +1,6 @@
 """The table of `torchtext.vocab.Vocab`: tokens by index and indices by token.
 
-Errors and pickle state are those of torchtext's `csrc/vocab.cpp`, so files written by either half load in both.
+Errors and pickle state are those of torchtext's `csrc/vocab.cpp`, so each can load files that the other has written.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ _State = tuple[str, list[int], list[str], list[object]]
 
 
 class Vocab:
-    """Tokens in a fixed order, each once, with an index for all others if one is set."""
+    """Unique tokens in a fixed order, and optionally a default index for unknown tokens."""
 
     __module__ = MODULE
 
@@ -41,7 +41,7 @@ class Vocab:
         return index
 
     def lookup_indices(self, tokens: list[str]) -> list[int]:
-        """The index of each token; RuntimeError for an unknown one where no default index is set."""
+        """The index of each token; RuntimeError for an unknown token if no default index is set."""
         if not isinstance(tokens, list):
             raise TypeError("lookup_indices(): tokens must be a list of str")
         return [self[token] for token in tokens]
@@ -56,19 +56,19 @@ class Vocab:
         return [self.lookup_token(index) for index in indices]
 
     def get_default_index(self) -> int | None:
-        """The index of tokens that are not in the table, or None."""
+        """The index of unknown tokens, or None."""
         return self._default_index
 
     def set_default_index(self, index: int | None) -> None:
-        """Set the index of tokens that are not in the table."""
+        """Set the index of unknown tokens."""
         self._default_index = index
 
     def append_token(self, token: str) -> None:
-        """Add a token at the end; RuntimeError if it is there already."""
+        """Add a token at the end; RuntimeError if the table has it already."""
         self.insert_token(token, len(self))
 
     def insert_token(self, token: str, index: int) -> None:
-        """Add a token at this index, moving the later ones; RuntimeError if it is there already."""
+        """Add a token at this index and move the later ones; RuntimeError if the table has it already."""
         self._check_index(index, end=len(self) + 1)
         if token in self._indices:
             raise RuntimeError(
