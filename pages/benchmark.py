@@ -85,7 +85,7 @@ elif (run := run_to_show(view)) is not None:
             )
     if settings_changed(run):
         st.info(
-            "The settings have changed since this run. Press Run to measure the new ones.",
+            "The settings have changed since this run. Press Run to measure with the new settings.",
             icon=":material/update:",
         )
     show_run(run, key="bench", beside_the_answer=offer_what_next)

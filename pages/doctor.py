@@ -19,7 +19,7 @@ show_model_and_batch()
 with st.container(horizontal=True, vertical_alignment="bottom"):
     choose_precision_and_device("doctor")
 chosen = st.multiselect(
-    "Break the model first",
+    "Faults to add",
     list(MODIFICATIONS),
     format_func=lambda name: MODIFICATIONS[name].title,
     key="doctor_modifications",
@@ -39,7 +39,7 @@ if view is None:
 elif view.diagnosis is not None:
     if lab.examined != examination_of_session():
         st.info(
-            "The settings have changed since this examination. Press Examine for the new ones.",
+            "The settings have changed since this examination. Press Examine to examine with the new settings.",
             icon=":material/update:",
         )
     show_diagnosis(view.diagnosis)

@@ -92,7 +92,7 @@ with run_step.container(border=True, height="stretch"):
         shortcut="Ctrl+Enter",
         on_click=run_and_watch,
     )
-    st.caption("Takes about half a minute; the result opens on the Benchmark page.")
+    st.caption("Takes about a minute; the result opens on the Benchmark page.")
 
 st.subheader("Go on")
 st.page_link(nav.MODEL, label="Choose another model, or use your own", icon=":material/deployed_code:")

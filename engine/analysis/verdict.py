@@ -88,7 +88,10 @@ def _not_sure(reason: str, more: int | None, situation: Situation) -> Verdict:
     if situation.disturbance:
         step = f"Measure again when the machine is quiet: {situation.disturbance}."
     elif more is None:
-        step = "More rounds would not settle it: any difference is as small as the noise, so take the two as equal."
+        step = (
+            f"More than {MOST_USEFUL_ROUNDS} rounds would be needed, or the difference is inside the noise: in practice, "
+            "take the two as equal."
+        )
     else:
         step = _more_rounds(more, situation)
     return Verdict(word="not sure", reason=reason, next_step=step, more_rounds=more or 0)

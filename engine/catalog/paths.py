@@ -122,7 +122,7 @@ _SLOW = path_row(
     group="tutorial",
     kind="slow path",
     colour="#8A93A3",
-    effort=0,  # the model as it is
+    effort=0,  # the baseline: chosen unless another path is faster
     default=True,
 )
 _FAST_MHA = path_row(
@@ -146,7 +146,7 @@ _FAST_NESTED = path_row(
     group="tutorial",
     kind="fastpath",
     colour="#2B8CC9",
-    effort=1,  # the model as it is, with torch's default switches
+    effort=1,  # what torch does by default in eval mode without gradients
     default=True,
 )
 _TUTORIAL_MHA = path_row(

@@ -16,7 +16,7 @@ LOG = logging.getLogger(__name__)
 
 
 class Worker:
-    """Runs one request at a time; any thread may call `detach`, only the worker's own thread the rest.
+    """Runs one request at a time. Any thread may call `detach`; only the worker's own thread calls the rest.
 
     Attributes:
         machine: where its children run; the empty name is this machine.
@@ -48,7 +48,8 @@ class Worker:
             # The worker goes on after any defect, else every later job would wait for ever.
             LOG.exception("the worker of machine %r failed", self.machine)
             return Failed(
-                message="The work could not be started or its events could not be read; the server's log says why."
+                message="The measurement could not be started, or its process sent something unreadable; the server's log "
+                "says why."
             )
 
     def detach(self) -> Child | None:
@@ -72,6 +73,7 @@ class Worker:
         except ChildDied:
             if self._owns(child):  # else the desk ended it
                 LOG.warning("a child of machine %r died\n%s", self.machine, child.log_tail())
+            # Ask again only if a reused child died before its first event.
             if heard or not (reused and self._owns(child)):
                 raise
         finally:

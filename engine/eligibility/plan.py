@@ -165,7 +165,7 @@ def _check(
 def _layers_checks(
     layers: tuple[LayerPlan, ...], name: str, setting: SettingFacts, cures: dict[str, str]
 ) -> Iterator[Check]:
-    """One check for all layers of an encoder; `has` describes the first layer that fails."""
+    """One check per condition, over all layers of an encoder; `has` describes the first layer that fails."""
     if not layers:
         return
     given = [_given(plan.layer, plan.call, setting) for plan in layers]

@@ -1,7 +1,7 @@
-"""Measures an experiment: takes an `Experiment`, sends events, returns a `Run`. It is the only entry to measuring.
+"""Measures an experiment: takes an `Experiment`, sends events, returns a `Run`. It is the only entry to a run.
 
 The steps: tokenize, prepare every path, check that their outputs agree, warm up, measure rounds, profile, and measure
-the peaks of the machine. A path that fails is kept with its reason; the others go on.
+the highest arithmetic rate and bandwidth of the machine. A path that fails is kept with its reason; the others go on.
 """
 
 from dataclasses import dataclass, replace
@@ -312,7 +312,7 @@ def _with_samples(bench: Bench, candidate: Candidate, measured: RaceResult) -> C
         samples_ms=tuple(measured.rounds.samples_ms[name]),
         warm_up_calls=measured.warm_up_calls[name],
         calls_per_sample=measured.calls_per_sample[name],
-        # Counted before any profiler runs: its own memory on the heap keeps the allocator from giving memory back.
+        # Counted before any profiler runs: the profiler's memory on the heap keeps the allocator from giving memory back.
         page_faults=page_faults(candidate.ready, bench.batch.tokens),
     )
 

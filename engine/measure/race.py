@@ -31,7 +31,7 @@ class Entry:
 
     Attributes:
         title: for the progress line.
-        calls_per_sample: what the run that is continued used; None finds it from the time of one call.
+        calls_per_sample: taken from the run that is continued; None: found from the time of one call.
     """
 
     title: str

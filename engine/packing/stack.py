@@ -1,7 +1,7 @@
-"""The layers of an encoder over packed rows, without embeddings and without padding.
+"""The layers of an encoder over packed rows, without embeddings. One row is one real token; there is no padding.
 
-The residual stream is always fp32, whatever the linear layers compute in. In bf16 that makes the result about three
-times as exact as that of a model converted to bf16 (benchmarks/paths.py prints both errors).
+The residual stream is always fp32, whatever the linear layers compute in. In bf16 that makes the result about twice
+as exact as that of a model converted to bf16 (benchmarks/paths.py prints both errors).
 """
 
 from collections.abc import Iterable

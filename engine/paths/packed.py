@@ -28,7 +28,7 @@ from engine.settings import Settings, load_settings
 LINEARS_A_LAYER, NORMS_A_LAYER = 4, 2
 CLAIM = "real tokens only"
 COMPILED = "this includes compiling its kernels, which takes some seconds and is done only once"
-NO_GAIN = "it uses torch's operators, which are faster than its kernels on a processor without AVX-512"
+NO_GAIN = "with torch's operators, which are faster than its kernels on a processor without AVX-512"
 _NOT_TORCHS_PATHS = (Expectation(FUSED_LAYER, 0), Expectation(NESTED_CONVERSION, 0), Expectation(SDPA, 0))
 
 

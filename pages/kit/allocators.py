@@ -23,7 +23,7 @@ from pages.kit.state import ALLOCATOR_SLOT, RUN_SLOT, forget, live, submit, the_
 def choose_allocator() -> None:
     """The choice of the allocator for the next run."""
     st.segmented_control(
-        "Memory",
+        "Freed memory",
         get_args(Allocator),
         default=DEFAULT_ALLOCATOR,
         required=True,

@@ -29,7 +29,8 @@ LOAD = Lesson(
     number="1.1",
     title="Load a pretrained model",
     idea="The model was trained and saved before the fastpath existed, and it does not change. The fastpath is another "
-    "way to execute the same layers; torch decides at every call whether to take it.",
+    "way to execute the same layers; torch decides at every call whether to take it. torchtext was built for torch "
+    "2.3, so today one import comes before it.",
     tutorial="""import torch, torchtext
 
 xlmr_large = torchtext.models.XLMR_LARGE_ENCODER
@@ -37,7 +38,8 @@ head = torchtext.models.RobertaClassificationHead(
     num_classes=2, input_dim=1024)
 model = xlmr_large.get_model(head=head)
 transform = xlmr_large.transform()""",
-    today="""import torch, torchtext
+    today="""import engine.models.torchtext.on_any_torch
+import torch, torchtext
 
 xlmr_large = torchtext.models.XLMR_LARGE_ENCODER
 head = torchtext.models.RobertaClassificationHead(
@@ -95,7 +97,7 @@ with torch.no_grad(), torch.profiler.profile() as fast:
         model(model_input)
 
 print(fast.key_averages().table(sort_by="self_cpu_time_total"))""",
-    trap="The first slow run is in train mode: it records gradients and draws dropout, which the fast run does not. "
+    trap="The first slow run is in train mode: it records gradients and applies dropout, which the fast run does not. "
     "And print(prof) lists the first 100 events in order of time; key_averages() sums them by operator.",
 )
 DEVICE = Lesson(
@@ -110,8 +112,7 @@ with torch.autograd.profiler.profile(use_cuda=True) as prof:
         for i in range(ITERATIONS):
             output = model(model_input)""",
     today="""layers = model.encoder.transformer.layers
-layers.enable_nested_tensor = False
-layers.use_nested_tensor = False  # the one forward() reads
+layers.use_nested_tensor = False  # forward() reads this
 
 with torch.no_grad(), torch.profiler.profile() as prof:
     for _ in range(ITERATIONS):
@@ -132,8 +133,7 @@ with torch.autograd.profiler.profile(use_cuda=True) as prof:
         for i in range(ITERATIONS):
             output = model(model_input)""",
     today="""layers = model.encoder.transformer.layers
-layers.enable_nested_tensor = True
-layers.use_nested_tensor = True
+layers.use_nested_tensor = True  # forward() reads this
 
 with torch.no_grad(), torch.profiler.profile() as prof:
     for _ in range(ITERATIONS):

@@ -22,7 +22,7 @@ def allocator_chart(both: BothAllocators) -> Drawing:
         x=alt.X("ms:Q", title="Median ms per forward"),
     )
     bars = base.mark_bar().encode(
-        color=alt.Color("memory:N", title="Memory", scale=colours, legend=alt.Legend(orient="top")),
+        color=alt.Color("memory:N", title="Freed memory", scale=colours, legend=alt.Legend(orient="top")),
         tooltip=["path:N", "memory:N", alt.Tooltip("ms:Q", format=".1f")],
     )
     labels = base.mark_text(align="left", dx=6, fontSize=12, color=GUIDE_COLOUR).encode(text="label:N")
@@ -39,7 +39,7 @@ def allocator_data(both: BothAllocators) -> pd.DataFrame:
             (
                 LABELS["system"],
                 cost.system_ms,
-                f"{cost.system_ms:.1f} ms, {speedup_text(cost.ratio)} as long",
+                f"{cost.system_ms:.1f} ms, {speedup_text(cost.ratio)}",
             ),
         )
     ]

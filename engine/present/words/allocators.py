@@ -6,7 +6,7 @@ from engine.analysis.waterfall import MANY_PAGE_FAULTS
 from engine.present.words.runs import interval_words, path_noun, speedup_text
 from engine.records import Allocator, Run
 
-LABELS: dict[Allocator, str] = {"kept": "kept", "system": "system's own"}
+LABELS: dict[Allocator, str] = {"kept": "kept", "system": "left to the system"}
 HELP = (
     "Kept: memory that a forward frees stays in the process. "
     "System's own: the platform's allocator may give it back to the system; then the next forward has page faults."

@@ -43,7 +43,7 @@ def _pays_words(pays: Pays) -> str:
     return {
         "always": "sparsity pays at every padding ratio that was tried",
         "between": f"sparsity starts to pay between {low} and {high} padding",
-        "from": f"sparsity pays from {high} padding on, perhaps from less",
+        "from": _from_words(pays),
         "never": "sparsity does not pay at any padding ratio that was tried",
         "up to": f"sparsity does not pay at {low} padding",
         "contradictory": (
@@ -52,6 +52,14 @@ def _pays_words(pays: Pays) -> str:
         ),
         "imprecise": "the sweep is not precise enough to tell where sparsity pays",
     }[pays.kind]
+
+
+def _from_words(pays: Pays) -> str:
+    """Ratios are faster and none is clearly not: from the smallest faster one on, if no larger one is open."""
+    high = _percent(pays.faster_from)
+    if any(ratio > (pays.faster_from or 0) for ratio in pays.open_ratios):
+        return f"sparsity is faster at {high} padding"
+    return f"sparsity pays from {high} padding on, perhaps from less"
 
 
 def _open_words(pays: Pays) -> str:
