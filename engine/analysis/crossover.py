@@ -20,8 +20,8 @@ class Pays(Record):
 
     Attributes:
         kind: "always" and "never" hold at every ratio of the sweep. "between": the crossover is between
-            `not_faster_up_to` and `faster_from`. "from": faster at `faster_from`, clearly not faster nowhere, and open at
-            `open_ratios`. "up to": not faster at `not_faster_up_to`, clearly faster nowhere, and open at `open_ratios`. "contradictory": faster at a ratio and not at a larger one.
+            `not_faster_up_to` and `faster_from`. "from": faster at `faster_from`, else open. "up to": not faster at
+            `not_faster_up_to`, open elsewhere. "contradictory": faster at a ratio and not at a larger one.
             "imprecise": all verdicts are open.
         not_faster_up_to: largest ratio below the crossover with the verdict slower or same.
         faster_from: smallest ratio with the verdict faster.

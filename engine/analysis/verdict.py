@@ -89,8 +89,8 @@ def _not_sure(reason: str, more: int | None, situation: Situation) -> Verdict:
         step = f"Measure again when the machine is quiet: {situation.disturbance}."
     elif more is None:
         step = (
-            f"More than {MOST_USEFUL_ROUNDS} rounds would be needed, or the difference is inside the noise: in practice, "
-            "take the two as equal."
+            f"More than {MOST_USEFUL_ROUNDS} rounds would be needed, or the difference is inside the noise: "
+            "in practice, take the two as equal."
         )
     else:
         step = _more_rounds(more, situation)

@@ -48,8 +48,8 @@ class Worker:
             # The worker goes on after any defect, else every later job would wait for ever.
             LOG.exception("the worker of machine %r failed", self.machine)
             return Failed(
-                message="The measurement could not be started, or its process sent something unreadable; the server's log "
-                "says why."
+                message="The measurement could not be started, or its process sent something unreadable; "
+                "the server's log says why."
             )
 
     def detach(self) -> Child | None:

@@ -61,7 +61,7 @@ def by_the_slow_path(state: JudgedSubject) -> JudgedSubject:
 
 
 def try_cures(subject: Subject) -> tuple[tuple[JudgedSubject, ...], tuple[str, ...]]:
-    """The subject as it is, then after each further cure; and the cures that could not be applied, with their reasons."""
+    """The subject as it is, then after each further cure; and why other cures could not be applied."""
     states = [examined(AS_IT_IS, "As it is", "", subject)]
     tried, refused = set[str](), dict[str, str]()
     while len(states) <= MOST_CURES:

@@ -312,7 +312,7 @@ def _with_samples(bench: Bench, candidate: Candidate, measured: RaceResult) -> C
         samples_ms=tuple(measured.rounds.samples_ms[name]),
         warm_up_calls=measured.warm_up_calls[name],
         calls_per_sample=measured.calls_per_sample[name],
-        # Counted before any profiler runs: the profiler's memory on the heap keeps the allocator from giving memory back.
+        # Counted before any profiler runs: its memory keeps the allocator from giving memory back.
         page_faults=page_faults(candidate.ready, bench.batch.tokens),
     )
 

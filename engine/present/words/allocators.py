@@ -9,7 +9,7 @@ from engine.records import Allocator, Run
 LABELS: dict[Allocator, str] = {"kept": "kept", "system": "left to the system"}
 HELP = (
     "Kept: memory that a forward frees stays in the process. "
-    "System's own: the platform's allocator may give it back to the system; then the next forward has page faults."
+    "Left to the system: the platform's allocator may give it back; then the next forward has page faults."
 )
 
 
