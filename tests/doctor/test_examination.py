@@ -369,7 +369,7 @@ def test_a_batch_without_a_padding_mask_is_not_called_unpadded() -> None:
     [
         (nn.TransformerEncoder, "type is no nn.Module"),
         (torch.ones(3), "Tensor is no nn.Module"),
-        (torch.jit.script(nn.Linear(3, 3)), "pass the module it was made from"),
+        (torch.jit.script(nn.Linear(3, 3)), "pass the module that it was made from"),
     ],
 )
 def test_what_is_no_module_to_look_into_is_refused(model: Any, sentence: str) -> None:
