@@ -30,7 +30,7 @@ from engine.desk.process import ChildProcess, local_child
 from engine.desk.tickets import Ticket, TicketView
 from engine.events import LoadRequest, RunRequest
 from engine.records import Allocator, Experiment
-from engine.store import Store
+from engine.store.store import Store
 
 LONG_RUN = RunRequest(
     experiment=Experiment(

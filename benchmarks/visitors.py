@@ -28,7 +28,7 @@ from benchmarks.served import Served, serving
 from benchmarks.streamlit_client import Answer, Tab, open_tab
 from engine.desk.journal import Entry, entries_of
 from engine.records import MEGABYTE
-from engine.store import FILE_NAME, Store
+from engine.store.store import FILE_NAME, Store
 
 OVERVIEW, BATCH, BENCHMARK, HISTORY = "", "batch", "benchmark", "history"
 EVERY_PAGE = ("model", BATCH, "doctor", HISTORY, "walkthrough", OVERVIEW)

@@ -10,7 +10,7 @@ nav.guard()
 
 from engine.errors import Refusal
 from engine.settings import load_settings
-from engine.store import the_store
+from engine.store.store import the_store
 from pages.kit.history import (
     RUN_PARAMETER,
     close_run,

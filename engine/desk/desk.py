@@ -27,7 +27,7 @@ from engine.errors import Refusal
 from engine.events import Event, Refused, Request
 from engine.records import Run
 from engine.settings import Settings, load_settings
-from engine.store import the_store
+from engine.store.store import the_store
 
 LOG = logging.getLogger(__name__)
 TICK_S = 0.5

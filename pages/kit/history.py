@@ -10,7 +10,7 @@ from engine.errors import Refusal
 from engine.present.words.ages import age_words
 from engine.present.words.runs import path_noun, sentence_case, speedup_text
 from engine.records import Run
-from engine.store import RunRow, the_store
+from engine.store.store import RunRow, the_store
 from pages.kit.doctor import as_text
 from pages.kit.results import (
     show_downloads,

@@ -10,7 +10,7 @@ from engine.errors import Refusal
 from engine.host import this_host, with_threads
 from engine.present.words.ages import age_words
 from engine.records import Allocator, Experiment, Run
-from engine.store import build_key, the_store
+from engine.store.store import build_key, the_store
 
 LOG = logging.getLogger(__name__)
 

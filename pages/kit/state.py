@@ -25,7 +25,7 @@ from engine.hosting import check_request, without_internals
 from engine.catalog.batches import DEFAULT_PRESET, PRESETS
 from engine.records import DEFAULT_ALLOCATOR, Batch, Experiment, ModelCard, Run, refusal_of
 from engine.settings import load_settings
-from engine.store import the_store
+from engine.store.store import the_store
 
 OWN_TEXTS = "own texts"
 RUN_SLOT = "run"

@@ -16,7 +16,7 @@ from engine.catalog.batches import PRESETS
 from engine.host import this_host, threads_here
 from engine.present.words.runs import verdict_sentence
 from engine.records import Experiment, Run
-from engine.store import FILE_NAME, RunRow, Store
+from engine.store.store import FILE_NAME, RunRow, Store
 from pages.kit import nav
 from pages.kit.history import verdict_words, when_and_where
 from pages.kit.recall import build_here, is_same_model, recall

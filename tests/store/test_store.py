@@ -19,7 +19,7 @@ from engine.errors import Refusal
 from engine.host import default_threads, measuring_environment, this_host
 from engine.records import Allocator, Environment, Experiment, Run
 from engine.settings import Settings
-from engine.store import FILE_NAME, Store, build_key, store_url, the_store, upsert
+from engine.store.store import FILE_NAME, Store, build_key, store_url, the_store, upsert
 from tests.samples import sample_environment, sample_run
 
 PROJECT = Path(__file__).parents[1]
@@ -170,7 +170,7 @@ def test_a_run_of_another_machine_or_build_does_not_answer(store: Store, changes
 def test_a_run_measured_here_has_this_machines_build_key(allocator: Allocator) -> None:
     """The server's facts of the machine (without torch) and the child's must agree, else no run is found again."""
     code = (
-        "from engine.measure.environment import read_environment; from engine.store import build_key;"
+        "from engine.measure.environment import read_environment; from engine.store.store import build_key;"
         "print(build_key(read_environment('cpu', None)))"
     )
     done = subprocess.run(

@@ -5,7 +5,7 @@ Arguments: the database's URL, a name that the ids begin with, how many runs.
 
 import sys
 
-from engine.store import Store
+from engine.store.store import Store
 from tests.samples import sample_run
 
 url, name, runs = sys.argv[1], sys.argv[2], int(sys.argv[3])

@@ -1,0 +1,1 @@
+"""Finished runs, kept in a database: SQLite in the data folder, or PostgreSQL by URL."""
