@@ -22,7 +22,7 @@ from engine.settings import Settings
 from engine.store.store import FILE_NAME, Store, build_key, store_url, the_store, upsert
 from tests.samples import sample_environment, sample_run
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LONG_S = 60.0
 
@@ -373,7 +373,7 @@ def test_stored_runs_survive_a_killed_process(store: Store, file: Path) -> None:
 
 def _writer(file: Path, name: str, runs: int) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.storing_process", f"sqlite:///{file}", name, str(runs)],
+        [sys.executable, "-m", "tests.store.storing_process", f"sqlite:///{file}", name, str(runs)],
         cwd=PROJECT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
