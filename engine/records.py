@@ -37,6 +37,9 @@ MOST_BYTES = 64_000_000
 MOST_THREADS = 8192
 """Larger than the number of cores of any machine. A measuring machine has its own limit: the cores it may use."""
 MOST_SEED = 2**63 - 1
+MOST_ROWS = 1_000_000_000
+"""Larger than any size of an encoder; the sizes of a damaged config.json may be larger than any number of bytes."""
+MOST_LAYERS = 10_000
 
 Milliseconds = Annotated[float, Field(ge=0, le=1e12)]
 SampleMs = Annotated[float, Field(ge=1e-6, le=1e9)]
@@ -57,13 +60,13 @@ class Record(BaseModel):
 class EncoderShape(Record):
     """The sizes of an encoder of the RoBERTa family: torchtext's `RobertaEncoderConf` and the eps of its norms."""
 
-    vocab_size: int = Field(gt=0)
-    embedding_dim: int = Field(gt=0)
-    ffn_dimension: int = Field(gt=0)
-    num_attention_heads: int = Field(gt=0)
-    num_encoder_layers: int = Field(gt=0)
-    padding_idx: int = Field(ge=0)
-    max_seq_len: int = Field(gt=2)
+    vocab_size: int = Field(gt=0, le=MOST_ROWS)
+    embedding_dim: int = Field(gt=0, le=MOST_ROWS)
+    ffn_dimension: int = Field(gt=0, le=MOST_ROWS)
+    num_attention_heads: int = Field(gt=0, le=MOST_ROWS)
+    num_encoder_layers: int = Field(gt=0, le=MOST_LAYERS)
+    padding_idx: int = Field(ge=0, le=MOST_ROWS)
+    max_seq_len: int = Field(gt=2, le=2 * MOST_ROWS + 1)
     layer_norm_eps: float = Field(gt=0)
 
     @model_validator(mode="after")
@@ -354,7 +357,7 @@ class Run(Record):
     """The peaks of the machine; None in older runs, and if memory was too short to measure them."""
     continues: str = ""
     """Id of the run whose rounds come first in this one; empty if the run continues none."""
-    sessions: tuple[int, ...] = ()
+    sessions: tuple[Annotated[int, Field(ge=1)], ...] = Field((), max_length=MOST_ROUNDS)
     """Rounds of each measuring process, in order; empty if one process measured all rounds."""
 
     @property

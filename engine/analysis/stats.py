@@ -8,6 +8,9 @@ from math import ceil, log, sqrt
 from engine.records import Interval, Record
 
 CONFIDENCE = 0.95
+MOST_HALVINGS = 40
+"""How often a judgement's share of the risk is halved. With more, its confidence would be rounded to 1, which no number
+of samples gives; the judgements beyond add less than 1e-11 to the risk."""
 
 
 class Percentile(Record):
@@ -99,5 +102,5 @@ def shared_confidence(comparisons: int, looks: int = 1) -> float:
             cases, each further one in half as many as the one before. Together that is less than 10 %, however often
             a run is continued.
     """
-    shares = max(1, comparisons) * (1 << (looks - 1))
+    shares = max(1, comparisons) * (1 << min(looks - 1, MOST_HALVINGS))
     return 1 - (1 - CONFIDENCE) / shares

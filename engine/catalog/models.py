@@ -1,5 +1,6 @@
 """The models on offer, by name: plain data without torch, so that pages and the command line can list them fast."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from engine.errors import Refusal
@@ -90,9 +91,9 @@ def find_model(name: str) -> ModelSpec:
     """
     if name in CATALOG:
         return CATALOG[name]
-    if (Path(name) / "config.json").is_file():
+    if _exists(Path(name, "config.json"), Path.is_file):
         return ModelSpec(name=name, title=Path(name).resolve().name, source="folder")
-    if name and Path(name).is_dir():
+    if name and _exists(Path(name), Path.is_dir):
         raise Refusal(
             f"The folder {name} holds no config.json; a model folder has config.json and model.safetensors."
         )
@@ -102,3 +103,10 @@ def find_model(name: str) -> ModelSpec:
         f"There is no model {name!r}. Choose one of {', '.join(CATALOG)}, "
         "a folder with config.json and model.safetensors, or an owner/name on the Hugging Face hub."
     )
+
+
+def _exists(path: Path, kind: Callable[[Path], bool]) -> bool:
+    try:
+        return kind(path)
+    except OSError:  # a name longer than the file system allows, or a folder that may not be read
+        return False

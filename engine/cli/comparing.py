@@ -9,7 +9,7 @@ from rich.console import Console
 from engine.analysis.compare import compare_runs, gate
 from engine.analysis.conclude import concluded, concludes_alike
 from engine.analysis.verdict import MARGIN
-from engine.cli.files import read_bytes, write_record
+from engine.cli.files import check_writable, read_bytes, written
 from engine.cli.options import JsonFile
 from engine.errors import Refusal
 from engine.present.terminal import runs as terminal
@@ -44,15 +44,16 @@ def conclude(
     json_file: JsonFile = None,
 ) -> None:
     """Compute a stored run's conclusions again from its raw samples, and say whether they differ."""
+    check_writable(json_file)
     stored = read_run(read_bytes(file))
     again = concluded(stored)
-    _console().print(terminal.paths_table(again))
-    typer.echo(
-        "Identical to the stored conclusions."
-        if concludes_alike(stored, again)
-        else "Different from the stored conclusions."
-    )
-    write_record(again, "run", json_file)
+    with written(again, "run", json_file):
+        _console().print(terminal.paths_table(again))
+        typer.echo(
+            "Identical to the stored conclusions."
+            if concludes_alike(stored, again)
+            else "Different from the stored conclusions."
+        )
 
 
 def _console() -> Console:

@@ -12,7 +12,8 @@ from engine.budget import examination_budget_s
 from engine.catalog.batches import DEFAULT_PRESET
 from engine.catalog.models import DEFAULT_MODEL
 from engine.catalog.modifications import MODIFICATIONS, find_modifications
-from engine.cli.files import check_writable, write_record
+from engine.cli.files import check_writable, written
+from engine.cli.interrupts import ending_at_once
 from engine.cli.measurer import examine, restart_for
 from engine.cli.options import (
     BATCH_HELP,
@@ -100,9 +101,9 @@ def doctor(  # noqa: PLR0913  (one argument an option)
         _check_seed(seed)
         restart_for(memory)
         diagnosis = _own_model_examined(python, budget_s, seed)
-    # Lines of code are never cut, because people copy them.
-    Console(width=terminal.width()).print(doctor_report(diagnosis, every_condition=every), crop=False)
-    write_record(diagnosis, "diagnosis", json_file)
+    with written(diagnosis, "diagnosis", json_file):
+        # Lines of code are never cut, because people copy them.
+        Console(width=terminal.width()).print(doctor_report(diagnosis, every_condition=every), crop=False)
     raise typer.Exit(0 if diagnosis.verdict == "taken" else 1)
 
 
@@ -145,9 +146,10 @@ def _request(**fields: object) -> DoctorRequest:
 def _own_model_examined(place: str, budget_s: float, seed: int) -> Diagnosis:
     with progress() as tell:
         tell(Step(name="load", text=f"Running {place}"))
-        from engine.child.lock import machine_lock
-        from engine.doctor import doctor as examine_here
-        from engine.models.own_model import load_own_model
+        with ending_at_once():
+            from engine.child.lock import machine_lock
+            from engine.doctor import doctor as examine_here
+            from engine.models.own_model import load_own_model
 
         with machine_lock(load_settings().lock_file, tell):
             # Inside the lock, because building the model would disturb another measurement.

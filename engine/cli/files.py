@@ -1,10 +1,12 @@
 """Files and folders that commands read and write: checked before measuring; a failure is one sentence."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EACCES
 from pathlib import Path
 
-from rich.console import Console
-
+from engine.cli.streams import tell_user
 from engine.errors import Refusal
 from engine.records import MEGABYTE, MOST_BYTES, Record
 
@@ -29,15 +31,32 @@ def read_bytes(file: Path) -> bytes:
 
 
 def check_writable(file: Path | None) -> None:
-    """Check before measuring that a file can be written, so that no measurement is lost.
+    """Check before measuring that a file can be written, so that no measurement is lost; its content is kept.
 
     Raises:
         Refusal: the file cannot be written.
     """
-    if file is not None and (file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK)):
+    if file is None:
+        return
+    try:
+        _try_to_write(file.resolve())
+    except (OSError, RuntimeError) as error:  # RuntimeError: links that point to each other
+        reason = error.strerror if isinstance(error, OSError) else "its links go round in a circle"
         raise Refusal(
-            f"The file {file} cannot be written, so nothing was measured: choose one in a folder that you may write to."
-        )
+            f"The file {file} cannot be written ({reason}), so nothing was measured: choose one in a folder that you "
+            "may write to."
+        ) from None
+
+
+def _try_to_write(file: Path) -> None:
+    """Open a file for writing; a new one is removed again. A pipe is not opened, because its reader would see it."""
+    if not file.exists():
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        file.unlink()
+    elif file.is_file() or file.is_dir():
+        os.close(os.open(file, os.O_WRONLY))
+    elif not os.access(file, os.W_OK):
+        raise PermissionError(EACCES, os.strerror(EACCES))
 
 
 def make_trace_folder(folder: Path | None) -> None:
@@ -56,18 +75,28 @@ def make_trace_folder(folder: Path | None) -> None:
         ) from None
 
 
-def write_record(record: Record, noun: str, file: Path | None) -> None:
-    """Write a record as JSON and print the file's name on standard error; without a file, do nothing.
+@contextmanager
+def written(record: Record, noun: str, file: Path | None) -> Iterator[None]:
+    """Write a record as JSON, print it in the block, and then tell the file's name on standard error.
+
+    The file comes first, because printing fails where standard output is full or closed. Without a file, only print.
 
     Raises:
-        Refusal: the file cannot be written; the result has been printed already.
+        Refusal: the file cannot be written; the result was printed.
     """
-    if file is None:
-        return
+    failure = None if file is None else _write(record, file)
+    try:
+        yield
+    finally:
+        if file is not None and failure is None:
+            tell_user(f"The {noun} is in {file}")
+    if failure is not None:
+        raise Refusal(f"The {noun} is printed above, but {file} cannot be written: {failure.strerror}.")
+
+
+def _write(record: Record, file: Path) -> OSError | None:
     try:
         file.write_text(record.model_dump_json(indent=1), encoding="utf-8")
     except OSError as error:
-        raise Refusal(
-            f"The {noun} is printed above, but {file} cannot be written: {error.strerror}."
-        ) from None
-    Console(stderr=True, soft_wrap=True).print(f"The {noun} is in {file}", highlight=False)
+        return error
+    return None

@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from engine.allocator import allocator_settings
 from engine.catalog.models import find_model
 from engine.cli.exits import DEFECT
 from engine.cli.progress import Tell, progress, stop_on_interrupt
+from engine.cli.streams import tell_user
 from engine.desk.process import PROJECT, ChildDied, ChildProcess
 from engine.diagnosis import Diagnosis
 from engine.errors import Refusal
@@ -86,7 +86,7 @@ def _ending(request: RunRequest | DoctorRequest, model: str) -> Event:
         child.close()
     if isinstance(ending, Failed):
         _print_log(child)
-        Console(stderr=True, soft_wrap=True).print(ending.message, markup=False, highlight=False)
+        tell_user(ending.message)
         raise typer.Exit(DEFECT)
     if isinstance(ending, Refused):
         raise Refusal(ending.message)
@@ -119,7 +119,7 @@ def _environment(allocator: Allocator) -> dict[str, str]:
 
 def _print_log(child: ChildProcess) -> None:
     if log := child.log_tail():
-        Console(stderr=True, soft_wrap=True).print(log, markup=False, highlight=False)
+        tell_user(log)
 
 
 def _death_words(death: ChildDied) -> str:

@@ -15,7 +15,7 @@ from engine.budget import default_budget_s
 from engine.catalog.batches import DEFAULT_PRESET, find_preset
 from engine.catalog.models import DEFAULT_MODEL
 from engine.catalog.paths import BASELINE, PATHS, default_paths, find_paths, paths_of
-from engine.cli.files import check_writable, make_trace_folder, read_bytes, write_record
+from engine.cli.files import check_writable, make_trace_folder, read_bytes, written
 from engine.cli.measurer import measure
 from engine.cli.options import (
     BATCH_HELP,
@@ -31,6 +31,7 @@ from engine.cli.options import (
     chosen_allocator,
     chosen_batch,
 )
+from engine.cli.streams import tell_user
 from engine.errors import Refusal
 from engine.events import RunRequest
 from engine.host import check_threads, usable_cores
@@ -116,8 +117,8 @@ def run(  # noqa: PLR0913  (one argument an option)
 
 
 def _report(finished: Run, json_file: Path | None, limits: list[tuple[str, float]]) -> None:
-    Console(width=terminal.width()).print(terminal.run_report(finished))
-    write_record(finished, "run", json_file)
+    with written(finished, "run", json_file):
+        Console(width=terminal.width()).print(terminal.run_report(finished))
     _exit_by(limits, finished)
 
 
@@ -171,8 +172,8 @@ def tutorial(
     on_cpu = finished
     if device != "cpu":
         on_cpu = measure(RunRequest(experiment=experiment.model_copy(update={"device": "cpu"})))
-    Console(width=terminal.width()).print(tutorial_report(finished, on_cpu))
-    write_record(finished, "run", json_file)
+    with written(finished, "run", json_file):
+        Console(width=terminal.width()).print(tutorial_report(finished, on_cpu))
 
 
 def _limit(text: str, measured: tuple[str, ...]) -> tuple[str, float]:
@@ -197,9 +198,7 @@ def _exit_by(limits: list[tuple[str, float]], run: Run) -> None:
     """Print a sentence per limit on standard error, and exit with the worst one's code."""
     verdicts = [(name, least, gate_ratio(run, name, least)) for name, least in limits]
     for name, least, verdict in verdicts:
-        Console(stderr=True, soft_wrap=True).print(
-            terminal.gate_words(run, name, least, verdict), highlight=False
-        )
+        tell_user(terminal.gate_words(run, name, least, verdict))
     for worst in (Gate.REGRESSED, Gate.NOT_MEASURED, Gate.INCONCLUSIVE):
         if any(verdict is worst for *_, verdict in verdicts):
             raise typer.Exit(worst)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from engine.cli.streams import tell_user
 from engine.events import Download, Event, Round, Step
 
 Tell = Callable[[Event], None]
@@ -27,7 +28,7 @@ def stop_on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
             raise KeyboardInterrupt
         asked = True
         stop()
-        Console(stderr=True).print("Stopping after this round; press again to drop everything.")
+        tell_user("Stopping after this round; press again to drop everything.")
 
     previous = signal.signal(signal.SIGINT, interrupted)
     try:

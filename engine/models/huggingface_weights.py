@@ -19,6 +19,8 @@ from engine.records import EncoderShape, refusal_of
 
 ModelType = Literal["bert", "roberta", "xlm-roberta"]
 
+MOST_CONFIG_BYTES = 10_000_000
+"""Longest config.json that is read; one with 100,000 labels has about 5 MB."""
 MODEL_TYPES: tuple[ModelType, ...] = ("bert", "roberta", "xlm-roberta")
 # AutoModel saves without a prefix; heads for masked words or classes put the encoder under its own name.
 PREFIXES = ("", "bert.", "roberta.", "encoder.")
@@ -50,8 +52,9 @@ def read_config(config_json: Path) -> dict[str, Any]:
         Refusal: no JSON object, or quantized weights.
     """
     try:
-        config = json.loads(config_json.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with config_json.open("rb") as source:
+            config = json.loads(source.read(MOST_CONFIG_BYTES))
+    except (OSError, ValueError, RecursionError):
         raise Refusal(f"{config_json} cannot be read as JSON; get the model's folder again.") from None
     if not isinstance(config, dict):
         raise Refusal(f"{config_json} holds no JSON object; get the model's folder again.")

@@ -98,7 +98,7 @@ def gpt2_bpe(vocab_json: Path, merges: Path) -> Tokenizer:
     Raises:
         Refusal: a file cannot be read, or the vocabulary lacks <s>, </s>, <pad> or <unk>.
     """
-    ids: dict[str, int] = _read(vocab_json, json.loads)
+    ids: dict[str, int] = _read(vocab_json, _token_ids)
     begin, end, padding, unknown = _special_ids(vocab_json, ids, ("<s>", "</s>", "<pad>", "<unk>"))
     encoder = _bpe_encoder(ids, merges)
 
@@ -114,7 +114,7 @@ def gpt2_bpe_torchtext(encoder_json: Path, vocab_bpe: Path, vocab_pt: Path) -> T
     Raises:
         Refusal: a file cannot be read, or is not what it should be.
     """
-    encoder = _bpe_encoder(_read(encoder_json, json.loads), vocab_bpe)
+    encoder = _bpe_encoder(_read(encoder_json, _token_ids), vocab_bpe)
     vocab = load_vocab(vocab_pt)
 
     def encode_text(text: str) -> list[int]:
@@ -179,6 +179,13 @@ def _checked_ids(number: int, text: str, encode_text: EncodeText, padding_id: in
 def _bpe_encoder(ids: dict[str, int], merges: Path) -> GPT2BPEEncoder:
     ranks = {pair: rank for rank, pair in enumerate(_read(merges, _merge_pairs))}
     return GPT2BPEEncoder(ids, ranks, _SEPARATOR, byte_symbols(), caching_enabled=True)
+
+
+def _token_ids(text: str) -> dict[str, int]:
+    ids = json.loads(text)
+    if not isinstance(ids, dict) or not all(type(index) is int and index >= 0 for index in ids.values()):
+        raise ValueError("not a token's id for each token")
+    return ids
 
 
 def _merge_pairs(text: str) -> list[str]:

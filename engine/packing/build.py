@@ -58,14 +58,14 @@ def build(folder: Path, march: str = "native") -> Path:
         NotCompiled: there is no compiler, it fails, it takes too long, or the folder cannot be written.
     """
     library = library_in(folder, march)
-    if not library.is_file():
-        try:
+    try:
+        if not library.is_file():
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with _one_at_a_time(folder):
                 if not library.is_file():
                     _compile(_compiler(), march, library)
-        except OSError as error:
-            raise NotCompiled(f"its folder {folder} cannot be written ({error.strerror})") from None
+    except OSError as error:
+        raise NotCompiled(f"its folder {folder} cannot be written ({error.strerror})") from None
     return library
 
 
@@ -73,7 +73,7 @@ def are_compiled(folder: Path) -> bool:
     """Whether `build(folder)` would find the kernels for this processor without compiling them."""
     try:
         return library_in(folder).is_file()
-    except NotCompiled:
+    except (NotCompiled, OSError):
         return False
 
 

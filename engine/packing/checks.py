@@ -1,17 +1,12 @@
-"""What can be packed, and what a packed module takes: one sentence for everything else."""
-
-from typing import Any
+"""The precisions and calls of packed modules: one sentence for everything that they do not take."""
 
 import torch
 from torch import Tensor, nn
 
 from engine.errors import Refusal
-from engine.packing.layer import check
-from engine.packing.norm import Norm
 from engine.packing.precisions import TORCH_DTYPES
 from engine.records import DType
 
-_DRAW_DROPOUT = (nn.TransformerEncoderLayer, nn.MultiheadAttention, nn.Dropout)
 _INPUT_DTYPES = tuple(TORCH_DTYPES.values())
 
 
@@ -21,7 +16,7 @@ def check_precision(dtype: object) -> None:
     Raises:
         Refusal: it is not one of "fp32", "bf16", "fp16" or None.
     """
-    if dtype is not None and dtype not in TORCH_DTYPES:
+    if dtype is not None and (not isinstance(dtype, str) or dtype not in TORCH_DTYPES):
         raise Refusal(f"Cannot pack in {dtype!r}: choose 'fp32', 'bf16' or 'fp16', or leave it out.")
 
 
@@ -38,50 +33,13 @@ def precision_of(model: nn.Module) -> DType:
     raise Refusal(f"Cannot pack a model of {own}: choose fp32, bf16 or fp16.")
 
 
-def check_eval_mode(model: nn.Module) -> None:
-    """Refuse a model that would draw dropout: a packed module never does, so its results would differ.
-
-    Raises:
-        Refusal: the model, or a part of it that draws dropout, is in training mode.
-    """
-    drawing = (part for part in model.modules() if isinstance(part, _DRAW_DROPOUT))
-    if model.training or any(part.training for part in drawing):
-        raise Refusal(
-            "Cannot pack a model in training mode: call eval() first. Packed modules draw no dropout."
-        )
-
-
-def check_encoder(encoder: nn.TransformerEncoder) -> None:
-    """Refuse an encoder whose result the packed one would not give, before anything is changed.
-
-    Raises:
-        Refusal: it has no layers, or one with something that is not supported; it is named.
-    """
-    layers: list[Any] = list(encoder.layers)
-    if getattr(encoder.forward, "__func__", None) is not nn.TransformerEncoder.forward:
-        raise Refusal(f"Cannot pack: {type(encoder).__name__} has a forward of its own.")
-    if not layers:
-        raise Refusal("Cannot pack an encoder without layers.")
-    for layer in layers:
-        check(layer)
-    attentions = [layer.self_attn for layer in layers]
-    if len({(each.embed_dim, each.num_heads, each.batch_first) for each in attentions}) > 1:
-        raise Refusal("Cannot pack: its layers differ in width, number of heads or batch_first.")
-    if encoder.norm is not None:
-        Norm.of(encoder.norm)
-    devices = {str(parameter.device) for parameter in encoder.parameters()}
-    if len(devices) > 1:
-        raise Refusal(
-            f"Cannot pack a model on several devices ({', '.join(sorted(devices))}): move it to one."
-        )
-
-
 def check_call(src: Tensor, mask: Tensor | None, is_causal: bool | None) -> None:
     """Refuse what a packed encoder cannot compute.
 
     Raises:
-        Refusal: an attention mask, causal attention, gradients or a nested tensor.
+        Refusal: an attention mask, causal attention, gradients, a nested tensor, or no plain tensor.
     """
+    _check_is_tensor(src, "input")
     if mask is not None or is_causal:
         raise Refusal("A packed encoder attends to all real tokens: it takes no attention mask.")
     if src.is_nested:
@@ -89,6 +47,7 @@ def check_call(src: Tensor, mask: Tensor | None, is_causal: bool | None) -> None
             "A packed encoder takes a padded batch and src_key_padding_mask instead of a nested tensor: "
             "call to_padded_tensor() first."
         )
+    _check_plain(src, "input")
     if src.requires_grad and torch.is_grad_enabled():
         raise Refusal(
             "A packed encoder computes no gradients: call it under torch.no_grad() or torch.inference_mode(), "
@@ -121,6 +80,8 @@ def check_padding(padding: Tensor, shape: tuple[int, ...], device: torch.device)
     Raises:
         Refusal: what is wrong, and what is expected.
     """
+    _check_is_tensor(padding, "padding mask")
+    _check_plain(padding, "padding mask")
     if padding.dtype != torch.bool:
         raise Refusal(
             f"A packed encoder takes a padding mask of booleans, True on padding; this one is {padding.dtype}."
@@ -136,6 +97,8 @@ def check_tokens(tokens: Tensor, device: torch.device) -> None:
     Raises:
         Refusal: what is wrong, and what is expected.
     """
+    _check_is_tensor(tokens, "input")
+    _check_plain(tokens, "input")
     if tokens.dim() != 2 or tokens.dtype not in (torch.int64, torch.int32):
         raise Refusal(
             "A packed RobertaModel takes tokens (batch, length) as int64 or int32; these have the shape "
@@ -147,3 +110,20 @@ def check_tokens(tokens: Tensor, device: torch.device) -> None:
 def _check_device(given: Tensor, device: torch.device, name: str) -> None:
     if given.device != device:
         raise Refusal(f"The {name} is on {given.device}, the packed weights are on {device}.")
+
+
+def _check_is_tensor(given: object, name: str) -> None:
+    if not isinstance(given, Tensor):
+        raise Refusal(
+            f"The {name} of a packed module is a tensor; this one is of type {type(given).__name__}."
+        )
+
+
+def _check_plain(given: Tensor, name: str) -> None:
+    """Refuse sparse tensors and stand-ins without values, whose memory the kernels would read."""
+    if given.is_nested or given.layout != torch.strided:
+        raise Refusal(f"The {name} of a packed module is a dense tensor; this one is {given.layout}.")
+    if type(given).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        raise Refusal(
+            f"The {name} of a packed module is a plain tensor; this one is a {type(given).__name__}."
+        )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from engine.packing.activation import Activation
 from engine.packing.kernels import (
     ACTIVATIONS,
     MOST_ROWS,
@@ -19,7 +20,7 @@ from engine.packing.kernels import (
     address,
 )
 from engine.packing.layer import PackedLayer
-from engine.packing.linear import PANEL, Activation, PackedLinear
+from engine.packing.linear import PANEL, PackedLinear
 from engine.packing.norm import Norm
 from engine.packing.plan import Plan
 
@@ -61,7 +62,7 @@ class FewRows:
         Returns:
             (rows, width) or (texts, width) fp32, before the encoder's final norm.
         """
-        starts = torch.tensor(plan.starts, dtype=torch.int64)
+        starts = torch.tensor(plan.starts, dtype=torch.int64, device="cpu")
         return self._kernels.encoder(self._structs, rows, self._heads, starts, self._dtype, firsts=firsts)
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.autograd import _profiler_enabled  # type: ignore[attr-defined]  # costs 0.1 us, record_function 6 us
 from torch.profiler import record_function
 
+from engine.packing.activation import Activation
 from engine.packing.build import NotCompiled, build
-from engine.packing.linear import PANEL, Activation, PackedLinear
+from engine.packing.linear import PANEL, PackedLinear
 from engine.packing.norm import Norm
 
 ATTENTION, ADD_AND_NORM, LINEAR = "packed::attention", "packed::add_and_norm", "packed::linear"
@@ -111,7 +112,7 @@ class Kernels:
             (rows, width), mixed values.
         """
         rows, width = q.shape
-        out = torch.empty(rows, width, dtype=q.dtype)
+        out = torch.empty(rows, width, dtype=q.dtype, device="cpu")
         with _shown_as(ATTENTION):
             self._functions["attention", q.dtype](
                 q.data_ptr(), q.stride(0), kv.data_ptr(), kv.stride(0), heads, width // heads,
@@ -129,7 +130,7 @@ class Kernels:
             added: (rows, width) in `dtype`, contiguous.
         """
         same = replace and dtype == rows.dtype
-        out = rows if same else torch.empty(rows.shape, dtype=dtype)
+        out = rows if same else torch.empty(rows.shape, dtype=dtype, device="cpu")
         with _shown_as(ADD_AND_NORM):
             self._functions["add_and_norm", dtype](
                 rows.data_ptr(), address(added), *rows.shape, address(norm.weight), address(norm.bias),
@@ -140,7 +141,7 @@ class Kernels:
     def linear(self, linear: PackedLinear, x: Tensor, activation: Activation | None) -> Tensor:
         """(rows, in) -> (rows, out), of at most MOST_ROWS rows, contiguous."""
         rows, inputs = x.shape
-        y = torch.empty(rows, linear.outputs, dtype=x.dtype)
+        y = torch.empty(rows, linear.outputs, dtype=x.dtype, device="cpu")
         with _shown_as(LINEAR):
             self._functions["linear", x.dtype](
                 x.data_ptr(), rows, inputs, linear.panels, linear.outputs, address(linear.bias),

@@ -8,16 +8,15 @@ import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  (torch's own habit)
 
+from engine.packing.activation import Activation
 from engine.packing.precisions import TORCH_DTYPES
 from engine.records import MEGABYTE, DType
 
-Activation = Literal["relu", "gelu", "gelu-tanh"]
 PACKED_LINEAR = "mkldnn::_linear_pointwise"
 PANEL = 64
 """Outputs that oneDNN stores side by side on AVX-512."""
@@ -71,7 +70,7 @@ def lies_in_panels(outputs: int, inputs: int, dtype: DType) -> bool:
 
 def _numbers(count: int, dtype: DType) -> Tensor:
     """Integers whose bits are finite numbers of a precision, with as few repetitions as its bits allow."""
-    places = torch.arange(count, dtype=torch.int32)
+    places = torch.arange(count, dtype=torch.int32, device="cpu")
     if dtype == "fp32":
         return places + 0x3F800000
     return places.long().mul_(40_503).remainder_(0x7F00).to(torch.int16)

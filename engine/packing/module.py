@@ -15,8 +15,6 @@ from engine.packing.build import default_folder, gain_here
 from engine.packing.checks import (
     check_batch,
     check_call,
-    check_encoder,
-    check_eval_mode,
     check_padding,
     check_precision,
     check_tokens,
@@ -26,6 +24,13 @@ from engine.packing.head import PackedHead
 from engine.packing.norm import Norm
 from engine.packing.plan import Plan, plan_of
 from engine.packing.stack import PackedStack
+from engine.packing.supported import (
+    check_encoder,
+    check_eval_mode,
+    check_roberta,
+    is_known_head,
+    is_roberta,
+)
 from engine.records import DType
 
 
@@ -143,13 +148,13 @@ class PackedRoberta(PackedModule):
         self._padding_id: int = body.padding_idx
         self._token_table = body.token_embedding.weight.detach()
         self._position_table = body.positional_embedding.embedding.weight.detach()
-        self._first_norm: Norm | None = None if body.normalize_before else norm
-        self._last_norm: Norm | None = norm if body.normalize_before else None
+        norm_last = getattr(body, "normalize_before", False)
+        self._first_norm: Norm | None = None if norm_last else norm
+        self._last_norm: Norm | None = norm if norm_last else None
         self.head = model.head
-        first_token_head = type(model.head).__name__ == "RobertaClassificationHead"
         self._first_token_head = (
             PackedHead(model.head, precision_of(model.head), self.stack.operators)
-            if first_token_head
+            if is_known_head(model.head)
             else None
         )
 
@@ -247,16 +252,16 @@ def pack(
     """
     check_precision(dtype)
     wanted = gain_here() if compiled is None else compiled
-    folder = (kernels_folder or default_folder()) if wanted else None
+    folder = Path(kernels_folder or default_folder()) if wanted else None
     if isinstance(model, nn.TransformerEncoder):
         check_eval_mode(model)
         check_encoder(model)
         return PackedEncoder(
             model, dtype or precision_of(model), release=release, kernels_folder=folder
         ).eval()
-    if isinstance(getattr(getattr(model, "encoder", None), "transformer", None), nn.Module):
+    if is_roberta(model):
         check_eval_mode(model)
-        check_encoder(model.encoder.transformer.layers)  # type: ignore[union-attr, arg-type]
+        check_roberta(model)
         return PackedRoberta(
             model, dtype or precision_of(model), release=release, kernels_folder=folder
         ).eval()

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from engine.errors import Refusal
-
 
 @dataclass(frozen=True)
 class Norm:
@@ -22,16 +20,8 @@ class Norm:
     eps: float
 
     @classmethod
-    def of(cls, norm: nn.Module) -> "Norm":
-        """Read a torch layer; the tensors are shared where they are fp32 already.
-
-        Raises:
-            Refusal: it is of another kind, or normalizes more than the width.
-        """
-        if not isinstance(norm, nn.LayerNorm):
-            raise Refusal(f"Cannot pack: only nn.LayerNorm is supported, and it has a {type(norm).__name__}.")
-        if len(norm.normalized_shape) != 1:
-            raise Refusal(f"Cannot pack: a LayerNorm over {norm.normalized_shape}, not over the width alone.")
+    def of(cls, norm: nn.LayerNorm) -> "Norm":
+        """Read a layer over the width alone; the tensors are shared where they are fp32 already."""
         return cls(_fp32(norm.weight), _fp32(norm.bias), norm.eps)
 
     def __call__(self, rows: Tensor) -> Tensor:

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from engine.packing import kernels
+from engine.packing.activation import Activation
 from engine.packing.attention import Attention
 from engine.packing.build import NotCompiled
 from engine.packing.few_rows import FewRows
 from engine.packing.kernels import Kernels
 from engine.packing.layer import PackedLayer
-from engine.packing.linear import Activation, PackedLinear
+from engine.packing.linear import PackedLinear
 from engine.packing.norm import Norm
 from engine.packing.plan import Plan
 
@@ -90,7 +91,7 @@ class CompiledAttention:
 
     def __init__(self, compiled: Kernels, plan: Plan, heads: int) -> None:
         self._kernels, self._heads = compiled, heads
-        self._starts = torch.tensor(plan.starts, dtype=torch.int64)
+        self._starts = torch.tensor(plan.starts, dtype=torch.int64, device="cpu")
 
     def all_tokens(self, q: Tensor, kv: Tensor) -> Tensor:
         """(rows, width) queries, (rows, 2 * width) keys and values -> (rows, width)."""

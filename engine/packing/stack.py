@@ -4,7 +4,8 @@ The residual stream is always fp32, whatever the linear layers compute in. In bf
 as exact as that of a model converted to bf16 (benchmarks/paths.py prints both errors).
 """
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from engine.packing import huge_pages
 from engine.packing.attention import Attention, takes_varlen
 from engine.packing.last_attention import LastAttention
-from engine.packing.layer import PackedLayer
+from engine.packing.layer import PackedLayer, weights_of
 from engine.packing.norm import Norm
 from engine.packing.operators import Attending, CompiledOperators, operators_for
 from engine.packing.plan import Plan
@@ -30,7 +31,7 @@ class PackedStack:
     """The layers of an encoder over packed rows.
 
     Args:
-        encoder: one that `check_encoder` accepts.
+        encoder: one that `supported.check_encoder` accepts.
         dtype: the precision of linear layers and attention.
         release: free the encoder's own linear weights, layer by layer; it cannot be used afterwards.
         kernels_folder: where compiled kernels are kept; None to compute with torch's operators.
@@ -55,9 +56,7 @@ class PackedStack:
             self.dtype, self.device, self.width, self.heads, kernels_folder
         )
         self._last_attention = LastAttention.of(layers[-1].self_attn, copied=release)
-        self.layers = tuple(
-            PackedLayer.of(layer, dtype, last=layer is layers[-1], release=release) for layer in layers
-        )
+        self.layers = tuple(_laid_out(layers, dtype, release=release))
         self._few_rows = self.operators.few_rows(self.layers)
         places = (linear.place for layer in self.layers for linear in layer.linears)
         huge_pages.gather(place for place in places if place is not None)
@@ -167,3 +166,17 @@ class PackedStack:
         rows, x = operators.add_and_norm(rows, layer.out, mixed, layer.norm1)
         inner = operators.linear(layer.up, x, layer.activation)
         return operators.add_and_norm(rows, layer.down, inner, layer.norm2)
+
+
+def _laid_out(layers: Sequence[Any], dtype: DType, *, release: bool) -> Iterator[PackedLayer]:
+    """The layers laid out one after another; with `release`, each weight is freed after the last layer that has it."""
+    uses = Counter(id(owner) for layer in layers for owner, _ in weights_of(layer))
+    for number, layer in enumerate(layers, start=1):
+        yield PackedLayer.of(layer, dtype, last=number == len(layers))
+        if not release:
+            continue
+        for owner, name in weights_of(layer):
+            uses[id(owner)] -= 1
+            if not uses[id(owner)]:
+                nothing = torch.empty(0, device=getattr(owner, name).device)
+                setattr(owner, name, nn.Parameter(nothing, requires_grad=False))

@@ -10,7 +10,7 @@ from engine.analysis.conclude import concluded
 from engine.analysis.recommend import recommend
 from engine.catalog.operators import PACKED_ATTENTION, PACKED_ENCODER, PACKED_LINEAR
 from engine.catalog.paths import PATHS, default_paths, path_row, variant
-from engine.cli import app as command_line
+from engine.cli.commands import app as command_line
 from engine.models.encoder import RobertaModel
 from engine.packing import kernels, linear
 from engine.paths import EXECUTION_PATHS
