@@ -53,7 +53,7 @@ def load_own_model(place: str, folder: Path) -> OwnModel:
         raise Refusal(f"--python takes FILE.py:make or package.module:make; {place!r} is not that.")
     _search_first(folder)
     module = _module_in_file(source, folder) if source.endswith(".py") else _module_named(source, folder)
-    make = getattr(module, name, None)
+    make = _run(lambda: getattr(module, name, None), source, folder)
     if make is None:
         raise Refusal(
             f"There is no {name!r} in {source}: name a function there that returns (model, example)."
@@ -72,10 +72,17 @@ def _search_first(folder: Path) -> None:
 
 def _module_in_file(source: str, folder: Path) -> ModuleType:
     file = folder / source
-    if not file.is_file():
+    if not _is_file(file):
         raise Refusal(f"There is no file {source}, seen from {folder}: start there, or give its full path.")
     _search_first(file.parent)
     return _run(lambda: _executed(file), source, folder)
+
+
+def _is_file(file: Path) -> bool:
+    try:
+        return file.is_file()
+    except OSError:  # a name longer than the file system allows
+        return False
 
 
 def _executed(file: Path) -> ModuleType:
@@ -104,10 +111,12 @@ def _module_named(name: str, folder: Path) -> ModuleType:
 
 
 def _run(code: Callable[[], Returned], name: str, folder: Path) -> Returned:
-    """The result of the user's code; any exception, SystemExit included, becomes one sentence."""
+    """The result of the user's code; any exception but Ctrl-C becomes one sentence."""
     try:
         return code()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit and CancelledError are no Exceptions
         place = _place(error, folder)
         raise Refusal(
             f"{name} raised {type(error).__name__}{place}: {_first_line(error)}. Nothing was examined: fix that first."

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from engine.errors import Refusal
 from engine.packing.precisions import TORCH_DTYPES
@@ -48,7 +49,7 @@ def check_call(src: Tensor, mask: Tensor | None, is_causal: bool | None) -> None
             "call to_padded_tensor() first."
         )
     _check_plain(src, "input")
-    if src.requires_grad and torch.is_grad_enabled():
+    if (src.requires_grad and torch.is_grad_enabled()) or _has_tangent(src):
         raise Refusal(
             "A packed encoder computes no gradients: call it under torch.no_grad() or torch.inference_mode(), "
             "or pass src.detach()."
@@ -112,6 +113,11 @@ def _check_device(given: Tensor, device: torch.device, name: str) -> None:
         raise Refusal(f"The {name} is on {given.device}, the packed weights are on {device}.")
 
 
+def _has_tangent(src: Tensor) -> bool:
+    """Whether a derivative is computed forward along with the input (torch.func.jvp)."""
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(src).tangent is not None
+
+
 def _check_is_tensor(given: object, name: str) -> None:
     if not isinstance(given, Tensor):
         raise Refusal(
@@ -120,7 +126,9 @@ def _check_is_tensor(given: object, name: str) -> None:
 
 
 def _check_plain(given: Tensor, name: str) -> None:
-    """Refuse sparse tensors and stand-ins without values, whose memory the kernels would read."""
+    """Refuse what the kernels cannot read by its address, and a trace, which would keep one call's values."""
+    if torch.jit.is_tracing():
+        raise Refusal("A packed module cannot be traced or exported: trace the original instead.")
     if given.is_nested or given.layout != torch.strided:
         raise Refusal(f"The {name} of a packed module is a dense tensor; this one is {given.layout}.")
     if type(given).__torch_dispatch__ is not Tensor.__torch_dispatch__:

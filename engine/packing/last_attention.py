@@ -39,7 +39,7 @@ class LastAttention:
         """Read an `nn.MultiheadAttention` of equal widths; `copied` if the original's weights will be freed."""
         heads, width = attention.num_heads, attention.embed_dim
         original = attention.in_proj_weight.detach()[width:]
-        weight = original.float().clone() if copied else original.float()
+        weight = original.float().clone() if copied else original.float().contiguous()
         keys, values = weight.view(2, heads, width // heads, width).unbind(0)
         bias = attention.in_proj_bias
         own = weight.data_ptr() != original.data_ptr()

@@ -12,7 +12,7 @@ from engine.records import DType
 
 @dataclass(frozen=True)
 class PackedLayer:
-    """One encoder layer: linear layers in the device's layout, norms shared with the original.
+    """One encoder layer: linear layers in the device's layout, and norms.
 
     Attributes:
         projections: one linear layer for queries, keys and values. The last layer has two: queries, then keys and

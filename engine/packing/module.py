@@ -38,7 +38,7 @@ class PackedModule(nn.Module):
     """What the packed modules have in common: inference only, and weights that stay where and as they are.
 
     torch cannot copy weights in oneDNN's layout, and they are no parameters. So copying, pickling, `state_dict`,
-    train mode and moves to another device or precision raise a Refusal instead of doing half of it.
+    `load_state_dict`, train mode and moves to another device or precision raise a Refusal instead of doing half of it.
     """
 
     stack: PackedStack
@@ -60,6 +60,14 @@ class PackedModule(nn.Module):
             Refusal: always.
         """
         raise Refusal("A packed module has no state_dict: save the original's, and pack it again.")
+
+    def load_state_dict(self, *_args: Any, **_keywords: Any) -> Never:
+        """Nothing could be loaded into laid-out weights.
+
+        Raises:
+            Refusal: always.
+        """
+        raise Refusal("A packed module loads no state_dict: load it into the original, and pack that again.")
 
     def __reduce_ex__(self, _protocol: Any) -> Never:
         raise Refusal("A packed module cannot be copied or pickled: pack the original again instead.")

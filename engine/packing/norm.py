@@ -21,7 +21,7 @@ class Norm:
 
     @classmethod
     def of(cls, norm: nn.LayerNorm) -> "Norm":
-        """Read a layer over the width alone; the tensors are shared where they are fp32 already."""
+        """Read a layer over the width alone. The values are copied, like those of linear layers."""
         return cls(_fp32(norm.weight), _fp32(norm.bias), norm.eps)
 
     def __call__(self, rows: Tensor) -> Tensor:
@@ -30,4 +30,6 @@ class Norm:
 
 
 def _fp32(parameter: Tensor | None) -> Tensor | None:
-    return None if parameter is None else parameter.detach().float().contiguous()
+    return (
+        None if parameter is None else parameter.detach().float().clone(memory_format=torch.contiguous_format)
+    )

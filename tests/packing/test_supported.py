@@ -514,3 +514,41 @@ def test_a_precision_that_is_none_is_refused(dtype: Any) -> None:
 def test_an_input_of_another_kind_is_refused(src: Any, options: Any, words: str) -> None:
     with pytest.raises(Refusal, match=words):
         pack(encoder(), compiled=False)(src, **options)
+
+
+def test_a_packed_encoder_keeps_the_weights_it_was_packed_with() -> None:
+    """The norms were once shared, so training the original changed half of the packed one."""
+    model, src = encoder(), torch.randn(2, LENGTH, WIDTH)
+    packed = pack(model, compiled=False)
+    expected = packed(src)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    assert torch.equal(packed(src), expected)
+
+
+@pytest.mark.parametrize("compiled", [True, False], ids=["kernels", "operators"])
+def test_weights_in_another_order_of_memory(compiled: bool) -> None:
+    model, tokens = roberta(), torch.randint(2, 50, (9, 8))
+    for parameter in model.encoder.transformer.layers.parameters():
+        if parameter.ndim == 2:
+            parameter.data = parameter.data.t().contiguous().t()
+        else:
+            parameter.data = torch.stack([parameter.data, parameter.data], 1)[:, 0]
+    assert torch.allclose(pack(model, compiled=compiled)(tokens), slow(model, tokens), atol=1e-5)
+
+
+def test_derivatives_and_traces_are_refused_where_they_would_silently_be_wrong() -> None:
+    packed, src = pack(encoder(), compiled=False), torch.randn(2, LENGTH, WIDTH)
+    with pytest.raises(Refusal, match="no gradients"):
+        torch.func.jvp(packed, (src,), (src,))
+    with pytest.raises(Refusal, match="no gradients"):
+        torch.func.grad(lambda given: packed(given).sum())(src)
+    for module, given in ((packed, src), (pack(roberta(), compiled=False), torch.tensor([[5, 6]]))):
+        with pytest.raises(Refusal, match="traced"):
+            torch.jit.trace(module, (given,))
+
+
+def test_a_compiled_call_of_a_packed_encoder() -> None:
+    packed, src = pack(encoder(), compiled=True), torch.randn(2, LENGTH, WIDTH)
+    assert torch.equal(torch.compile(packed, backend="eager")(src), packed(src))
