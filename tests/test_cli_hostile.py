@@ -294,3 +294,19 @@ def test_an_interrupt_before_measuring_drops_everything(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     if process.returncode == 130:
         assert (out, errors) == ("", "Stopped; nothing was written.\n")
+
+
+OWN = """
+import torch
+def make():
+    layer = torch.nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    made = torch.nn.TransformerEncoder(layer, 2).eval(), torch.randn(2, 6, 16)
+    torch.set_default_device("meta")
+    return made
+"""
+
+
+def test_code_that_leaves_meta_as_default_device_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    done = engine("doctor", "--python", f"{tmp_path}/own.py:make", "--no-measure")
+    assert "default device is meta" in one_sentence(done)

@@ -107,7 +107,7 @@ def admit(model: nn.Module, example: Any) -> Subject:
         example: one tensor, a tuple or list of positional arguments, or a dict of keyword arguments.
 
     Raises:
-        Refusal: it is not a module, or one that cannot be inspected or copied.
+        Refusal: it is not a module, one that cannot be inspected or copied, or one without values.
     """
     if not isinstance(model, nn.Module):
         raise Refusal(
@@ -118,7 +118,27 @@ def admit(model: nn.Module, example: Any) -> Subject:
             "A TorchScript module has no nn.TransformerEncoder to examine: pass the module that it was made from."
         )
     args, kwargs = _call_of(example)
+    _check_values_exist(model, (*args, *kwargs.values()))
     return Subject(_plain(shared_copy(model)), args, kwargs, compiled=tuple(_compilations(model)))
+
+
+def _check_values_exist(model: nn.Module, given: tuple[Any, ...]) -> None:
+    """Refuse the device meta: its tensors have no values, and operators that write into memory end the process."""
+    tensors = [
+        *model.parameters(),
+        *model.buffers(),
+        *(value for value in given if isinstance(value, Tensor)),
+    ]
+    if any(tensor.is_meta for tensor in tensors):
+        raise Refusal(
+            "A tensor of the model or of its example is on the device meta, which holds no values, so nothing was "
+            "examined: load the weights, and make the example on the model's device."
+        )
+    if torch.get_default_device().type == "meta":
+        raise Refusal(
+            "The default device is meta, where nothing can be computed, so nothing was examined: set it to the "
+            "model's device after the model has been made."
+        )
 
 
 def _is_compiled_wrapper(module: nn.Module) -> bool:
