@@ -49,7 +49,7 @@ class GuardedFile(io.FileIO):
 
 
 def guard_streams() -> GuardedFile | None:
-    """Replace `sys.stdout` and `sys.stderr` by guarded ones; the file of standard output, or None if it is closed."""
+    """Replace `sys.stdout` and `sys.stderr` by guarded ones; the file of standard output, or None on Windows."""
     if os.name != "posix":  # a Windows console is no file
         return None
     for _ in range(3):  # a descriptor from 0 to 2 that is closed would be given to the next file
@@ -57,23 +57,19 @@ def guard_streams() -> GuardedFile | None:
         if free > 2:
             os.close(free)
             break
-    output, errors = sys.stdout, sys.stderr
-    if errors is not None:
-        sys.stderr = _guarded(errors, GuardedFile(2, told=False))
-    if output is None:
-        return None
     file = GuardedFile(1, told=True)
-    sys.stdout = _guarded(output, file)
+    sys.stdout = _guarded(sys.stdout, file)
+    sys.stderr = _guarded(sys.stderr, GuardedFile(2, told=False))
     return file
 
 
-def _guarded(stream: TextIO, file: GuardedFile) -> TextIO:
-    stream.flush()
+def _guarded(stream: Any, file: GuardedFile) -> TextIO:
+    """A stream like this one; Python has None for a stream that was closed when it started."""
     return io.TextIOWrapper(
         io.BufferedWriter(file),
-        encoding=stream.encoding,
-        errors=stream.errors,
-        line_buffering=stream.line_buffering,
+        encoding=getattr(stream, "encoding", "utf-8"),
+        errors=getattr(stream, "errors", "backslashreplace"),
+        line_buffering=getattr(stream, "line_buffering", False),
     )
 
 

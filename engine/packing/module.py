@@ -61,12 +61,8 @@ class PackedModule(nn.Module):
         """
         raise Refusal("A packed module has no state_dict: save the original's, and pack it again.")
 
-    def load_state_dict(self, *_args: Any, **_keywords: Any) -> Never:
-        """Nothing could be loaded into laid-out weights.
-
-        Raises:
-            Refusal: always.
-        """
+    def _load_from_state_dict(self, *_args: Any, **_keywords: Any) -> Never:
+        """What `load_state_dict` calls, of this module or of one around it."""
         raise Refusal("A packed module loads no state_dict: load it into the original, and pack that again.")
 
     def __reduce_ex__(self, _protocol: Any) -> Never:
