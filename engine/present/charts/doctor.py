@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from engine.analysis.crossover import where_it_pays
+from engine.analysis.crossover import faster_ratios
 from engine.diagnosis import SLOW, Crossover, Diagnosis, State, Timing
 from engine.present.charts.runs import GUIDE_COLOUR, Drawing, interval_columns, interval_rules, path_colour
 from engine.present.words.doctor_cures import baseline_title, gain_sentence
@@ -88,7 +88,7 @@ def states_alt(diagnosis: Diagnosis) -> str:
 
 
 def crossover_chart(crossover: Crossover, padding_ratio: float) -> Drawing:
-    """The gain from sparsity by padding ratio, with intervals; where it starts to pay; and this batch's ratio.
+    """The gain from sparsity by padding ratio, with intervals; where it becomes faster; and this batch's ratio.
 
     A filled point has a clear verdict, an open one has not.
 
@@ -149,11 +149,11 @@ def sweep_data(crossover: Crossover) -> pd.DataFrame:
 
 
 def _crossover_band(crossover: Crossover) -> list[alt.Chart]:
-    """The ratios between which sparsity starts to pay, where both ends are clear."""
-    pays = where_it_pays(crossover.all_points)
-    if pays.kind != "between":
+    """The ratios between which sparsity becomes faster, where both ends are clear."""
+    found = faster_ratios(crossover.all_points)
+    if found.kind != "between":
         return []
-    band = alt.Chart(pd.DataFrame({"from": [pays.not_faster_up_to], "to": [pays.faster_from]}))
+    band = alt.Chart(pd.DataFrame({"from": [found.not_faster_up_to], "to": [found.faster_from]}))
     return [band.mark_rect(color=GUIDE_COLOUR, opacity=0.25).encode(x="from:Q", x2="to:Q")]
 
 
