@@ -6,12 +6,12 @@ import streamlit as st
 
 from engine.allocator import DEFAULTS, KEPT, allocator_words
 from engine.analysis.allocators import both_allocators
-from engine.analysis.ladder import ladder
+from engine.analysis.tutorial_steps import tutorial_steps
 from engine.desk.tickets import TicketView
 from engine.errors import Refusal
 from engine.events import RunRequest
 from engine.present.charts.allocators import allocator_chart
-from engine.present.charts.explanations import ladder_chart, ladder_words
+from engine.present.charts.explanations import steps_chart, steps_words
 from engine.present.words.allocators import HELP, LABELS, costs_sentence
 from engine.records import DEFAULT_ALLOCATOR, Allocator, Experiment, Run
 from pages.kit.all_machines import machines
@@ -82,7 +82,7 @@ def _show_both(run: Run, other: Run) -> None:
     words = costs_sentence(both)
     st.altair_chart(allocator_chart(both), key="bench_allocators", alt=words)
     st.caption(words)
-    if len(ladder(both.system)) > 1:
-        steps = ladder_words(both.system, both)
-        st.altair_chart(ladder_chart(both.system, both), key="bench_allocators_ladder", alt=steps)
+    if len(tutorial_steps(both.system)) > 1:
+        steps = steps_words(both.system, both)
+        st.altair_chart(steps_chart(both.system, both), key="bench_allocators_steps", alt=steps)
         st.caption(steps)

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import pandas as pd
 import streamlit as st
 
-from engine.analysis.ladder import ladder
+from engine.analysis.tutorial_steps import tutorial_steps
 from engine.analysis.recommend import fastest_path, recommended_path
 from engine.catalog.paths import path_spec
 from engine.present.charts.runs import (
@@ -20,9 +20,9 @@ from engine.present.charts.runs import (
     speedup_chart,
 )
 from engine.present.charts.explanations import (
-    ladder_caption,
-    ladder_chart,
-    ladder_words,
+    steps_caption,
+    steps_chart,
+    steps_words,
     waterfall_chart,
     waterfall_words,
 )
@@ -196,15 +196,15 @@ def show_explanations(run: Run, key: str) -> None:
         words = waterfall_words(run.baseline, path)
         st.altair_chart(waterfall_chart(run.baseline, path), key=f"{key}_waterfall", alt=words)
         st.caption(f"{words} Profiled shares are scaled to the measured medians, so that the bars add up.")
-    if len(ladder(run)) > 1:
+    if len(tutorial_steps(run)) > 1:
         st.markdown("**Step by step, from path to path**")
-        show_ladder(run, key)
+        show_steps(run, key)
 
 
-def show_ladder(run: Run, key: str) -> None:
+def show_steps(run: Run, key: str) -> None:
     """The speedup of each step from the tutorial's slow path to the fastpath."""
-    st.altair_chart(ladder_chart(run), key=f"{key}_ladder", alt=ladder_words(run))
-    st.caption(ladder_caption(run))
+    st.altair_chart(steps_chart(run), key=f"{key}_steps", alt=steps_words(run))
+    st.caption(steps_caption(run))
 
 
 def show_roofline(run: Run, key: str) -> None:
