@@ -8,6 +8,7 @@ import pandas as pd
 from engine.analysis.allocators import BothAllocators
 from engine.analysis.tutorial_steps import TutorialStep, tutorial_steps
 from engine.analysis.waterfall import Bar, waterfall
+from engine.present.charts.axes import few_ticks
 from engine.present.charts.runs import (
     GUIDE_COLOUR,
     Drawing,
@@ -34,7 +35,7 @@ def waterfall_chart(baseline: PathResult, path: PathResult) -> Drawing:
     )
     bars = base.mark_bar(height=20).encode(
         y=y,
-        x=alt.X("start:Q", title="Milliseconds per forward"),
+        x=alt.X("start:Q", title="Milliseconds per forward", axis=few_ticks()),
         x2="end:Q",
         color=alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(orient="top", columns=1)),
         tooltip=[
@@ -100,7 +101,7 @@ def steps_chart(run: Run, both: BothAllocators | None = None) -> Drawing:
     """One bar per step with its interval; 1 is no change."""
     data = steps_data(run, both)
     y = alt.Y("step:N", sort=list(data["step"]), title=None, axis=alt.Axis(labelLimit=220))
-    x = alt.X("speedup:Q", title="Speedup of this step alone", scale=alt.Scale(zero=True))
+    x = alt.X("speedup:Q", title="Speedup of this step alone", scale=alt.Scale(zero=True), axis=few_ticks())
     base = alt.Chart(data)
     colours = alt.Scale(domain=["step", "sum"], range=[path_colour("fast-nested"), path_colour("slow")])
     bars = base.mark_bar(height=20).encode(y=y, x=x, color=alt.Color("kind:N", legend=None, scale=colours))
