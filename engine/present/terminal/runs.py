@@ -17,6 +17,7 @@ from engine.analysis.tutorial_steps import tutorial_steps
 from engine.analysis.waterfall import waterfall
 from engine.catalog.paths import PathSpec, path_spec
 from engine.present.words.allocators import page_faults_sentence
+from engine.present.words.conditions import round_conditions
 from engine.present.words.roofline import peaks_words, roofline_words
 from engine.present.words.runs import (
     agreement_words,
@@ -81,10 +82,14 @@ def run_report(run: Run) -> RenderableType:
         *_explanations(run),
         *(Text(note) for note in notes(run)),
         Text(conditions_words(run), style="dim"),
-        *(Text(words, style="dim") for words in (peaks_words(run), roofline_words(run)) if words),
+        *(Text(words, style="dim") for words in _of_the_machine(run) if words),
         Text(verdict_sentence(run), style="bold"),
         *(Text(sentence) for sentence in recommendation_sentences(run)),
     )
+
+
+def _of_the_machine(run: Run) -> tuple[str, ...]:
+    return round_conditions(run), peaks_words(run), roofline_words(run)
 
 
 def paths_table(run: Run) -> Table:
