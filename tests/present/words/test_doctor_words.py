@@ -45,6 +45,19 @@ def test_the_headline_is_never_better_than_the_answers(
     assert (words.headline(diagnosis), words.tone(diagnosis)) == (headline, tone)
 
 
+@pytest.mark.parametrize("diagnosis", [a_diagnosis(), a_broken_diagnosis(), a_silently_wrong_diagnosis()])
+def test_the_headline_begins_the_summary(diagnosis: Diagnosis) -> None:
+    assert diagnosis.summary.startswith(words.headline(diagnosis))
+
+
+def test_an_answer_that_is_right_by_chance_is_not_called_wrong() -> None:
+    """An adapter of zeros changes nothing until it is trained; the summary has said so, and the page said "wrong"."""
+    by_chance = with_state(
+        a_silently_wrong_diagnosis(), AS_IT_IS, agreement=a_diagnosis().states[1].agreement
+    )
+    assert words.headline(by_chance) == "The fastpath is taken and its answer cannot be trusted"
+
+
 def test_a_forward_that_raises_is_the_headline() -> None:
     nothing = Counts(fused_layers=0, nested_conversions=0, native_attentions=0)
     raised = with_state(
