@@ -115,7 +115,10 @@ def run(  # noqa: PLR0913  (one argument an option)
     limits = [_limit(text, names) for text in fail_under or []]
     check_writable(json_file)
     make_trace_folder(trace)
-    finished = measure(request)
+    _report(measure(request), json_file, limits)
+
+
+def _report(finished: Run, json_file: Path | None, limits: list[tuple[str, float]]) -> None:
     Console(width=terminal.width()).print(terminal.run_report(finished))
     write_record(finished, "run", json_file)
     _exit_by(limits, finished)

@@ -246,21 +246,20 @@ def pack(
             does not exist; the model was not changed.
     """
     check_precision(dtype)
-    kind, encoder = _kind_of(model)
-    check_eval_mode(model)
-    check_encoder(encoder)
     wanted = gain_here() if compiled is None else compiled
     folder = (kernels_folder or default_folder()) if wanted else None
-    return kind(model, dtype or precision_of(model), release=release, kernels_folder=folder).eval()
-
-
-def _kind_of(model: Any) -> tuple[Callable[..., PackedModule], nn.TransformerEncoder]:
-    """The packed module for a model, and the encoder whose layers it lays out."""
     if isinstance(model, nn.TransformerEncoder):
-        return PackedEncoder, model
-    body = getattr(getattr(model, "encoder", None), "transformer", None)
-    if isinstance(body, nn.Module):
-        return PackedRoberta, body.layers  # type: ignore[return-value]
+        check_eval_mode(model)
+        check_encoder(model)
+        return PackedEncoder(
+            model, dtype or precision_of(model), release=release, kernels_folder=folder
+        ).eval()
+    if isinstance(getattr(getattr(model, "encoder", None), "transformer", None), nn.Module):
+        check_eval_mode(model)
+        check_encoder(model.encoder.transformer.layers)  # type: ignore[union-attr, arg-type]
+        return PackedRoberta(
+            model, dtype or precision_of(model), release=release, kernels_folder=folder
+        ).eval()
     raise Refusal(
         f"Cannot pack a {type(model).__name__}: give a torchtext RobertaModel or an nn.TransformerEncoder."
     )
