@@ -17,13 +17,13 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.harness import keep
-from engine.analysis.ladder import LADDER
+from engine.analysis.tutorial_steps import STEP_PATHS
 from engine.records import Run, read_run
 
 NAME = "fast-nested"
 ROUNDS = 12
 TARGET = 1.04
-LENGTHS = {"short": ("slow", "fast-mha", NAME), "long": LADDER}
+LENGTHS = {"short": ("slow", "fast-mha", NAME), "long": STEP_PATHS}
 KINDS = tuple((allocator, length) for allocator in ("kept", "system") for length in LENGTHS)
 
 

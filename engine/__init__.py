@@ -3,6 +3,7 @@
 Importing this package imports neither torch nor Streamlit; torch is imported when `pack` or `doctor` is first used.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,11 +16,8 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """`pack` and `doctor`, imported on first use so that `import engine` does not import torch."""
     if name == "doctor":
-        from engine.doctor import doctor
-
-        # The import has put the submodule of the same name here, which the next access would find.
-        globals()["doctor"] = doctor
-        return doctor
+        # The package of this name can be called. The import puts it here, whoever imports it first.
+        return import_module("engine.doctor")
     if name == "pack":
         from engine.packing import pack
 

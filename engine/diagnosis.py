@@ -28,6 +28,29 @@ Effect = Literal["wrong", "not a number", "error", "ignored"]
 """What a danger does: outputs that are silently wrong, NaN, an exception, or a setting that torch ignores."""
 
 
+_HEADLINES: dict[Taken, str] = {
+    "taken": "The fastpath is taken",
+    "partly taken": "The fastpath is partly taken",
+    "not taken": "The fastpath is not taken",
+    "taken but wrong": "The fastpath is taken and its answer is wrong",
+}
+
+
+def headline_of(verdict: Taken, *, raises: bool, agrees: bool) -> str:
+    """A verdict in words, as a diagnosis's `summary` and every page begin.
+
+    Args:
+        raises: the forward ends with an error.
+        agrees: the outputs were compared with the slow path's and agree; they may agree by chance, as with an adapter
+            of zeros.
+    """
+    if raises:
+        return "The forward ends with an error"
+    if verdict == "taken but wrong" and agrees:
+        return "The fastpath is taken and its answer cannot be trusted"
+    return _HEADLINES[verdict]
+
+
 class Check(Record):
     """One condition that torch checks before it takes a fastpath, applied to this model, batch and setting."""
 
@@ -198,7 +221,7 @@ class Diagnosis(Record):
     """Encoder layers in the whole model."""
     verdict: Taken
     summary: str
-    """What is taken, and what prevents the rest, in a sentence or two."""
+    """What is taken, and what prevents the rest, in a sentence or two: for readers of the JSON and in notebooks."""
     explanation: str = ""
     """The summary without the verdict; empty in diagnoses of older versions."""
     checks: tuple[Check, ...]

@@ -11,7 +11,7 @@ nav.guard()
 from engine.host import usable_cores
 from pages.kit.choosing import choose_paths
 from engine.records import Run
-from pages.kit.allocators import choose_allocator, offer_other_allocator
+from pages.kit.allocators import choose_allocator, offer_other_allocator, show_both_allocators
 from pages.kit.all_machines import choose_machine, runs_of_all_machines, show_all_machines, slot_of
 from pages.kit.continuing import offer_more, run_to_show
 from pages.kit.history import show_run
@@ -88,7 +88,7 @@ elif (run := run_to_show(view)) is not None:
             "The settings have changed since this run. Press Run to measure with the new settings.",
             icon=":material/update:",
         )
-    show_run(run, key="bench", beside_the_answer=offer_what_next)
+    show_run(run, key="bench", beside_the_answer=offer_what_next, below_the_speedups=show_both_allocators)
     if lab.traces is not None:
         show_traces(Path(lab.traces.name), key="bench")
 elif view is None:

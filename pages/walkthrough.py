@@ -6,7 +6,7 @@ from pages.kit import nav
 
 nav.guard()
 
-from engine.analysis.ladder import LADDER
+from engine.analysis.tutorial_steps import STEP_PATHS
 from engine.events import RunRequest
 from engine.present.charts.runs import padding_alt, padding_map
 from engine.present.words.runs import unfairness_sentence
@@ -16,7 +16,7 @@ from pages.kit import lessons
 from pages.kit.batches import show_tokenized
 from pages.kit.choosing import chosen_model, loading_panel, show_card, start_loading
 from pages.kit.job_panel import job_panel
-from pages.kit.results import show_ladder, show_operators, show_proof, show_speedups, show_verdict
+from pages.kit.results import show_steps, show_operators, show_proof, show_speedups, show_verdict
 from pages.kit.state import live, submit, the_lab
 
 ITERATIONS = 10
@@ -128,9 +128,9 @@ st.markdown(
     "no autograd, native kernels, sparsity. Only the last two are Better Transformer. One experiment measures the "
     "speedup of each step."
 )
-steps = measure("ladder", LADDER, "Run all steps")
+steps = measure("steps", STEP_PATHS, "Run all steps")
 if steps is not None:
-    show_ladder(steps, key="walk_ladder")
+    show_steps(steps, key="walk_steps")
 
 st.subheader("What to remember")
 st.markdown(

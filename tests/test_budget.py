@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.budget import default_budget_s, examination_budget_s
+from engine.budget import default_budget_s, examination_budget_s, sweep_budget
 from engine.catalog.batches import PRESETS
 from engine.events import DoctorRequest
 
@@ -20,3 +20,10 @@ def test_an_examination_has_more_seconds_for_everything_done_to_the_model() -> N
 def test_no_default_is_more_than_the_settings_allow(most_s: float) -> None:
     assert default_budget_s(9, most_s) == most_s
     assert examination_budget_s(20, most_s) == most_s
+
+
+def test_a_sweep_may_take_longer_where_its_rounds_are_too_few() -> None:
+    """An examination without rounds has no sweep either."""
+    usual, slow = sweep_budget(20.0).usual_s, sweep_budget(20.0).most_s
+    assert (usual, slow) == (10.0, 60.0)
+    assert sweep_budget(0.0).most_s == 0.0

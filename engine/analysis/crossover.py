@@ -12,10 +12,10 @@ from engine.analysis.verdict import Situation
 from engine.diagnosis import SweepPoint
 from engine.records import Record
 
-PaysKind = Literal["always", "between", "from", "never", "up to", "contradictory", "imprecise"]
+FasterKind = Literal["always", "between", "from", "never", "up to", "contradictory", "imprecise"]
 
 
-class Pays(Record):
+class FasterRatios(Record):
     """At which padding ratios sparsity is faster.
 
     Attributes:
@@ -28,7 +28,7 @@ class Pays(Record):
         open_ratios: ratios with the verdict not sure.
     """
 
-    kind: PaysKind
+    kind: FasterKind
     not_faster_up_to: float | None = None
     faster_from: float | None = None
     open_ratios: tuple[float, ...] = ()
@@ -47,13 +47,13 @@ def judged_point(point: SweepPoint, points: int, situation: Situation) -> SweepP
     return point.model_copy(update={"speedup": ratio, "ci95": interval, "verdict": verdict.word})
 
 
-def where_it_pays(points: Sequence[SweepPoint]) -> Pays:
+def faster_ratios(points: Sequence[SweepPoint]) -> FasterRatios:
     """The statement that the points' verdicts allow."""
     ordered = sorted(points, key=lambda point: point.padding_ratio)
     faster = [point.padding_ratio for point in ordered if point.verdict == "faster"]
     not_faster = [point.padding_ratio for point in ordered if point.verdict in ("slower", "same")]
     open_ratios = tuple(point.padding_ratio for point in ordered if point.verdict in (None, "not sure"))
-    return Pays(
+    return FasterRatios(
         kind=_kind(faster, not_faster, open_ratios),
         not_faster_up_to=max(not_faster, default=None),
         faster_from=min(faster, default=None),
@@ -61,7 +61,7 @@ def where_it_pays(points: Sequence[SweepPoint]) -> Pays:
     )
 
 
-def _kind(faster: list[float], not_faster: list[float], open_ratios: tuple[float, ...]) -> PaysKind:
+def _kind(faster: list[float], not_faster: list[float], open_ratios: tuple[float, ...]) -> FasterKind:
     if not faster and not not_faster:
         return "imprecise"
     if not faster:

@@ -97,7 +97,7 @@ def _best(paths: list[PathResult]) -> tuple[PathResult, tuple[str, ...]] | None:
         return None
     fastest = max(paths, key=lambda path: path.speedup or 0.0)
     equal = [path for path in paths if path is fastest or as_fast(path, fastest)]
-    chosen = min(equal, key=lambda path: (_effort(path.name), -(path.speedup or 0.0)))
+    chosen = min(equal, key=lambda path: (_simplicity_key(path.name), -(path.speedup or 0.0)))
     return chosen, tuple(path.name for path in equal if path is not chosen)
 
 
@@ -107,10 +107,10 @@ def as_fast(path: PathResult, fastest: PathResult) -> bool:
     return interval is not None and interval[0] >= 1 / (1 + MARGIN) and interval[1] <= 1 + MARGIN
 
 
-def _effort(name: str) -> tuple[int, bool]:
+def _simplicity_key(name: str) -> tuple[int, bool]:
     """Sort key, simplest first; a variant in another precision comes right after its base."""
     spec = path_spec(name)
-    return spec.effort, spec.precision is not None
+    return spec.simplicity_rank, spec.precision is not None
 
 
 def _pick(run: Run, path: PathResult, equal: tuple[str, ...]) -> Pick:

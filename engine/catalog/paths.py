@@ -36,9 +36,9 @@ class PathSpec(Record):
     kind: PathKind
     colour: str
     """#RRGGBB, the same in every chart."""
-    effort: int
-    """The effort of using it, from 0 for the model as it is. Of two paths that are equally fast, the one with less
-    effort is recommended."""
+    simplicity_rank: int
+    """Its place in the order of simplicity: 0 is the model as it is, and a larger number takes more to set up. Of paths
+    that are equally fast, the one with the smallest number is recommended."""
     base: str
     """The path that this is a variant of; its own name if it is not a variant."""
     precision: Precision | None = None
@@ -100,7 +100,7 @@ _SLOW_TRAIN = path_row(
     group="tutorial",
     kind="slow path",
     colour="#CC79A7",
-    effort=0,
+    simplicity_rank=0,
     for_inference=False,
 )
 _SLOW_GRAD = path_row(
@@ -111,7 +111,7 @@ _SLOW_GRAD = path_row(
     group="tutorial",
     kind="slow path",
     colour="#B0741A",
-    effort=0,
+    simplicity_rank=0,
     for_inference=False,
 )
 _SLOW = path_row(
@@ -122,7 +122,7 @@ _SLOW = path_row(
     group="tutorial",
     kind="slow path",
     colour="#8A93A3",
-    effort=0,  # the baseline: chosen unless another path is faster
+    simplicity_rank=0,  # the baseline: chosen unless another path is faster
     default=True,
 )
 _FAST_MHA = path_row(
@@ -134,7 +134,7 @@ _FAST_MHA = path_row(
     group="tutorial",
     kind="fastpath",
     colour="#E69F00",
-    effort=2,  # one switch to set
+    simplicity_rank=2,  # one switch to set
     default=True,
 )
 _FAST_NESTED = path_row(
@@ -146,7 +146,7 @@ _FAST_NESTED = path_row(
     group="tutorial",
     kind="fastpath",
     colour="#2B8CC9",
-    effort=1,  # what torch does by default in eval mode without gradients
+    simplicity_rank=1,  # what torch does by default in eval mode without gradients
     default=True,
 )
 _TUTORIAL_MHA = path_row(
@@ -157,7 +157,7 @@ _TUTORIAL_MHA = path_row(
     group="tutorial",
     kind="fastpath",
     colour="#17A377",
-    effort=2,
+    simplicity_rank=2,
     for_inference=False,
 )
 _BUCKETED = path_row(
@@ -168,7 +168,7 @@ _BUCKETED = path_row(
     group="beyond",
     kind="groups",
     colour="#7A6BD6",
-    effort=3,  # a few lines around the model
+    simplicity_rank=3,  # a few lines around the model
 )
 _PACKED = path_row(
     "packed",
@@ -178,7 +178,7 @@ _PACKED = path_row(
     group="beyond",
     kind="packed",
     colour="#D9541E",
-    effort=4,  # this project's module, and a second copy of the weights
+    simplicity_rank=4,  # this project's module, and a second copy of the weights
     default=True,
 )
 _COMPILE = path_row(
@@ -189,7 +189,7 @@ _COMPILE = path_row(
     group="beyond",
     kind="library",
     colour="#A3A11F",
-    effort=5,  # a C++ compiler, and a first call of many seconds
+    simplicity_rank=5,  # a C++ compiler, and a first call of many seconds
 )
 _HF_SDPA = path_row(
     "hf-sdpa",
@@ -199,7 +199,7 @@ _HF_SDPA = path_row(
     group="beyond",
     kind="library",
     colour="#C057C9",
-    effort=6,  # another library
+    simplicity_rank=6,  # another library
 )
 _ONNXRUNTIME = path_row(
     "onnxruntime",
@@ -209,7 +209,7 @@ _ONNXRUNTIME = path_row(
     group="beyond",
     kind="library",
     colour="#12808F",
-    effort=7,  # another library, an exported file, and memory that torch does not see
+    simplicity_rank=7,  # another library, an exported file, and memory that torch does not see
     outside_torch=True,
 )
 _OPENVINO = path_row(
@@ -220,7 +220,7 @@ _OPENVINO = path_row(
     group="beyond",
     kind="library",
     colour="#8C6D5A",
-    effort=8,  # the same
+    simplicity_rank=8,  # the same
     outside_torch=True,
 )
 
@@ -275,7 +275,7 @@ def path_spec(name: str) -> PathSpec:
         group="beyond",
         kind="library",
         colour=OTHER_COLOUR,
-        effort=max(spec.effort for spec in PATHS.values()) + 1,
+        simplicity_rank=max(spec.simplicity_rank for spec in PATHS.values()) + 1,
     )
 
 

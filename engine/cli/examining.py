@@ -46,39 +46,45 @@ PYTHON_HELP = (
 )
 
 
+ModelName = Annotated[str | None, typer.Option(help=MODEL_HELP, show_default=DEFAULT_MODEL)]
+Preset = Annotated[str | None, typer.Option(help=BATCH_HELP, show_default=DEFAULT_PRESET)]
+With = Annotated[str | None, typer.Option("--with", help=WITH_HELP)]
+DeviceName = Annotated[str | None, typer.Option(help=DEVICE_HELP, show_default="cpu")]
+DTypeName = Annotated[str | None, typer.Option(help=DTYPE_HELP, show_default="fp32")]
+Python = Annotated[str | None, typer.Option(help=PYTHON_HELP)]
+Seed = Annotated[int, typer.Option(min=0, help=SEED_HELP)]
+Budget = Annotated[
+    float | None,
+    typer.Option(help="Most seconds to spend on rounds.", show_default="by the number of modifications"),
+]
+Timed = Annotated[bool, typer.Option("--measure/--no-measure", help="Whether to time each cure.")]
+Every = Annotated[bool, typer.Option("--all", help="Also show the conditions that are met.")]
+
+
 def doctor(  # noqa: PLR0913  (one argument an option)
-    model: Annotated[str | None, typer.Option(help=MODEL_HELP, show_default=DEFAULT_MODEL)] = None,
-    batch: Annotated[str | None, typer.Option(help=BATCH_HELP, show_default=DEFAULT_PRESET)] = None,
+    model: ModelName = None,
+    batch: Preset = None,
     text: Text = None,
     texts: TextsFile = None,
-    modifications: Annotated[str | None, typer.Option("--with", help=WITH_HELP)] = None,
-    device: Annotated[str | None, typer.Option(help=DEVICE_HELP, show_default="cpu")] = None,
-    dtype: Annotated[str | None, typer.Option(help=DTYPE_HELP, show_default="fp32")] = None,
+    modifications: With = None,
+    device: DeviceName = None,
+    dtype: DTypeName = None,
     threads: Threads = None,
-    python: Annotated[str | None, typer.Option(help=PYTHON_HELP)] = None,
-    seed: Annotated[int, typer.Option(min=0, help=SEED_HELP)] = 0,
-    budget: Annotated[
-        float | None,
-        typer.Option(help="Most seconds to spend on rounds.", show_default="by the number of modifications"),
-    ] = None,
-    measure: Annotated[
-        bool, typer.Option("--measure/--no-measure", help="Whether to time each cure.")
-    ] = True,
+    python: Python = None,
+    seed: Seed = 0,
+    budget: Budget = None,
+    measure: Timed = True,
     allocator: Memory = DEFAULT_ALLOCATOR,
-    every: Annotated[bool, typer.Option("--all", help="Also show the conditions that are met.")] = False,
+    every: Every = False,
     json_file: JsonFile = None,
 ) -> None:
     """Show whether the fastpath is really taken, why not, what cures it, and how much each cure gains.
 
     Exit code 0: taken; 1: partly taken, not taken, or taken with wrong answers; 2: bad input.
     """
-    settings = load_settings()
-    memory = chosen_allocator(allocator)
+    settings, memory = load_settings(), chosen_allocator(allocator)
     changes = _names(modifications or "")
-    usual_s = examination_budget_s(len(changes), settings.max_budget_s)
-    budget_s = (
-        min(_checked_budget(usual_s if budget is None else budget), settings.max_budget_s) if measure else 0.0
-    )
+    budget_s = _budget_s(budget, len(changes), settings.max_budget_s) if measure else 0.0
     check_writable(json_file)
     if python is None:
         request = _request(
@@ -105,6 +111,12 @@ def doctor(  # noqa: PLR0913  (one argument an option)
         # Lines of code are never cut, because people copy them.
         Console(width=terminal.width()).print(doctor_report(diagnosis, every_condition=every), crop=False)
     raise typer.Exit(0 if diagnosis.verdict == "taken" else 1)
+
+
+def _budget_s(asked_s: float | None, modifications: int, most_s: float) -> float:
+    if asked_s is None:
+        return examination_budget_s(modifications, most_s)
+    return min(_checked_budget(asked_s), most_s)
 
 
 def _checked_budget(budget_s: float) -> float:

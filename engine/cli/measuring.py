@@ -11,7 +11,7 @@ from rich.console import Console
 from engine.analysis.compare import Gate, gate_ratio
 from engine.analysis.conclude import round_s
 from engine.analysis.continuing import More, continuation, more_of
-from engine.budget import default_budget_s
+from engine.budget import SECONDS_A_PATH, default_budget_s
 from engine.catalog.batches import DEFAULT_PRESET, find_preset
 from engine.catalog.models import DEFAULT_MODEL
 from engine.catalog.paths import BASELINE, PATHS, default_paths, find_paths, paths_of
@@ -42,8 +42,35 @@ from engine.settings import Settings, load_settings
 
 BESIDE_CONTINUE = ("continued", "rounds", "budget", "json_file", "fail_under")
 """Parameters of `run` that may be given with --continue."""
+DEFAULT_PATHS = ",".join(default_paths())
 
+Paths = Annotated[str, typer.Option(help=f"Execution paths, separated by commas: {', '.join(PATHS)}.")]
+Rounds = Annotated[
+    int | None,
+    typer.Option(
+        "--rounds", "--iterations", help="A fixed number of rounds, instead of rounds until precise."
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option(
+        help="Most seconds to spend on rounds.",
+        show_default=f"{SECONDS_A_PATH:g} for each path, plus {SECONDS_A_PATH:g}",
+    ),
+]
+Continued = Annotated[
+    Path | None,
+    typer.Option(
+        "--continue", help="A run's JSON file: add rounds to it, as many as --rounds or --budget allow."
+    ),
+]
 TraceFolder = Annotated[Path | None, typer.Option("--trace", help="Write Chrome traces to this folder.")]
+FailUnder = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="PATH=RATIO, may be repeated: exit 1 if PATH's speedup is below RATIO, 3 if that is not clear."
+    ),
+]
 
 
 def run(  # noqa: PLR0913  (one argument an option)
@@ -52,68 +79,44 @@ def run(  # noqa: PLR0913  (one argument an option)
     batch: Annotated[str, typer.Option(help=BATCH_HELP)] = DEFAULT_PRESET,
     text: Text = None,
     texts: TextsFile = None,
-    paths: Annotated[
-        str, typer.Option(help=f"Execution paths, separated by commas: {', '.join(PATHS)}.")
-    ] = ",".join(default_paths()),
+    paths: Paths = DEFAULT_PATHS,
     device: Device = "cpu",
     dtype: Precision = "fp32",
     threads: Threads = None,
     seed: Seed = 0,
-    rounds: Annotated[
-        int | None,
-        typer.Option(
-            "--rounds", "--iterations", help="A fixed number of rounds, instead of rounds until precise."
-        ),
-    ] = None,
-    budget: Annotated[
-        float | None,
-        typer.Option(help="Most seconds to spend on rounds.", show_default="8 for each path, plus 8"),
-    ] = None,
+    rounds: Rounds = None,
+    budget: Budget = None,
     allocator: Memory = DEFAULT_ALLOCATOR,
-    continued: Annotated[
-        Path | None,
-        typer.Option(
-            "--continue",
-            help="A run's JSON file: add rounds to it, as many as --rounds or --budget allow.",
-        ),
-    ] = None,
+    continued: Continued = None,
     json_file: JsonFile = None,
     trace: TraceFolder = None,
-    fail_under: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="PATH=RATIO, may be repeated: exit 1 if PATH's speedup is below RATIO, 3 if that is not clear."
-        ),
-    ] = None,
+    fail_under: FailUnder = None,
 ) -> None:
     """Measure execution paths of one model on one batch, and show which is faster."""
     settings = load_settings()
     if continued is not None:
         _refuse_beside_continue(context)
         earlier = read_run(read_bytes(continued))
-        limits = [_limit(text, earlier.experiment.paths) for text in fail_under or []]
-        check_writable(json_file)
-        _report(_measured_on(earlier, rounds, budget, settings), json_file, limits)
-        return
-    names = _with_baseline(paths)
+        names, request = earlier.experiment.paths, _more_of(earlier, rounds, budget, settings)
+    else:
+        names = _with_baseline(paths)
+        experiment = _experiment(
+            model=model,
+            batch=chosen_batch(batch, text or [], texts, settings),
+            paths=names,
+            device=device,
+            dtype=dtype,
+            threads=threads,
+            seed=seed,
+            iterations=rounds,
+            budget_s=default_budget_s(len(names), settings.max_budget_s) if budget is None else budget,
+            allocator=chosen_allocator(allocator),
+        )
+        request = RunRequest(experiment=experiment, trace_dir=str(trace) if trace else None)
     limits = [_limit(text, names) for text in fail_under or []]
-    experiment = _experiment(
-        model=model,
-        batch=chosen_batch(batch, text or [], texts, settings),
-        paths=names,
-        device=device,
-        dtype=dtype,
-        threads=threads,
-        seed=seed,
-        iterations=rounds,
-        budget_s=default_budget_s(len(names), settings.max_budget_s) if budget is None else budget,
-        allocator=chosen_allocator(allocator),
-    )
     check_writable(json_file)
     make_trace_folder(trace)
-    _report(
-        measure(RunRequest(experiment=experiment, trace_dir=str(trace) if trace else None)), json_file, limits
-    )
+    _report(measure(request), json_file, limits)
 
 
 def _report(finished: Run, json_file: Path | None, limits: list[tuple[str, float]]) -> None:
@@ -132,17 +135,16 @@ def _refuse_beside_continue(context: typer.Context) -> None:
             )
 
 
-def _measured_on(earlier: Run, rounds: int | None, budget: float | None, settings: Settings) -> Run:
-    """The run with more rounds: a number of rounds, a number of seconds, or as its next step advises."""
+def _more_of(earlier: Run, rounds: int | None, budget: float | None, settings: Settings) -> RunRequest:
+    """The request for more rounds: a number of rounds, a number of seconds, or as the run's next step advises."""
     if rounds is not None:
         more = More(rounds=rounds, seconds=rounds * round_s(earlier))
     else:
         more = more_of(earlier) if budget is None else More(rounds=None, seconds=budget)
     try:
-        request = continuation(earlier, more, budget or settings.max_budget_s)
+        return continuation(earlier, more, budget or settings.max_budget_s)
     except ValidationError as error:
         raise refusal_of(error, "experiment") from None
-    return measure(request)
 
 
 def tutorial(

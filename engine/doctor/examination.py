@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from engine.analysis.stats import CONFIDENCE
-from engine.budget import examination_budget_s
+from engine.budget import examination_budget_s, sweep_budget
 from engine.catalog.modifications import find_modifications
 from engine.diagnosis import (
     WITHOUT_SPARSITY,
@@ -45,8 +45,6 @@ from engine.records import Batch, Environment, NoiseFloor
 from engine.settings import Settings, load_settings
 
 DEFAULT_BUDGET_S = examination_budget_s()
-SWEEP_SHARE = 0.5
-"""Time limit of the sparsity sweep, as a share of the rounds' budget."""
 
 
 def doctor(
@@ -68,7 +66,8 @@ def doctor(
         example: the arguments of the call: one tensor, a tuple of positional or a dict of keyword arguments.
         title: name of the model in the diagnosis; empty for its class name.
         budget_s: longest time for the measuring rounds; 0 measures nothing. The first examination of an encoder size
-            on a machine may take 50 % longer: it also finds the padding ratio from which sparsity is faster.
+            on a machine also finds the padding ratio from which sparsity is faster. That takes half of this time
+            again, and on a slow machine up to three times this time.
         seed: of the random orders.
         tell: receives an event at every step and round.
 
@@ -235,15 +234,8 @@ def _crossover(
         dtype=encoder.layers[0].linear1.weight.dtype,
         device=device_of(judged),
     )
-    examination.instruments.tell(
-        Step(name="measure", text="Finding the padding ratio from which sparsity is faster")
-    )
-    sweep = partial(
-        run_sweep,
-        encoder,
-        plan,
-        examination.instruments,
-        examination.seed,
-        examination.budget_s * SWEEP_SHARE,
-    )
+    budget = sweep_budget(examination.budget_s)
+    words = f"Finding the padding ratio from which sparsity is faster, at most {budget.most_s:.0f} s"
+    examination.instruments.tell(Step(name="measure", text=words))
+    sweep = partial(run_sweep, encoder, plan, examination.instruments, examination.seed, budget)
     return crossover(sweep, plan, environment, examination.keep)

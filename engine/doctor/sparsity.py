@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from engine.analysis.crossover import judged_point
 from engine.analysis.quiet import disturbances
 from engine.analysis.verdict import Situation
+from engine.budget import SweepBudget
 from engine.diagnosis import Crossover, Sparsity, SweepPoint
 from engine.eligibility.facts import LayerFacts, PaddingFacts
 from engine.eligibility.subject import Setting
@@ -106,7 +107,8 @@ def crossover(
         return Crossover.model_validate_json(file.read_bytes()).model_copy(update={"cached": True})
     except (OSError, ValidationError):
         found = run_sweep()
-    if not found.disturbance and all(point.ci95 for point in found.points):
+    complete = len(found.points) == len(RATIOS) and all(point.ci95 for point in found.points)
+    if complete and not found.disturbance:
         _keep(file, found)
     return found
 
@@ -121,24 +123,29 @@ def _keep(file: Path, found: Crossover) -> None:
         return  # if the folder cannot be written, the next examination repeats the sweep
 
 
-def sweep(encoder: Any, plan: SweepPlan, instruments: Instruments, seed: int, budget_s: float) -> Crossover:
+def sweep(
+    encoder: Any, plan: SweepPlan, instruments: Instruments, seed: int, budget: SweepBudget
+) -> Crossover:
     """Measure fused layers with and without sparsity at several padding ratios, in paired rounds.
 
     Args:
         encoder: an `nn.TransformerEncoder` in eval mode that can run with and without sparsity; its
             `use_nested_tensor` is restored.
-        budget_s: longest time for all rounds together; time that one ratio does not need goes to the next ones.
+        budget: time for all ratios together. Each may use an equal share of what is left, so time that one ratio does
+            not need goes to the next ones. Ratios for which no time is left are not measured.
     """
     points, conditions, start = list[SweepPoint](), list[Conditions](), instruments.clock()
     for i, ratio in enumerate(RATIOS):
-        left_s = budget_s - (instruments.clock() - start)
-        entered = _race_at(encoder, plan, ratio, seed + i, left_s / (len(RATIOS) - i))
+        used_s = instruments.clock() - start
+        if points and used_s >= budget.most_s:
+            break
+        entered = _race_at(encoder, plan, ratio, seed + i, _rule(budget, used_s, len(RATIOS) - i))
         # The whole sweep is one step of an examination, so it sends no events of its own.
         found = race(entered, replace(instruments, tell=lambda _event: None))
         points.append(_point(ratio, found))
         conditions.extend(found.conditions)
     return Crossover(
-        padding_ratios=RATIOS,
+        padding_ratios=tuple(point.padding_ratio for point in points),
         speedups=tuple(point.speedup for point in points),
         points=tuple(points),
         shape=plan.shape,
@@ -147,7 +154,16 @@ def sweep(encoder: Any, plan: SweepPlan, instruments: Instruments, seed: int, bu
     )
 
 
-def _race_at(encoder: Any, plan: SweepPlan, ratio: float, seed: int, budget_s: float) -> Race:
+def _rule(budget: SweepBudget, used_s: float, ratios_left: int) -> StopRule:
+    return StopRule(
+        (budget.usual_s - used_s) / ratios_left,
+        min_rounds=MIN_ROUNDS,
+        max_rounds=MAX_ROUNDS,
+        most_s=(budget.most_s - used_s) / ratios_left,
+    )
+
+
+def _race_at(encoder: Any, plan: SweepPlan, ratio: float, seed: int, rule: StopRule) -> Race:
     states, padding = padded_batch(plan, ratio, seed)
     device = torch.device(plan.device)
 
@@ -159,7 +175,6 @@ def _race_at(encoder: Any, plan: SweepPlan, ratio: float, seed: int, budget_s: f
         name: Entry(name, Timed(call, partial(_sparsity, encoder, sparse)))
         for name, sparse in (("dense", False), ("sparse", True))
     }
-    rule = StopRule(budget_s, min_rounds=MIN_ROUNDS, max_rounds=MAX_ROUNDS)
     return Race(entries, "dense", rule, seed, WARM_UP_CAP_S)
 
 

@@ -1,8 +1,11 @@
-"""The sentences of a diagnosis: what is taken, what prevents it, and where prediction and proof disagree."""
+"""The sentences that a diagnosis keeps: what is taken, what prevents it, and where prediction and proof disagree.
+
+Like a verdict's reason in a run, they are made where their facts are known, so that the JSON explains itself.
+"""
 
 from collections.abc import Iterator
 
-from engine.diagnosis import Check, Prediction, Proof, Taken
+from engine.diagnosis import Check, Prediction, Proof, Taken, headline_of
 from engine.doctor.curing import JudgedSubject
 from engine.eligibility.dangers import WRONG
 from engine.records import Agreement
@@ -15,7 +18,8 @@ def summary(verdict: Taken, judged: JudgedSubject, proof: Proof, agrees: bool) -
         agrees: the outputs were compared with the slow path's and agree on real tokens.
     """
     detail, reason = _detail(verdict, judged, proof), _reason(verdict, judged, proof)
-    return f"{_verdict_words(verdict, proof, agrees)}{f': {detail}' if detail else ''}.{f' {reason}' if reason else ''}"
+    headline = headline_of(verdict, raises=bool(proof.error), agrees=agrees)
+    return f"{headline}{f': {detail}' if detail else ''}.{f' {reason}' if reason else ''}"
 
 
 def explanation(verdict: Taken, judged: JudgedSubject, proof: Proof) -> str:
@@ -23,19 +27,6 @@ def explanation(verdict: Taken, judged: JudgedSubject, proof: Proof) -> str:
     detail, reason = _detail(verdict, judged, proof), _reason(verdict, judged, proof)
     said = f"{detail[:1].upper()}{detail[1:]}." if detail else ""
     return " ".join(filter(None, (said, reason)))
-
-
-def _verdict_words(verdict: Taken, proof: Proof, agrees: bool) -> str:
-    if proof.error:
-        return "The forward ends with an error"
-    # Outputs may agree by chance, as with an adapter of zeros.
-    wrong = "cannot be trusted" if agrees else "is wrong"
-    return {
-        "taken": "The fastpath is taken",
-        "partly taken": "The fastpath is partly taken",
-        "not taken": "The fastpath is not taken",
-        "taken but wrong": f"The fastpath is taken and its answer {wrong}",
-    }[verdict]
 
 
 def _detail(verdict: Taken, judged: JudgedSubject, proof: Proof) -> str:

@@ -163,9 +163,9 @@ def _mixed_precision(plan: ModelPlan) -> Iterator[tuple[str, str]]:
             yield layer.layer.name, f"an input of {layer.call.dtype} and weights of {dtype}"
 
 
-def _stuck(plan: ModelPlan) -> Iterator[tuple[str, str]]:
+def _nested_input(plan: ModelPlan) -> Iterator[tuple[str, str]]:
     for layer in plan.all_layers:
-        if layer.stuck:
+        if layer.raises_on_nested:
             yield layer.layer.name, "a nested input in a layer that is not fused"
 
 
@@ -258,11 +258,11 @@ RISKS: tuple[Risk, ...] = (
         _in_fused(_missing),
     ),
     Risk(
-        "stuck-nested",
+        "nested-input",
         "error",
         "The encoder checks its first layer only, and makes the input nested. This layer cannot compute a nested "
         "input, and torch raises.",
-        _stuck,
+        _nested_input,
     ),
     Risk(
         "inverted-mask",

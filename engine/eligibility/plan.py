@@ -40,7 +40,7 @@ class LayerPlan:
     native_attention: bool
 
     @property
-    def stuck(self) -> bool:
+    def raises_on_nested(self) -> bool:
         """Whether the layer gets a nested input that it cannot compute: torch raises."""
         return bool(self.call and self.call.nested and not self.fused and not self.native_attention)
 

@@ -59,6 +59,8 @@ class StopRule:
     max_rounds: int = MAX_ROUNDS
     precision: float | None = PRECISION
     """Half-width that every interval must reach; None if rounds end by number or budget only."""
+    most_s: float = 0.0
+    """While rounds are fewer than `min_rounds`, they end after this many seconds if that is later than the budget."""
 
     @property
     def at_most(self) -> int:
@@ -66,8 +68,11 @@ class StopRule:
         return self.iterations or self.max_rounds
 
     def expected_at_most(self, done: int, elapsed_s: float) -> int:
-        """The largest number of rounds that fits into the budget, if they go on as fast as so far."""
-        return min(self.at_most, max(done, int(done * self.budget_s / max(elapsed_s, 1e-9))))
+        """The largest number of rounds that fits into the time allowed, if they go on as fast as so far."""
+        rounds_a_second = done / max(elapsed_s, 1e-9)
+        in_budget = int(rounds_a_second * self.budget_s)
+        enough = min(self.min_rounds, int(rounds_a_second * self.most_s))
+        return min(self.at_most, max(done, in_budget, enough))
 
     def reason(self, done: int, elapsed_s: float, reached: float | None) -> str | None:
         """Why to stop now, or None to go on.
@@ -79,8 +84,9 @@ class StopRule:
             return f"the {done} rounds asked for" if self.iterations else f"the limit of {done} rounds"
         if self.iterations is None and done >= self.min_rounds and self._is_precise(reached):
             return f"precise to {100 * (self.precision or 0):.2g}% after {done} rounds"
-        if elapsed_s >= self.budget_s:
-            return f"the budget of {self.budget_s:g} s is used up after {done} rounds"
+        allowed_s = self.budget_s if done >= self.min_rounds else max(self.budget_s, self.most_s)
+        if elapsed_s >= allowed_s:
+            return f"the budget of {allowed_s:g} s is used up after {done} rounds"
         return None
 
     def _is_precise(self, reached: float | None) -> bool:

@@ -5,13 +5,13 @@ from typing import get_args
 import streamlit as st
 
 from engine.allocator import DEFAULTS, KEPT, allocator_words
-from engine.analysis.allocators import both_allocators
-from engine.analysis.ladder import ladder
+from engine.analysis.allocators import BothAllocators, both_allocators
+from engine.analysis.tutorial_steps import tutorial_steps
 from engine.desk.tickets import TicketView
 from engine.errors import Refusal
 from engine.events import RunRequest
 from engine.present.charts.allocators import allocator_chart
-from engine.present.charts.explanations import ladder_chart, ladder_words
+from engine.present.charts.explanations import steps_chart, steps_words
 from engine.present.words.allocators import HELP, LABELS, costs_sentence
 from engine.records import DEFAULT_ALLOCATOR, Allocator, Experiment, Run
 from pages.kit.all_machines import machines
@@ -41,11 +41,8 @@ def with_the_other_allocator(experiment: Experiment) -> Experiment:
 
 
 def offer_other_allocator(run: Run) -> None:
-    """A button that measures the same with the other allocator; once that is done, both side by side."""
-    view = view_of(ALLOCATOR_SLOT)
-    if view is not None and view.run is not None:
-        _show_both(run, view.run)
-    elif allocator_words(run.environment) in (KEPT, DEFAULTS):
+    """A button that measures the same with the other allocator, until that is done; and its progress."""
+    if _both_of(run) is None and allocator_words(run.environment) in (KEPT, DEFAULTS):
         other = with_the_other_allocator(run.experiment).allocator
         label = "with the system's allocator" if other == "system" else "with freed memory kept"
         st.button(
@@ -73,16 +70,27 @@ def start_other(run: Run) -> None:
     lab.announced.add(known.run.id)
 
 
-def _show_both(run: Run, other: Run) -> None:
+def _both_of(run: Run) -> BothAllocators | None:
+    """The run beside the one with the other allocator; None if that was not measured for this experiment."""
+    view = view_of(ALLOCATOR_SLOT)
+    if view is None or view.run is None:
+        return None
     try:
-        both = both_allocators(run, other)
+        return both_allocators(run, view.run)
     except Refusal:
-        return  # the other run belongs to an earlier experiment
+        return None
+
+
+def show_both_allocators(run: Run) -> None:
+    """Both allocators side by side, once the other one was measured."""
+    both = _both_of(run)
+    if both is None:
+        return
     st.subheader("What the allocator costs")
     words = costs_sentence(both)
     st.altair_chart(allocator_chart(both), key="bench_allocators", alt=words)
     st.caption(words)
-    if len(ladder(both.system)) > 1:
-        steps = ladder_words(both.system, both)
-        st.altair_chart(ladder_chart(both.system, both), key="bench_allocators_ladder", alt=steps)
+    if len(tutorial_steps(both.system)) > 1:
+        steps = steps_words(both.system, both)
+        st.altair_chart(steps_chart(both.system, both), key="bench_allocators_steps", alt=steps)
         st.caption(steps)

@@ -106,16 +106,23 @@ def show_heading(run: Run, now: datetime) -> None:
     st.caption(as_text(when_and_where(run.created_at, run.environment.machine, now, reader_zone())))
 
 
-def show_run(run: Run, key: str, beside_the_answer: Callable[[Run], None] = lambda _run: None) -> None:
+def show_run(
+    run: Run,
+    key: str,
+    beside_the_answer: Callable[[Run], None] = lambda _run: None,
+    below_the_speedups: Callable[[Run], None] = lambda _run: None,
+) -> None:
     """A finished run from its verdict to its downloads, as on the Benchmark page.
 
     Args:
         beside_the_answer: draws the buttons below the verdict.
+        below_the_speedups: draws what those buttons have measured.
     """
     show_verdict(run)
     beside_the_answer(run)
     show_recommendation(run)
     show_speedups(run, key)
+    below_the_speedups(run)
     st.subheader("Is the fastpath really taken?")
     show_proof(run)
     st.subheader("Where the time goes")

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import pandas as pd
 import streamlit as st
 
-from engine.analysis.ladder import ladder
+from engine.analysis.tutorial_steps import tutorial_steps
 from engine.analysis.recommend import fastest_path, recommended_path
 from engine.catalog.paths import path_spec
 from engine.present.charts.runs import (
@@ -20,15 +20,16 @@ from engine.present.charts.runs import (
     speedup_chart,
 )
 from engine.present.charts.explanations import (
-    ladder_caption,
-    ladder_chart,
-    ladder_words,
+    steps_caption,
+    steps_chart,
+    steps_words,
     waterfall_chart,
     waterfall_words,
 )
 from engine.present.reports.summary import operators_csv, report_markdown
 from engine.present.charts.roofline import has_roofline, roofline_chart
 from engine.present.words.allocators import memory_sentence, page_faults_sentence
+from engine.present.words.conditions import round_conditions
 from engine.present.words.roofline import memory_words, peaks_words, roofline_words, useful_words
 from engine.present.reports.script import script_of
 from engine.present.words.runs import (
@@ -37,10 +38,10 @@ from engine.present.words.runs import (
     capacity_sentence,
     centre_sentences,
     evidence_sentence,
+    latency_sentence,
     looks_sentence,
     machine_sentence,
     path_title,
-    percentile_words,
     preparation_sentence,
     recommendation_sentences,
     speedups_caption,
@@ -114,8 +115,7 @@ def _proof_card(run: Run, path: PathResult) -> None:
     st.markdown(evidence_sentence(path, layers))
     st.caption(agreement_sentence(run, path))
     costs = f"{preparation_sentence(path)} {break_even_sentence(run, path)}".strip()
-    p90 = f"p90: {percentile_words(path, 0.9)}."
-    for note in filter(None, (costs, capacity_sentence(path), p90, path.next_step)):
+    for note in filter(None, (costs, capacity_sentence(path), latency_sentence(path), path.next_step)):
         st.caption(note)
 
 
@@ -196,15 +196,15 @@ def show_explanations(run: Run, key: str) -> None:
         words = waterfall_words(run.baseline, path)
         st.altair_chart(waterfall_chart(run.baseline, path), key=f"{key}_waterfall", alt=words)
         st.caption(f"{words} Profiled shares are scaled to the measured medians, so that the bars add up.")
-    if len(ladder(run)) > 1:
+    if len(tutorial_steps(run)) > 1:
         st.markdown("**Step by step, from path to path**")
-        show_ladder(run, key)
+        show_steps(run, key)
 
 
-def show_ladder(run: Run, key: str) -> None:
+def show_steps(run: Run, key: str) -> None:
     """The speedup of each step from the tutorial's slow path to the fastpath."""
-    st.altair_chart(ladder_chart(run), key=f"{key}_ladder", alt=ladder_words(run))
-    st.caption(ladder_caption(run))
+    st.altair_chart(steps_chart(run), key=f"{key}_steps", alt=steps_words(run))
+    st.caption(steps_caption(run))
 
 
 def show_roofline(run: Run, key: str) -> None:
@@ -218,9 +218,11 @@ def show_roofline(run: Run, key: str) -> None:
 
 
 def show_rounds(run: Run, key: str) -> None:
-    """Every round's time of every path."""
+    """Every round's time of every path, and how much of the machine the rounds had."""
     with st.expander("Every round", icon=":material/ssid_chart:"):
         st.altair_chart(samples_chart(run), key=f"{key}_rounds", alt=samples_alt(run))
+        if conditions := round_conditions(run):
+            st.caption(conditions)
 
 
 def show_downloads(run: Run, key: str) -> None:

@@ -4,10 +4,10 @@ import pytest
 
 from engine.analysis.allocators import both_allocators
 from engine.analysis.conclude import concluded
-from engine.analysis.ladder import ladder
+from engine.analysis.tutorial_steps import tutorial_steps
 from engine.errors import Refusal
 from engine.present.charts.allocators import allocator_chart, allocator_data
-from engine.present.charts.explanations import ladder_words
+from engine.present.charts.explanations import steps_words
 from engine.present.words.allocators import costs_sentence, memory_sentence, page_faults_sentence
 from engine.records import Allocator, Run
 from tests.samples import sample_run
@@ -50,12 +50,12 @@ def test_runs_that_differ_in_more_or_in_nothing_are_refused(other: Run) -> None:
         both_allocators(KEPT, other)
 
 
-def test_the_ladder_has_the_allocator_as_a_step_of_its_own() -> None:
+def test_the_steps_have_the_allocator_as_a_step_of_its_own() -> None:
     both = both_allocators(KEPT, SYSTEM)
-    last = ladder(both.system, both)[-1]
+    last = tutorial_steps(both.system, both)[-1]
     assert (last.meaning, last.speedup) == ("freed memory kept", pytest.approx(1.5))
-    assert "freed memory kept 1.50x" in ladder_words(both.system, both)
-    assert len(ladder(both.system, both)) == len(ladder(both.system)) + 1
+    assert "freed memory kept 1.50x" in steps_words(both.system, both)
+    assert len(tutorial_steps(both.system, both)) == len(tutorial_steps(both.system)) + 1
 
 
 def test_the_chart_has_two_bars_a_path_and_the_sentence_tells_each_path_once() -> None:

@@ -649,7 +649,7 @@ CASES: tuple[Case, ...] = (
     Case(
         "the second layer in train mode",
         lambda: (_second_in_training(), call()),
-        "stuck-nested",
+        "nested-input",
         "not taken",
         None,
         "eval",

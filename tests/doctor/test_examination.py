@@ -22,6 +22,7 @@ from engine.errors import Refusal
 from engine.events import DoctorRequest, Event, Round, Step
 from engine.measure.instruments import Instruments
 from engine.models.loading import LoadedModel
+from engine.present.words.doctor import headline
 from engine.settings import Settings
 from tests.doctor.cases import (
     DENSE,
@@ -61,10 +62,28 @@ def test_importing_the_engine_imports_no_torch_until_the_doctor_is_called_for() 
         engine.nurse  # noqa: B018
 
 
-def test_the_doctor_is_the_function_however_often_it_is_asked_for() -> None:
-    """The submodule `engine.doctor` has the same name; a second cell of a notebook must not find the module."""
-    code = "import engine; first = engine.doctor; from engine import doctor; assert doctor is engine.doctor is first"
-    subprocess.run([sys.executable, "-c", f"{code}; assert callable(first)"], check=True, timeout=120)
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "from engine import doctor",
+        "import engine; doctor = engine.doctor; from engine import doctor as again; assert again is doctor",
+        "import engine.doctor.sparsity; from engine import doctor",
+        "from engine.doctor import examine_request; from engine import doctor",
+        "import engine; engine.doctor; import engine.doctor.curing; doctor = engine.doctor",
+    ],
+)
+def test_the_doctor_can_be_called_in_whatever_order_it_is_imported(imports: str) -> None:
+    """Its package has the same name, which an import of any of its modules puts into `engine`."""
+    code = (
+        f"{imports}; import inspect, torch\n"
+        "assert [*inspect.signature(doctor).parameters][:3] == ['model', 'example', 'title']\n"
+        "encoder = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(8, 2, batch_first=True), 1).eval()\n"
+        "with torch.no_grad(): print(doctor(encoder, torch.randn(2, 3, 8), budget_s=0).verdict)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stdout == "taken\n", done.stderr
 
 
 @pytest.mark.parametrize("example", [tokens(), (tokens(),), [tokens()], {"tokens": tokens()}])
@@ -357,6 +376,7 @@ def test_an_adapter_of_zeros_cannot_be_trusted() -> None:
     diagnosis = examined(model, call())
     assert diagnosis.verdict == "taken but wrong"
     assert "cannot be trusted" in diagnosis.summary
+    assert diagnosis.summary.startswith(headline(diagnosis))
 
 
 def test_a_batch_without_a_padding_mask_is_not_called_unpadded() -> None:

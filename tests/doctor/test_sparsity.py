@@ -1,5 +1,6 @@
 """How much leaving padding out can gain: the bound by hand, the sweep's batches, the crossover, and what is kept."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -9,9 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.budget import SweepBudget, sweep_budget
 from engine.diagnosis import Crossover, SweepPoint
 from engine.doctor import sparsity
 from engine.doctor.sparsity import (
+    MIN_ROUNDS,
     RATIOS,
     SweepPlan,
     crossover,
@@ -43,13 +46,28 @@ class Ticking:
         return self.now
 
 
-def instruments() -> Instruments:
-    return Instruments(lambda _event: None, Ticking(), lambda: datetime(2026, 11, 24, tzinfo=UTC))
+LONG = SweepBudget(1e9, 1e9)
+
+
+def instruments(clock: Callable[[], float] | None = None) -> Instruments:
+    return Instruments(lambda _event: None, clock or Ticking(), lambda: datetime(2026, 11, 24, tzinfo=UTC))
+
+
+def swept_at(forward_s: float, budget: SweepBudget) -> tuple[Crossover, float]:
+    """A sweep of an encoder whose forward takes this long by the clock, and the seconds that the sweep took."""
+    now_s, model = 0.0, encoder()
+
+    def forward_is_over(*_: object) -> None:
+        nonlocal now_s
+        now_s += forward_s
+
+    model.register_forward_hook(forward_is_over)
+    return sweep(model, PLAN, instruments(lambda: now_s), 0, budget), now_s
 
 
 def asked(folder: Path, environment: Environment) -> Crossover:
     """The crossover, called as an examination calls it."""
-    run_sweep = partial(sparsity.sweep, encoder(), PLAN, instruments(), 0, 1e9)
+    run_sweep = partial(sparsity.sweep, encoder(), PLAN, instruments(), 0, LONG)
     return crossover(run_sweep, PLAN, environment, folder)
 
 
@@ -93,12 +111,32 @@ def test_a_swept_batch_has_the_padding_it_is_named_for(
 def test_a_sweep_is_paired_and_leaves_the_encoder_as_it_was() -> None:
     """Real forwards, and a clock that makes them equally long: no difference at any padding ratio."""
     model = encoder()
-    found = sweep(model, PLAN, instruments(), seed=0, budget_s=1e9)
+    found = sweep(model, PLAN, instruments(), 0, LONG)
     assert found.padding_ratios == RATIOS
     assert found.speedups == tuple(1.0 for _ in RATIOS)
     assert {(point.ci95, point.verdict) for point in found.points} == {((1.0, 1.0), "same")}
     assert {len(point.sparse_ms) for point in found.points} == {8}
     assert model.use_nested_tensor
+
+
+@pytest.mark.parametrize("forward_s", [0.1, 0.25])
+def test_a_slow_model_has_enough_rounds_for_every_interval(forward_s: float) -> None:
+    """Eight rounds of six ratios do not fit into half of the usual 20 s here: the sweep takes the time it needs."""
+    budget = sweep_budget(20.0)
+    found, seconds = swept_at(forward_s, budget)
+    assert {len(point.sparse_ms) for point in found.points} == {MIN_ROUNDS}
+    assert all(point.ci95 and point.verdict == "same" for point in found.points)
+    assert seconds <= budget.most_s
+
+
+def test_a_model_that_is_too_slow_ends_at_the_most_time_allowed() -> None:
+    """It overshoots by no more than one ratio with one round; the ratios that were measured have no interval."""
+    budget = sweep_budget(20.0)
+    found, seconds = swept_at(2.0, budget)
+    calls_of_a_ratio = 2 * 2 + 3  # one to warm up and one to size the block, for both; then a round of three
+    assert budget.most_s <= seconds <= budget.most_s + 2.0 * calls_of_a_ratio
+    assert found.padding_ratios == RATIOS[: len(found.points)]
+    assert all(0 < len(point.sparse_ms) < MIN_ROUNDS and not point.ci95 for point in found.points)
 
 
 def test_a_quiet_sweep_is_kept_and_a_disturbed_one_is_not(

@@ -105,6 +105,23 @@ def test_stops_at_the_budget_and_says_so() -> None:
     assert rounds.stop_reason.startswith("the budget of 10 s is used up")
 
 
+def test_rounds_may_go_on_after_the_budget_until_they_are_enough() -> None:
+    """A round of 3 s: the budget of 10 s has room for 4 of them, and 8 take 24 s."""
+
+    def rounds_of(rule: StopRule) -> tuple[int, str]:
+        machine = Machine()
+        rounds = _run(machine, {"slow": machine.path("slow", 1.0), "fast": machine.path("fast", 1.0)}, rule)
+        return len(rounds.order), rounds.stop_reason
+
+    assert rounds_of(StopRule(10)) == (4, "the budget of 10 s is used up after 4 rounds")
+    assert rounds_of(StopRule(10, precision=None, most_s=60)) == (
+        8,
+        "the budget of 10 s is used up after 8 rounds",
+    )
+    assert rounds_of(StopRule(10, most_s=15)) == (5, "the budget of 15 s is used up after 5 rounds")
+    assert StopRule(10, most_s=60).expected_at_most(done=2, elapsed_s=6.0) == 8
+
+
 def test_never_runs_more_than_the_most_rounds() -> None:
     machine = Machine()
     wild = [0.1 * (1 + i % 5) for i in range(999)]

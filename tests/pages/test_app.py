@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine.analysis.ladder import LADDER
+from engine.analysis.tutorial_steps import STEP_PATHS
 from engine.catalog.batches import PRESETS
 from engine.host import usable_cores
 from engine.present.words.runs import path_title, recommendation_sentences, verdict_sentence
@@ -299,11 +299,11 @@ def test_a_device_is_chosen_only_where_there_is_more_than_one(
 
 def test_the_walkthrough_ends_with_all_steps(app: AppTest) -> None:
     app.switch_page(nav.WALKTHROUGH).run()
-    app.button(key="walk_ladder_run").click().run()
+    app.button(key="walk_steps_run").click().run()
     run_until(
         app, lambda app: "The tutorial's headline is the speedup of all steps together" in words(app.caption)
     )
-    assert lab(app).ended["walk_ladder"].run.experiment.paths == LADDER
+    assert lab(app).ended["walk_steps"].run.experiment.paths == STEP_PATHS
 
 
 def test_a_result_says_when_the_settings_have_changed_since(app: AppTest) -> None:

@@ -31,6 +31,13 @@ def test_the_run_with_the_other_allocator_is_shown_beside_it_until_the_next_run(
     assert second == first.model_copy(update={"allocator": "system"})
     assert "Under the system's allocator" in words(app.caption)
     assert "freed memory kept 1.00x" in words(app.caption), "the allocator is one of the steps"
+    shown = [
+        str(element.value) for element in app.main if element.type in ("markdown", "caption", "subheader")
+    ]
+    order = ("Which to choose", "Grey band", "What the allocator costs", "Is the fastpath really taken?")
+    places = [next(i for i, text in enumerate(shown) if part in text) for part in order]
+    assert places == sorted(places), "the answer and its speedups come first"
+    assert not [button for button in app.button if button.key == OTHER]
     app.button(key="bench_run").click().run()
     run_until(app, lambda app: app.success)
     assert "What the allocator costs" not in words(app.subheader)

@@ -31,7 +31,7 @@ ROW = path_row(
     group="beyond",
     kind="library",
     colour=COLOUR,
-    effort=1,
+    simplicity_rank=1,
 )
 
 

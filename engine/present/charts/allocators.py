@@ -4,6 +4,7 @@ import altair as alt
 import pandas as pd
 
 from engine.analysis.allocators import BothAllocators
+from engine.present.charts.axes import few_ticks
 from engine.present.charts.runs import GUIDE_COLOUR, Drawing, chart_label, path_colour
 from engine.present.words.allocators import LABELS
 from engine.present.words.runs import speedup_text
@@ -19,7 +20,7 @@ def allocator_chart(both: BothAllocators) -> Drawing:
     base = alt.Chart(data).encode(
         y=y,
         yOffset=alt.YOffset("memory:N", sort=list(_COLOURS)),
-        x=alt.X("ms:Q", title="Median ms per forward"),
+        x=alt.X("ms:Q", title="Median ms per forward", axis=few_ticks()),
     )
     bars = base.mark_bar().encode(
         color=alt.Color("memory:N", title="Freed memory", scale=colours, legend=alt.Legend(orient="top")),

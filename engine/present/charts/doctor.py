@@ -3,8 +3,9 @@
 import altair as alt
 import pandas as pd
 
-from engine.analysis.crossover import where_it_pays
+from engine.analysis.crossover import faster_ratios
 from engine.diagnosis import SLOW, Crossover, Diagnosis, State, Timing
+from engine.present.charts.axes import few_ticks
 from engine.present.charts.runs import GUIDE_COLOUR, Drawing, interval_columns, interval_rules, path_colour
 from engine.present.words.doctor_cures import baseline_title, gain_sentence
 from engine.present.words.doctor_sparsity import crossover_sentence
@@ -29,7 +30,7 @@ def states_chart(diagnosis: Diagnosis) -> Drawing:
         "speedup:Q",
         title=f"Speedup over: {baseline_title(diagnosis)}",
         scale=alt.Scale(domain=[0, top], nice=False),
-        axis=alt.Axis(tickCount=6),
+        axis=few_ticks(),
     )
     kinds = [kind for kind in _KINDS if kind in set(data["kind"])]
     colour = alt.Color(
@@ -88,7 +89,7 @@ def states_alt(diagnosis: Diagnosis) -> str:
 
 
 def crossover_chart(crossover: Crossover, padding_ratio: float) -> Drawing:
-    """The gain from sparsity by padding ratio, with intervals; where it starts to pay; and this batch's ratio.
+    """The gain from sparsity by padding ratio, with intervals; where it becomes faster; and this batch's ratio.
 
     A filled point has a clear verdict, an open one has not.
 
@@ -101,9 +102,9 @@ def crossover_chart(crossover: Crossover, padding_ratio: float) -> Drawing:
         "padding:Q",
         title="Padding ratio",
         scale=alt.Scale(domain=[0, end], nice=False),
-        axis=alt.Axis(format=".0%"),
+        axis=few_ticks(format=".0%"),
     )
-    y = alt.Y("speedup:Q", title="Speedup by sparsity", scale=alt.Scale(zero=True))
+    y = alt.Y("speedup:Q", title="Speedup by sparsity", scale=alt.Scale(zero=True), axis=few_ticks())
     base, colour = alt.Chart(data), path_colour("fast-nested")
     line = base.mark_line(strokeWidth=2.5, color=colour).encode(x=x, y=y)
     intervals = base.mark_rule(strokeWidth=2, color=colour).encode(x=x, y="low:Q", y2="high:Q")
@@ -149,11 +150,11 @@ def sweep_data(crossover: Crossover) -> pd.DataFrame:
 
 
 def _crossover_band(crossover: Crossover) -> list[alt.Chart]:
-    """The ratios between which sparsity starts to pay, where both ends are clear."""
-    pays = where_it_pays(crossover.all_points)
-    if pays.kind != "between":
+    """The ratios between which sparsity becomes faster, where both ends are clear."""
+    found = faster_ratios(crossover.all_points)
+    if found.kind != "between":
         return []
-    band = alt.Chart(pd.DataFrame({"from": [pays.not_faster_up_to], "to": [pays.faster_from]}))
+    band = alt.Chart(pd.DataFrame({"from": [found.not_faster_up_to], "to": [found.faster_from]}))
     return [band.mark_rect(color=GUIDE_COLOUR, opacity=0.25).encode(x="from:Q", x2="to:Q")]
 
 

@@ -6,8 +6,9 @@ import altair as alt
 import pandas as pd
 
 from engine.analysis.allocators import BothAllocators
-from engine.analysis.ladder import Rung, ladder
+from engine.analysis.tutorial_steps import TutorialStep, tutorial_steps
 from engine.analysis.waterfall import Bar, waterfall
+from engine.present.charts.axes import few_ticks
 from engine.present.charts.runs import (
     GUIDE_COLOUR,
     Drawing,
@@ -34,7 +35,7 @@ def waterfall_chart(baseline: PathResult, path: PathResult) -> Drawing:
     )
     bars = base.mark_bar(height=20).encode(
         y=y,
-        x=alt.X("start:Q", title="Milliseconds per forward"),
+        x=alt.X("start:Q", title="Milliseconds per forward", axis=few_ticks()),
         x2="end:Q",
         color=alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(orient="top", columns=1)),
         tooltip=[
@@ -96,11 +97,11 @@ def waterfall_words(baseline: PathResult, path: PathResult) -> str:
     )
 
 
-def ladder_chart(run: Run, both: BothAllocators | None = None) -> Drawing:
+def steps_chart(run: Run, both: BothAllocators | None = None) -> Drawing:
     """One bar per step with its interval; 1 is no change."""
-    data = ladder_data(run, both)
+    data = steps_data(run, both)
     y = alt.Y("step:N", sort=list(data["step"]), title=None, axis=alt.Axis(labelLimit=220))
-    x = alt.X("speedup:Q", title="Speedup of this step alone", scale=alt.Scale(zero=True))
+    x = alt.X("speedup:Q", title="Speedup of this step alone", scale=alt.Scale(zero=True), axis=few_ticks())
     base = alt.Chart(data)
     colours = alt.Scale(domain=["step", "sum"], range=[path_colour("fast-nested"), path_colour("slow")])
     bars = base.mark_bar(height=20).encode(y=y, x=x, color=alt.Color("kind:N", legend=None, scale=colours))
@@ -115,35 +116,35 @@ def ladder_chart(run: Run, both: BothAllocators | None = None) -> Drawing:
     return alt.layer(bars, interval_rules(base, y), labels, one).properties(height=34 * len(data) + 60)
 
 
-def ladder_data(run: Run, both: BothAllocators | None = None) -> pd.DataFrame:
+def steps_data(run: Run, both: BothAllocators | None = None) -> pd.DataFrame:
     """One row per step: step, speedup, low, high, edge, interval, kind, label."""
-    return pd.DataFrame([_rung_row(rung) for rung in ladder(run, both)])
+    return pd.DataFrame([_step_row(step) for step in tutorial_steps(run, both)])
 
 
-def _rung_row(rung: Rung) -> dict[str, object]:
+def _step_row(step: TutorialStep) -> dict[str, object]:
     return {
-        "step": sentence_case(rung.meaning),
-        "speedup": rung.speedup,
-        **interval_columns(rung.speedup, rung.ci95),
-        "kind": "sum" if rung.spans_steps else "step",
-        "label": f"{speedup_text(rung.speedup)}",
+        "step": sentence_case(step.meaning),
+        "speedup": step.speedup,
+        **interval_columns(step.speedup, step.ci95),
+        "kind": "sum" if step.spans_steps else "step",
+        "label": f"{speedup_text(step.speedup)}",
     }
 
 
-def ladder_words(run: Run, both: BothAllocators | None = None) -> str:
-    """The message of `ladder_chart`."""
+def steps_words(run: Run, both: BothAllocators | None = None) -> str:
+    """The message of `steps_chart`."""
     parts = (
-        f"{rung.meaning} {speedup_text(rung.speedup)} ({interval_words(rung.ci95) or 'no interval'})"
-        for rung in ladder(run, both)
+        f"{step.meaning} {speedup_text(step.speedup)} ({interval_words(step.ci95) or 'no interval'})"
+        for step in tutorial_steps(run, both)
     )
     return f"Step by step: {'; '.join(parts)}."
 
 
-def ladder_caption(run: Run) -> str:
-    """What `ladder_chart` shows; it names intervals only where there are enough rounds for them."""
-    known = any(rung.ci95 for rung in ladder(run))
+def steps_caption(run: Run) -> str:
+    """What `steps_chart` shows; it names intervals only where there are enough rounds for them."""
+    known = any(step.ci95 for step in tutorial_steps(run))
     interval = ", with its 95 % interval" if known else f"; {run.rounds} rounds are too few for intervals"
     return (
-        f"{ladder_words(run)} Each bar is the speedup of one path over the path before it{interval}. The tutorial's "
+        f"{steps_words(run)} Each bar is the speedup of one path over the path before it{interval}. The tutorial's "
         "headline is the speedup of all steps together; Better Transformer's share is native kernels and sparsity."
     )

@@ -4,6 +4,7 @@ import altair as alt
 import pandas as pd
 
 from engine.analysis.roofline import Reach, reaches
+from engine.present.charts.axes import few_ticks
 from engine.present.charts.runs import GUIDE_COLOUR, Drawing, chart_label, path_colour
 from engine.records import Run
 
@@ -26,7 +27,7 @@ def roofline_chart(run: Run) -> Drawing:
         "share:Q",
         title="Share of the peak",
         scale=alt.Scale(domain=[0, top], nice=False),
-        axis=alt.Axis(format="%", tickCount=5),
+        axis=few_ticks(format="%"),
     )
     base = alt.Chart(data)
     colours = alt.Scale(domain=list(data["path"]), range=[path_colour(name) for name in data["name"]])

@@ -14,6 +14,7 @@ import pandas as pd
 
 from engine.analysis.recommend import compared_paths
 from engine.catalog.paths import path_spec
+from engine.present.charts.axes import few_ticks
 from engine.present.words.runs import (
     interval_words,
     path_noun,
@@ -51,7 +52,12 @@ def speedup_chart(run: Run) -> Drawing:
     height = 48 * len(order) + 80
     y = alt.Y("path:N", sort=order, title=None, axis=alt.Axis(labelLimit=160))
     top = max(data["edge"]) * 1.15
-    x = alt.X("speedup:Q", title="Speedup over the slow path", scale=alt.Scale(domain=[0, max(top, 1.2)]))
+    x = alt.X(
+        "speedup:Q",
+        title="Speedup over the slow path",
+        scale=alt.Scale(domain=[0, max(top, 1.2)]),
+        axis=few_ticks(),
+    )
     base = alt.Chart(data)
     bars = base.mark_bar(height=22).encode(
         y=y, x=x, color=_path_colour(tuple(data["name"]), legend=False), tooltip=_TOOLTIP
@@ -143,7 +149,7 @@ def operator_chart(
         .encode(
             y=alt.Y("operator:N", sort=order, title=None, axis=alt.Axis(labelLimit=170)),
             yOffset=alt.YOffset("path:N", sort=[chart_label(name) for name in paths]),
-            x=alt.X("ms:Q", title=f"{kind.capitalize()} time, ms per forward"),
+            x=alt.X("ms:Q", title=f"{kind.capitalize()} time, ms per forward", axis=few_ticks()),
             color=_path_colour(paths, legend=True),
             tooltip=[
                 "operator:N",
@@ -218,8 +224,8 @@ def samples_chart(run: Run) -> Drawing:
         alt.Chart(data)
         .mark_line(point=True, strokeWidth=1)
         .encode(
-            x=alt.X("round:Q", title="Round", axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("ms:Q", title="ms per forward", scale=alt.Scale(zero=True)),
+            x=alt.X("round:Q", title="Round", axis=few_ticks(tickMinStep=1)),
+            y=alt.Y("ms:Q", title="ms per forward", scale=alt.Scale(zero=True), axis=few_ticks()),
             color=_path_colour(names, legend=True),
             tooltip=["path:N", "round:Q", alt.Tooltip("ms:Q", format=".2f")],
         )
@@ -251,7 +257,7 @@ def padding_map(batch: Batch) -> Drawing:
         .mark_bar()
         .encode(
             y=alt.Y("text:O", title=None, axis=alt.Axis(labels=rows <= 40, ticks=False)),
-            x=alt.X("tokens:Q", title="Tokens", stack="zero"),
+            x=alt.X("tokens:Q", title="Tokens", stack="zero", axis=few_ticks()),
             color=alt.Color(
                 "kind:N",
                 title=None,
@@ -323,7 +329,7 @@ def _closing_in_frame(names: tuple[str, ...]) -> dict[str, Any]:
     colour = _path_colour(names, legend=True)
     band = base.mark_area(opacity=0.25).encode(
         x=x,
-        y=alt.Y("low:Q", title="Speedup so far", scale=alt.Scale(zero=False), axis=alt.Axis(tickCount=4)),
+        y=alt.Y("low:Q", title="Speedup so far", scale=alt.Scale(zero=False), axis=few_ticks()),
         y2="high:Q",
         color=colour,
     )

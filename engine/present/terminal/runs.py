@@ -11,12 +11,13 @@ from rich.text import Text
 from engine.allocator import allocator_words
 from engine.analysis.break_even import break_even_batches
 from engine.analysis.compare import Change, Gate
-from engine.analysis.ladder import ladder
 from engine.analysis.recommend import fastest_path
 from engine.analysis.stats import percentile
+from engine.analysis.tutorial_steps import tutorial_steps
 from engine.analysis.waterfall import waterfall
 from engine.catalog.paths import PathSpec, path_spec
 from engine.present.words.allocators import page_faults_sentence
+from engine.present.words.conditions import round_conditions
 from engine.present.words.roofline import peaks_words, roofline_words
 from engine.present.words.runs import (
     agreement_words,
@@ -81,10 +82,14 @@ def run_report(run: Run) -> RenderableType:
         *_explanations(run),
         *(Text(note) for note in notes(run)),
         Text(conditions_words(run), style="dim"),
-        *(Text(words, style="dim") for words in (peaks_words(run), roofline_words(run)) if words),
+        *(Text(words, style="dim") for words in _of_the_machine(run) if words),
         Text(verdict_sentence(run), style="bold"),
         *(Text(sentence) for sentence in recommendation_sentences(run)),
     )
+
+
+def _of_the_machine(run: Run) -> tuple[str, ...]:
+    return round_conditions(run), peaks_words(run), roofline_words(run)
 
 
 def paths_table(run: Run) -> Table:
@@ -189,8 +194,8 @@ def _explanations(run: Run) -> Iterator[Table]:
     """Where the fastest path's difference comes from, and the steps from the tutorial's slow path to the fastpath."""
     if run.baseline.profile and (fastest := fastest_path(run, profiled=True)) is not None:
         yield waterfall_table(run.baseline, fastest)
-    if len(ladder(run)) > 1:
-        yield ladder_table(run)
+    if len(tutorial_steps(run)) > 1:
+        yield steps_table(run)
 
 
 def waterfall_table(baseline: PathResult, path: PathResult) -> Table:
@@ -204,13 +209,13 @@ def waterfall_table(baseline: PathResult, path: PathResult) -> Table:
     return table
 
 
-def ladder_table(run: Run) -> Table:
+def steps_table(run: Run) -> Table:
     """Every step from the tutorial's first slow path to the fastpath with its own speedup."""
     table = _table("step", "speedup", "95 % interval", "what it is")
     table.title = "Step by step: where the speedup comes from"
-    for rung in ladder(run):
+    for step in tutorial_steps(run):
         table.add_row(
-            f"{rung.start} -> {rung.end}", f"{rung.speedup:.2f}x", interval_words(rung.ci95), rung.meaning
+            f"{step.start} -> {step.end}", f"{step.speedup:.2f}x", interval_words(step.ci95), step.meaning
         )
     return table
 

@@ -9,10 +9,10 @@ from engine.catalog.operators import DROPOUT_DRAW, NESTED_CONVERSION
 from engine.present.terminal.runs import (
     batch_words,
     conditions_words,
-    ladder_table,
     notes,
     operators_table,
     paths_table,
+    steps_table,
 )
 from engine.present.words.runs import evidence_words, times_as_fast, verdict_sentence
 from engine.records import Run
@@ -51,7 +51,7 @@ def tutorial_report(run: Run, on_cpu: Run) -> RenderableType:
         *(Text(f"{number}. {trap}\n") for number, trap in enumerate(tutorial_traps(run), start=1)),
         paths_table(run),
         *(Text(note) for note in notes(run)),
-        ladder_table(run),
+        steps_table(run),
         Text(conditions_words(run), style="dim"),
         Text(verdict_sentence(run), style="bold"),
     )

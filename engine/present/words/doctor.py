@@ -12,15 +12,10 @@ from engine.diagnosis import (
     Diagnosis,
     State,
     Taken,
+    headline_of,
 )
 
 Tone = Literal["good", "middling", "bad"]
-_HEADLINES: dict[Taken, str] = {
-    "taken": "The fastpath is taken",
-    "partly taken": "The fastpath is partly taken",
-    "not taken": "The fastpath is not taken",
-    "taken but wrong": "The fastpath is taken and its answer is wrong",
-}
 _TONES: dict[Taken, Tone] = {
     "taken": "good",
     "partly taken": "middling",
@@ -50,9 +45,9 @@ def as_it_is(diagnosis: Diagnosis) -> State:
 
 def headline(diagnosis: Diagnosis) -> str:
     """The verdict in one line."""
-    if as_it_is(diagnosis).proof.error:
-        return "The forward ends with an error"
-    return _HEADLINES[diagnosis.verdict]
+    state = as_it_is(diagnosis)
+    agrees = state.agreement is not None and state.agreement.ok
+    return headline_of(diagnosis.verdict, raises=bool(state.proof.error), agrees=agrees)
 
 
 def explanation(diagnosis: Diagnosis) -> str:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from engine.analysis.crossover import Pays, where_it_pays
+from engine.analysis.crossover import FasterRatios, faster_ratios
 from engine.diagnosis import (
     Crossover,
     Sparsity,
@@ -25,56 +25,66 @@ def sparsity_sentence(sparsity: Sparsity) -> str:
 
 
 def crossover_sentence(crossover: Crossover, padding_ratio: float) -> str:
-    """The padding ratio from which sparsity pays, as far as the sweep is clear, and this batch's own ratio.
+    """The padding ratio from which sparsity is faster, as far as the sweep is clear, and this batch's own ratio.
 
     Args:
         padding_ratio: of the examined batch.
     """
-    pays = where_it_pays(crossover.all_points)
+    found = faster_ratios(crossover.all_points)
     rows, length = crossover.shape
     return (
-        f"For batches of {rows} x {length} tokens on this machine: {_pays_words(pays)}{_open_words(pays)}. "
-        f"{_batch_words(pays, padding_ratio)}"
+        f"For batches of {rows} x {length} tokens on this machine: "
+        f"{_few_rounds_words(crossover) or _faster_words(found)}{_open_words(found)}. "
+        f"{_batch_words(found, padding_ratio)}"
     ).strip()
 
 
-def _pays_words(pays: Pays) -> str:
-    low, high = _percent(pays.not_faster_up_to), _percent(pays.faster_from)
+def _faster_words(found: FasterRatios) -> str:
+    low, high = _percent(found.not_faster_up_to), _percent(found.faster_from)
     return {
-        "always": "sparsity pays at every padding ratio that was tried",
-        "between": f"sparsity starts to pay between {low} and {high} padding",
-        "from": _from_words(pays),
-        "never": "sparsity does not pay at any padding ratio that was tried",
-        "up to": f"sparsity does not pay at {low} padding",
+        "always": "sparsity is faster at every padding ratio that was tried",
+        "between": f"sparsity becomes faster between {low} and {high} padding",
+        "from": _from_words(found),
+        "never": "sparsity is not faster at any padding ratio that was tried",
+        "up to": f"sparsity is not faster at {low} padding",
         "contradictory": (
             f"sparsity is faster at {high} padding and not at {low}; more padding should not make it worse, so no "
             "crossover is stated"
         ),
-        "imprecise": "the sweep is not precise enough to tell where sparsity pays",
-    }[pays.kind]
+        "imprecise": "the sweep is not precise enough to tell where sparsity is faster",
+    }[found.kind]
 
 
-def _from_words(pays: Pays) -> str:
-    """Ratios are faster and none is clearly not: from the smallest faster one on, if no larger one is open."""
-    high = _percent(pays.faster_from)
-    if any(ratio > (pays.faster_from or 0) for ratio in pays.open_ratios):
-        return f"sparsity is faster at {high} padding"
-    return f"sparsity pays from {high} padding on, perhaps from less"
-
-
-def _open_words(pays: Pays) -> str:
-    """At which ratios the sweep has no clear verdict; empty where the rest of the sentence says it."""
-    if pays.kind == "imprecise" or not pays.open_ratios:
+def _few_rounds_words(crossover: Crossover) -> str:
+    """Why a sweep tells nothing at all: it was too slow; empty where any ratio has an interval."""
+    rounds = max((len(point.sparse_ms) for point in crossover.all_points), default=0)
+    if not rounds or any(point.ci95 for point in crossover.all_points):
         return ""
-    return f"; not sure at {', '.join(map(_percent, pays.open_ratios))}"
+    counted = "1 round" if rounds == 1 else f"{rounds} rounds"
+    return f"there was time for {counted} at each padding ratio, too few to tell where sparsity is faster"
 
 
-def _batch_words(pays: Pays, padding_ratio: float) -> str:
-    if pays.kind != "between" or pays.not_faster_up_to is None or pays.faster_from is None:
+def _from_words(found: FasterRatios) -> str:
+    """Ratios are faster and none is clearly not: from the smallest faster one on, if no larger one is open."""
+    high = _percent(found.faster_from)
+    if any(ratio > (found.faster_from or 0) for ratio in found.open_ratios):
+        return f"sparsity is faster at {high} padding"
+    return f"sparsity is faster from {high} padding on, perhaps from less"
+
+
+def _open_words(found: FasterRatios) -> str:
+    """At which ratios the sweep has no clear verdict; empty where the rest of the sentence says it."""
+    if found.kind == "imprecise" or not found.open_ratios:
+        return ""
+    return f"; not sure at {', '.join(map(_percent, found.open_ratios))}"
+
+
+def _batch_words(found: FasterRatios, padding_ratio: float) -> str:
+    if found.kind != "between" or found.not_faster_up_to is None or found.faster_from is None:
         return f"This batch has {padding_ratio:.0%} padding."
-    if padding_ratio >= pays.faster_from:
+    if padding_ratio >= found.faster_from:
         return f"This batch has more, {padding_ratio:.0%}."
-    if padding_ratio <= pays.not_faster_up_to:
+    if padding_ratio <= found.not_faster_up_to:
         return f"This batch has less, {padding_ratio:.0%}."
     return f"This batch lies between, at {padding_ratio:.0%}."
 

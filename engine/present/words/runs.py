@@ -386,3 +386,10 @@ def percentile_words(path: PathResult, q: float) -> str:
         return f"not known, because each sample is the mean of {path.calls_per_sample} calls"
     found = percentile(path.samples_ms, q)
     return f"needs {found.missing} more rounds" if found.value is None else f"{found.value:.1f} ms"
+
+
+def latency_sentence(path: PathResult) -> str:
+    """How well a path's median is known, and its 90th percentile."""
+    interval = path.ci95_ms
+    known = f"Median: {interval[0]:.1f} to {interval[1]:.1f} ms with 95 % confidence. " if interval else ""
+    return f"{known}p90: {percentile_words(path, 0.9)}."

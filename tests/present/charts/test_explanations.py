@@ -4,9 +4,9 @@ import pytest
 
 from engine.analysis.conclude import concluded
 from engine.present.charts.explanations import (
-    ladder_chart,
-    ladder_data,
-    ladder_words,
+    steps_chart,
+    steps_data,
+    steps_words,
     waterfall_chart,
     waterfall_data,
     waterfall_words,
@@ -43,8 +43,8 @@ def test_bars_go_from_the_baselines_time_to_the_paths(run: Run) -> None:
 def test_every_step_is_shown_with_its_interval(run: Run) -> None:
     middle = sample_path("fast-mha", (12.0,) * 8, 6)
     run = run.model_copy(update={"paths": (run.paths[0], middle, run.paths[1])})
-    data = ladder_data(run)
+    data = steps_data(run)
     assert list(data["step"]) == ["Native kernels", "Sparsity"]
     assert list(data["speedup"]) == pytest.approx([10 / 12, 12 / 5])
-    assert "native kernels 0.83x" in ladder_words(run)
-    ladder_chart(run).to_dict()
+    assert "native kernels 0.83x" in steps_words(run)
+    steps_chart(run).to_dict()

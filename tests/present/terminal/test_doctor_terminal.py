@@ -161,7 +161,7 @@ def test_sparsity_is_shown_with_its_limit_its_gain_the_crossover_and_its_age() -
     told = " ".join(_printed(doctor_report(a_diagnosis())).split())
     assert "200 of 570 tokens are real" in told
     assert "3.1x as fast. Measured: 1.70x" in told
-    assert "starts to pay between 0% and 40% padding" in told
+    assert "becomes faster between 0% and 40% padding" in told
     assert "From a stored sweep, measured 3 days ago." in told
 
 

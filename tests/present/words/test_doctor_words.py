@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from engine.diagnosis import AS_IT_IS, SLOW, Counts, Danger, Diagnosis, Effect, Prediction, Proof
+from engine.diagnosis import AS_IT_IS, SLOW, Counts, Danger, Diagnosis, Effect, Prediction, Proof, SweepPoint
 from engine.present.words import doctor as words
 from engine.present.words import doctor_cures, doctor_obstacles, doctor_sparsity
 from engine.records import Agreement, VerdictWord
@@ -43,6 +43,19 @@ def test_the_headline_is_never_better_than_the_answers(
     diagnosis: Diagnosis, headline: str, tone: str
 ) -> None:
     assert (words.headline(diagnosis), words.tone(diagnosis)) == (headline, tone)
+
+
+@pytest.mark.parametrize("diagnosis", [a_diagnosis(), a_broken_diagnosis(), a_silently_wrong_diagnosis()])
+def test_the_headline_begins_the_summary(diagnosis: Diagnosis) -> None:
+    assert diagnosis.summary.startswith(words.headline(diagnosis))
+
+
+def test_an_answer_that_is_right_by_chance_is_not_called_wrong() -> None:
+    """An adapter of zeros changes nothing until it is trained; the summary has said so, and the page said "wrong"."""
+    by_chance = with_state(
+        a_silently_wrong_diagnosis(), AS_IT_IS, agreement=a_diagnosis().states[1].agreement
+    )
+    assert words.headline(by_chance) == "The fastpath is taken and its answer cannot be trusted"
 
 
 def test_a_forward_that_raises_is_the_headline() -> None:
@@ -240,7 +253,7 @@ def test_the_crossover_says_on_which_side_the_batch_is() -> None:
     assert crossover is not None
     said = doctor_sparsity.crossover_sentence(crossover, 0.65)
     assert (
-        "sparsity starts to pay between 0% and 40% padding; not sure at 20%. This batch has more, 65%."
+        "sparsity becomes faster between 0% and 40% padding; not sure at 20%. This batch has more, 65%."
         in said
     )
     assert "This batch lies between, at 10%." in doctor_sparsity.crossover_sentence(crossover, 0.1)
@@ -249,15 +262,18 @@ def test_the_crossover_says_on_which_side_the_batch_is() -> None:
 @pytest.mark.parametrize(
     ("verdicts", "expected"),
     [
-        (("same", "slower"), "sparsity does not pay at any padding ratio that was tried."),
-        (("faster", "faster"), "sparsity pays at every padding ratio that was tried."),
-        (("not sure", "faster"), "sparsity pays from 50% padding on, perhaps from less; not sure at 0%."),
-        (("same", "not sure"), "sparsity does not pay at 0% padding; not sure at 50%."),
+        (("same", "slower"), "sparsity is not faster at any padding ratio that was tried."),
+        (("faster", "faster"), "sparsity is faster at every padding ratio that was tried."),
+        (
+            ("not sure", "faster"),
+            "sparsity is faster from 50% padding on, perhaps from less; not sure at 0%.",
+        ),
+        (("same", "not sure"), "sparsity is not faster at 0% padding; not sure at 50%."),
         (
             ("faster", "slower"),
             "sparsity is faster at 0% padding and not at 50%; more padding should not make it",
         ),
-        (("not sure", "not sure"), "the sweep is not precise enough to tell where sparsity pays."),
+        (("not sure", "not sure"), "the sweep is not precise enough to tell where sparsity is faster."),
     ],
 )
 def test_the_crossover_is_stated_only_as_far_as_verdicts_are_clear(
@@ -269,6 +285,20 @@ def test_the_crossover_is_stated_only_as_far_as_verdicts_are_clear(
     points = tuple(a_sweep_point(i / 2, 1.5, verdict) for i, verdict in enumerate(verdicts))
     assert expected in doctor_sparsity.crossover_sentence(
         crossover.model_copy(update={"points": points}), 0.3
+    )
+
+
+def test_a_sweep_that_was_too_slow_says_how_many_rounds_it_had() -> None:
+    """Its figures have no intervals, and the reader learns why."""
+    crossover = some_sparsity().crossover
+    assert crossover is not None
+    slow = tuple(
+        SweepPoint(padding_ratio=ratio, speedup=1.4, verdict="not sure", sparse_ms=(9.0,) * 3)
+        for ratio in (0.0, 0.5)
+    )
+    said = doctor_sparsity.crossover_sentence(crossover.model_copy(update={"points": slow}), 0.65)
+    assert (
+        "there was time for 3 rounds at each padding ratio, too few to tell where sparsity is faster." in said
     )
 
 

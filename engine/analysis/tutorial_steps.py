@@ -9,7 +9,7 @@ from engine.analysis.allocators import BothAllocators
 from engine.analysis.stats import median_interval, paired_ratios, shared_confidence, speedup
 from engine.records import Interval, Record, Run
 
-LADDER = ("slow-train", "slow-grad", "slow", "fast-mha", "fast-nested")
+STEP_PATHS = ("slow-train", "slow-grad", "slow", "fast-mha", "fast-nested")
 _MEANING = {
     ("slow-train", "slow-grad"): "no dropout (eval mode)",
     ("slow-grad", "slow"): "no autograd",
@@ -19,7 +19,7 @@ _MEANING = {
 _WHOLE, _SHARE = "the tutorial's headline", "Better Transformer's share"
 
 
-class Rung(Record):
+class TutorialStep(Record):
     """One step: how many times as fast the second path is as the first."""
 
     start: str
@@ -31,7 +31,7 @@ class Rung(Record):
     """Whether it covers several steps: the headline, and Better Transformer's share."""
 
 
-def ladder(run: Run, both: BothAllocators | None = None) -> tuple[Rung, ...]:
+def tutorial_steps(run: Run, both: BothAllocators | None = None) -> tuple[TutorialStep, ...]:
     """The steps that this run measured, then the headline and Better Transformer's share if all paths were measured.
 
     The intervals hold together with 95 % confidence: with k of them, each has 1 - 0.05 / k.
@@ -40,23 +40,23 @@ def ladder(run: Run, both: BothAllocators | None = None) -> tuple[Rung, ...]:
         both: the same experiment under both allocators. The gain of the last path from keeping freed memory is one
             more step. It is not paired, and belongs neither to the headline nor to the share.
     """
-    measured = [name for name in LADDER if any(p.name == name and p.samples_ms for p in run.paths)]
+    measured = [name for name in STEP_PATHS if any(p.name == name and p.samples_ms for p in run.paths)]
     pairs = list(pairwise(measured))
     steps = [(a, b, _MEANING.get((a, b), f"{a} to {b}")) for a, b in pairs]
     sums = [("slow-train", "fast-nested", _WHOLE), ("slow", "fast-nested", _SHARE)]
-    sums = sums if measured == list(LADDER) else []
+    sums = sums if measured == list(STEP_PATHS) else []
     confidence = shared_confidence(len(steps) + len(sums), run.looks)
     return (
-        *(_rung(run, *step, confidence) for step in steps),
-        *(_rung(run, *whole, confidence, spans_steps=True) for whole in sums),
-        *_allocator_rungs(both, measured),
+        *(_step(run, *step, confidence) for step in steps),
+        *(_step(run, *whole, confidence, spans_steps=True) for whole in sums),
+        *_allocator_steps(both, measured),
     )
 
 
-def _allocator_rungs(both: BothAllocators | None, measured: list[str]) -> tuple[Rung, ...]:
+def _allocator_steps(both: BothAllocators | None, measured: list[str]) -> tuple[TutorialStep, ...]:
     """The gain of the last measured path from keeping freed memory."""
     return tuple(
-        Rung(
+        TutorialStep(
             start=f"{cost.name}, system's allocator",
             end=f"{cost.name}, freed memory kept",
             meaning="freed memory kept",
@@ -68,11 +68,11 @@ def _allocator_rungs(both: BothAllocators | None, measured: list[str]) -> tuple[
     )
 
 
-def _rung(
+def _step(
     run: Run, start: str, end: str, meaning: str, confidence: float, *, spans_steps: bool = False
-) -> Rung:
+) -> TutorialStep:
     ratios = paired_ratios(run.path(start).samples_ms, run.path(end).samples_ms)
-    return Rung(
+    return TutorialStep(
         start=start,
         end=end,
         meaning=meaning,

@@ -1,8 +1,8 @@
-"""The ladder: each step against the one before; Better Transformer's share is separate from the headline."""
+"""The tutorial's steps: each against the one before; Better Transformer's share is separate from the headline."""
 
 import pytest
 
-from engine.analysis.ladder import LADDER, ladder
+from engine.analysis.tutorial_steps import STEP_PATHS, tutorial_steps
 from engine.records import Run
 from tests.samples import sample_path, sample_run
 
@@ -15,7 +15,7 @@ def _run(*names: str) -> Run:
 
 
 def test_the_steps_multiply_to_the_headline() -> None:
-    *steps, headline, honest = ladder(_run(*LADDER))
+    *steps, headline, honest = tutorial_steps(_run(*STEP_PATHS))
     product = 1.0
     for step in steps:
         product *= step.speedup
@@ -31,8 +31,8 @@ def test_the_steps_multiply_to_the_headline() -> None:
 
 
 def test_only_measured_steps_are_shown() -> None:
-    assert [(rung.start, rung.end) for rung in ladder(_run("slow", "fast-mha", "fast-nested"))] == [
+    assert [(step.start, step.end) for step in tutorial_steps(_run("slow", "fast-mha", "fast-nested"))] == [
         ("slow", "fast-mha"),
         ("fast-mha", "fast-nested"),
     ]
-    assert ladder(_run("slow")) == ()
+    assert tutorial_steps(_run("slow")) == ()
