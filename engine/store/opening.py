@@ -6,19 +6,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError
 
 from engine.store.filling import fill_rows
-from engine.store.tables import INSERTS, METADATA
+from engine.store.migrating import migrate
+from engine.store.tables import INSERTS
 
 FILE_NAME = "runs.sqlite3"
 BUSY_MS = 30_000
 """How long a writer waits for other writers, in milliseconds."""
 OPENING_ATTEMPTS, OPENING_PAUSE_S = 10, 0.1
-"""SQLite does not wait for a lock when it switches its log; a later attempt finds it switched."""
-_MIGRATION_LOCK = 0x66617374
-"""Number of PostgreSQL's advisory lock for one migration at a time: any number that nothing else uses."""
+"""Two processes that create the same database at once may fail; a later attempt finds it."""
+CONNECT_S = 10
+"""How long to wait for a PostgreSQL server, in seconds, unless the URL says so (`?connect_timeout=`)."""
 
 
 def open_database(url: str | URL) -> Engine:
@@ -28,20 +29,15 @@ def open_database(url: str | URL) -> Engine:
         ArgumentError: it is neither SQLite nor PostgreSQL.
         SQLAlchemyError, OSError, ImportError: it cannot be opened.
     """
-    # pool_pre_ping: reconnects after a restart of the database. hide_parameters: errors would write visitors' texts
-    # into the log.
-    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
-    if engine.dialect.name not in INSERTS:
-        raise ArgumentError(f"{engine.dialect.name} is neither SQLite nor PostgreSQL")
-    if engine.dialect.name == "sqlite":
-        _make_private_file(Path(engine.url.database or FILE_NAME))
-        event.listen(engine, "connect", _set_busy_timeout)
-        _write_ahead(engine)
-    with writing(engine) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _MIGRATION_LOCK})
-        METADATA.create_all(connection)
-    fill_rows(engine, writing)
+    engine = _connecting(make_url(url))
+    for attempt in range(1, OPENING_ATTEMPTS + 1):
+        try:
+            _prepare(engine)
+            break
+        except DBAPIError as error:
+            if attempt == OPENING_ATTEMPTS or not _is_a_race(error):
+                raise
+            time.sleep(OPENING_PAUSE_S)
     return engine
 
 
@@ -54,6 +50,39 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def _connecting(url: URL) -> Engine:
+    dialect = url.get_backend_name()
+    if dialect not in INSERTS:
+        raise ArgumentError(f"{dialect} is neither SQLite nor PostgreSQL")
+    patience = {"connect_timeout": str(CONNECT_S)} if dialect == "postgresql" else {}
+    # pool_pre_ping: reconnects after a restart of the database. hide_parameters: errors would write visitors' texts
+    # into the log.
+    url = url.set(query={**patience, **url.query})
+    try:
+        engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    except ImportError as error:
+        raise ImportError(f"{error}; requirements-postgres.txt has what PostgreSQL needs") from error
+    if dialect == "sqlite":
+        _make_private_file(Path(url.database or FILE_NAME))
+        event.listen(engine, "connect", _set_busy_timeout)
+    return engine
+
+
+def _prepare(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        with engine.begin() as connection:
+            # Write-ahead log: readers never wait for a writer. Kept in the file once it is set.
+            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    with writing(engine) as connection:
+        migrate(connection)
+    fill_rows(engine, writing)
+
+
+def _is_a_race(error: DBAPIError) -> bool:
+    """SQLite does not wait for a lock when it switches its log; PostgreSQL's `if not exists` is not atomic."""
+    return isinstance(error, IntegrityError | ProgrammingError) or "locked" in str(error.orig)
+
+
 def _make_private_file(file: Path) -> None:
     """Runs contain visitors' texts; SQLite gives its other files the permissions of this one."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -63,17 +92,3 @@ def _make_private_file(file: Path) -> None:
 
 def _set_busy_timeout(connection: Any, _record: object) -> None:
     connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-
-
-def _write_ahead(engine: Engine) -> None:
-    """Write-ahead log: readers never wait for a writer. Kept in the file once it is set."""
-    for attempt in range(1, OPENING_ATTEMPTS + 1):
-        try:
-            with engine.begin() as connection:
-                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-        except DBAPIError as error:
-            if attempt == OPENING_ATTEMPTS or "locked" not in str(error.orig):
-                raise
-            time.sleep(OPENING_PAUSE_S)
-        else:
-            return

@@ -28,7 +28,7 @@ _FILTERS = {
 }
 """Fields of a filter and of the choices, and the column of `run_rows` that each is about."""
 _ROW = RUN_ROWS.c
-NEWEST_FIRST = (_ROW.created_at.desc(), _ROW.id)
+NEWEST_FIRST = (_ROW.created_at.desc(), _ROW.id.desc())
 _ORDERS: dict[Sort, tuple[ColumnElement[Any], ...]] = {
     "newest": NEWEST_FIRST,
     "oldest": (_ROW.created_at, _ROW.id),

@@ -33,7 +33,7 @@ from engine.store.derived import (
     valid_tags,
     valid_title,
 )
-from engine.store.filling import forget_rows
+from engine.store.filling import AT_A_TIME, forget_rows
 from engine.store.opening import FILE_NAME, open_database, writing
 from engine.store.queries import (
     NEWEST_FIRST,
@@ -58,6 +58,8 @@ RESTORABLE_DAYS = 7
 CANDIDATES = 20
 """Rows of the same experiment that are looked at, newest first, for one that a quiet machine measured."""
 _ANCHOR = "_fastpath_store"
+_DRIVER, _WITHOUT_DRIVER = "postgresql+psycopg", {"postgres", "postgresql"}
+"""What PostgreSQL is used through, and how its URLs begin where nobody thought of SQLAlchemy."""
 _IS_THERE = RUN_ROWS.c.deleted_at.is_(None)
 
 
@@ -163,7 +165,7 @@ class Store:
         query = (
             _present(select(RUNS.c.json))
             .where(RUNS.c.experiment_key == experiment_key(experiment), RUNS.c.build_key == environment_key)
-            .order_by(RUNS.c.created_at.desc(), RUNS.c.id)
+            .order_by(RUNS.c.created_at.desc(), RUNS.c.id.desc())
             .limit(CANDIDATES)
         )
         with self._connected("read") as connection:
@@ -213,6 +215,13 @@ class Store:
     def restore(self, run_ids: Collection[str]) -> None:
         """Undo the deletion of runs; does nothing for runs that are not deleted, or are deleted for good."""
         self._set_deleted(run_ids, None, RUN_ROWS.c.deleted_at.is_not(None))
+
+    def close(self) -> None:
+        """Close the connections; a later use opens new ones."""
+        with self._opening:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
 
     def _set_deleted(self, run_ids: Collection[str], moment: str | None, which: Any) -> None:
         chosen = RUN_ROWS.c.id.in_(map(storable, run_ids))
@@ -276,9 +285,10 @@ def _annotate(connection: Connection, row: Mapping[Any, Any], added: Added) -> N
 
 def _forget(connection: Connection, run_ids: list[str]) -> None:
     """Delete runs for good."""
-    if run_ids:
-        connection.execute(delete(RUNS).where(RUNS.c.id.in_(run_ids)))
-        forget_rows(connection, run_ids)
+    for start in range(0, len(run_ids), AT_A_TIME):
+        chosen = run_ids[start : start + AT_A_TIME]
+        connection.execute(delete(RUNS).where(RUNS.c.id.in_(chosen)))
+        forget_rows(connection, chosen)
 
 
 def _readable(text: str) -> Run:
@@ -316,13 +326,14 @@ def store_url(settings: Settings) -> URL:
     if not settings.database_url:
         return URL.create("sqlite", database=str(settings.data_folder / FILE_NAME))
     try:
-        return make_url(settings.database_url)
+        url = make_url(settings.database_url)
     except ArgumentError:
         # The value may hold a password, so it is not repeated.
         raise Refusal(
             "The setting FASTPATH_DATABASE_URL is not the URL of a database; "
             "write it as in postgresql+psycopg://name:password@host/database."
         ) from None
+    return url.set(drivername=_DRIVER) if url.drivername in _WITHOUT_DRIVER else url
 
 
 def the_store() -> Store:
