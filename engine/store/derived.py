@@ -9,7 +9,7 @@ from engine.analysis.recommend import fastest_path
 from engine.catalog.batches import PRESETS
 from engine.errors import Refusal
 from engine.records import Batch, PathResult, Record, Run
-from engine.store.tables import OWN, PRESET
+from engine.store.tables import ID_LENGTH, OWN, PRESET
 
 TITLE_LENGTH, NOTE_LENGTH, TAG_LENGTH = 200, 4_000, 40
 MOST_TAGS = 20
@@ -69,7 +69,13 @@ def time_text(moment: datetime) -> str:
 
 
 def run_values(run: Run) -> dict[str, object]:
-    """A run's row in `runs`."""
+    """A run's row in `runs`.
+
+    Raises:
+        Refusal: its id is too long; only a run from elsewhere has such a one.
+    """
+    if len(run.id) > ID_LENGTH:
+        raise Refusal(f"This run cannot be kept: its id has more than {ID_LENGTH} characters.")
     return {
         **_common_values(run),
         "title": storable(run.title),

@@ -4,7 +4,7 @@ They are missing for runs from before these tables, and for runs that an older l
 that this version cannot read stays as it is; its rows have what its own columns say.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
@@ -28,15 +28,21 @@ def fill_rows(engine: Engine, writing: Writing) -> None:
     with engine.connect() as connection:
         gone = connection.scalars(select(RUN_ROWS.c.id).where(without_run)).all()
         missing = connection.scalars(select(RUNS.c.id).where(without_row)).all()
-    for start in range(0, len(gone), AT_A_TIME):
+    for some in in_parts(gone):
         with writing(engine) as connection:
-            forget_rows(connection, gone[start : start + AT_A_TIME])
-    for start in range(0, len(missing), AT_A_TIME):
+            forget_rows(connection, some)
+    for some in in_parts(missing):
         with writing(engine) as connection:
             # Asked once more: another process may have filled them meanwhile.
-            chosen = select(RUNS).where(RUNS.c.id.in_(missing[start : start + AT_A_TIME]), without_row)
+            chosen = select(RUNS).where(RUNS.c.id.in_(some), without_row)
             for row in connection.execute(chosen).mappings().all():
                 _add_rows(connection, row)
+
+
+def in_parts(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    """At most AT_A_TIME at once: a statement can name only so many."""
+    for start in range(0, len(run_ids), AT_A_TIME):
+        yield run_ids[start : start + AT_A_TIME]
 
 
 def forget_rows(connection: Connection, run_ids: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ from engine.store.derived import (
     valid_tags,
     valid_title,
 )
-from engine.store.filling import AT_A_TIME, forget_rows
+from engine.store.filling import forget_rows, in_parts
 from engine.store.opening import FILE_NAME, open_database, writing
 from engine.store.queries import (
     NEWEST_FIRST,
@@ -84,6 +84,9 @@ class Store:
         """Insert a run, or replace the one with its id, which keeps the title, tags and note that a user gave.
 
         Runs that were deleted long enough ago, and the oldest runs beyond `runs_kept`, are deleted for good.
+
+        Raises:
+            Refusal: its id is too long, or the database cannot be written.
         """
         with self._connected("kept", writing) as connection:
             connection.execute(upsert_into(RUNS, connection).values(run_values(run)))
@@ -224,9 +227,10 @@ class Store:
                 self._engine = None
 
     def _set_deleted(self, run_ids: Collection[str], moment: str | None, which: Any) -> None:
-        chosen = RUN_ROWS.c.id.in_(map(storable, run_ids))
         with self._connected("restored" if moment is None else "deleted", writing) as connection:
-            connection.execute(update(RUN_ROWS).where(chosen, which).values(deleted_at=moment))
+            for some in in_parts([storable(run_id) for run_id in run_ids]):
+                chosen = update(RUN_ROWS).where(RUN_ROWS.c.id.in_(some), which)
+                connection.execute(chosen.values(deleted_at=moment))
 
     def _superfluous(self, connection: Connection) -> list[str]:
         """The runs to delete for good: too many, or deleted long enough ago."""
@@ -285,10 +289,9 @@ def _annotate(connection: Connection, row: Mapping[Any, Any], added: Added) -> N
 
 def _forget(connection: Connection, run_ids: list[str]) -> None:
     """Delete runs for good."""
-    for start in range(0, len(run_ids), AT_A_TIME):
-        chosen = run_ids[start : start + AT_A_TIME]
-        connection.execute(delete(RUNS).where(RUNS.c.id.in_(chosen)))
-        forget_rows(connection, chosen)
+    for some in in_parts(run_ids):
+        connection.execute(delete(RUNS).where(RUNS.c.id.in_(some)))
+        forget_rows(connection, some)
 
 
 def _readable(text: str) -> Run:

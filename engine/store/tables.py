@@ -12,13 +12,14 @@ from sqlalchemy import Boolean, Column, Connection, Float, Index, MetaData, Stri
 from sqlalchemy.dialects import postgresql, sqlite
 
 METADATA = MetaData()
+ID_LENGTH = 64
 PRESET, OWN = "preset", "own"
 """Whose texts a run has: a preset's, or a visitor's own."""
 
 RUNS = Table(
     "runs",
     METADATA,
-    Column("id", String(64), primary_key=True),
+    Column("id", String(ID_LENGTH), primary_key=True),
     Column("created_at", String(40), nullable=False),  # ISO 8601 in UTC: order of text is order of time
     Column("title", Text, nullable=False),
     Column("model", Text, nullable=False),
@@ -38,7 +39,7 @@ RUNS = Table(
 RUN_ROWS = Table(
     "run_rows",
     METADATA,
-    Column("id", String(64), primary_key=True),
+    Column("id", String(ID_LENGTH), primary_key=True),
     Column("created_at", String(40), nullable=False),
     Column("texts", String(8), nullable=False),
     Column("model", Text, nullable=False),
@@ -66,7 +67,7 @@ RUN_ROWS = Table(
 RUN_PATHS = Table(
     "run_paths",
     METADATA,
-    Column("run_id", String(64), primary_key=True),
+    Column("run_id", String(ID_LENGTH), primary_key=True),
     Column("path", Text, primary_key=True),
     Column("is_baseline", Boolean, nullable=False),
     Column("status", String(16), nullable=False),
@@ -81,7 +82,7 @@ RUN_PATHS = Table(
 RUN_TAGS = Table(
     "run_tags",
     METADATA,
-    Column("run_id", String(64), primary_key=True),
+    Column("run_id", String(ID_LENGTH), primary_key=True),
     Column("tag", Text, primary_key=True),
     Index("run_tags_by_tag", "tag", "run_id"),
 )
