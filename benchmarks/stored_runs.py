@@ -64,7 +64,8 @@ def _varied(template: Run, number: int, created_at: datetime, random: Random) ->
 
 
 def _batch(template: Batch, name: str) -> Batch:
-    return PRESETS.get(name) or template.model_copy(update={"name": name, "texts": (*template.texts, name)})
+    own = {"name": name, "texts": (name, *template.texts[1:])}
+    return PRESETS.get(name) or template.model_copy(update=own)
 
 
 def _path(template: Run, name: str, random: Random) -> PathResult:

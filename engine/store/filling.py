@@ -4,7 +4,7 @@ They are missing for runs from before these tables, and for runs that an older l
 that this version cannot read stays as it is; its rows have what its own columns say.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
@@ -35,8 +35,7 @@ def fill_rows(engine: Engine, writing: Writing) -> None:
         with writing(engine) as connection:
             # Asked once more: another process may have filled them meanwhile.
             chosen = select(RUNS).where(RUNS.c.id.in_(some), without_row)
-            for row in connection.execute(chosen).mappings().all():
-                _add_rows(connection, row)
+            _add_rows(connection, connection.execute(chosen).mappings().all())
 
 
 def in_parts(run_ids: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -52,13 +51,21 @@ def forget_rows(connection: Connection, run_ids: Sequence[str]) -> None:
     connection.execute(delete(RUN_TAGS).where(RUN_TAGS.c.run_id.in_(run_ids)))
 
 
-def _add_rows(connection: Connection, row: Mapping[Any, Any]) -> None:
-    values, paths = unreadable_row_values(row), []
+def _add_rows(connection: Connection, rows: Iterable[Mapping[Any, Any]]) -> None:
+    filled = [_filled(row) for row in rows]
+    # Whoever was first has added the same.
+    for table, values in (
+        (RUN_ROWS, [row for row, _ in filled]),
+        (RUN_PATHS, [path for _, paths in filled for path in paths]),
+    ):
+        if values:
+            connection.execute(insert_into(table, connection).on_conflict_do_nothing(), values)
+
+
+def _filled(row: Mapping[Any, Any]) -> tuple[dict[str, object], list[dict[str, object]]]:
+    """The row in `run_rows`, and the rows in `run_paths`, of a row in `runs`."""
     with suppress(Refusal):
         run = read_run(row["json"])
         if run.id == row["id"]:
-            values, paths = row_values(run, Added()), path_values(run)
-    # Whoever was first has added the same.
-    connection.execute(insert_into(RUN_ROWS, connection).values(values).on_conflict_do_nothing())
-    if paths:
-        connection.execute(insert_into(RUN_PATHS, connection).on_conflict_do_nothing(), paths)
+            return row_values(run, Added()), path_values(run)
+    return unreadable_row_values(row), []

@@ -89,9 +89,9 @@ class Store:
             Refusal: its id is too long, or the database cannot be written.
         """
         with self._connected("kept", writing) as connection:
-            connection.execute(upsert_into(RUNS, connection).values(run_values(run)))
+            connection.execute(upsert_into(RUNS, connection), run_values(run))
             added = _added_to(_row_for_change(connection, run.id))
-            connection.execute(upsert_into(RUN_ROWS, connection).values(row_values(run, added)))
+            connection.execute(upsert_into(RUN_ROWS, connection), row_values(run, added))
             connection.execute(delete(RUN_PATHS).where(RUN_PATHS.c.run_id == run.id))
             connection.execute(insert(RUN_PATHS), path_values(run))
             _forget(connection, self._superfluous(connection))
