@@ -19,14 +19,14 @@ ENV PIP_NO_CACHE_DIR=1 \
     PYTHONUNBUFFERED=1
 
 WORKDIR /lab
-COPY requirements.txt requirements-cluster.txt ./
+COPY requirements.txt requirements-cluster.txt requirements-postgres.txt ./
 
 # First and alone, because it is by far the largest and changes least. Without the index, pip would take the build for
 # NVIDIA's GPUs, which is several gigabytes more.
 ARG TORCH_INDEX
 RUN test -n "$TORCH_INDEX" || { echo "Name PyTorch's index of CPU wheels: --build-arg TORCH_INDEX=..." >&2; exit 1; }; \
     pip install --index-url "$TORCH_INDEX" "$(grep '^torch==' requirements.txt)"
-RUN pip install --requirement requirements-cluster.txt
+RUN pip install --requirement requirements-cluster.txt --requirement requirements-postgres.txt
 
 COPY . .
 # The code belongs to root, so that what runs cannot change it; it is compiled here, because it cannot be there.

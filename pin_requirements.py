@@ -40,6 +40,11 @@ FILES = {
         ("cluster",),
         ("requirements.txt",),
     ),
+    "requirements-postgres.txt": PinFile(
+        "Finished runs in PostgreSQL instead of SQLite: for the server.",
+        ("postgres",),
+        ("requirements.txt",),
+    ),
     "requirements-peers.txt": PinFile(
         "The paths through other libraries. Paths whose library is missing are shown as not installed.",
         ("peers",),
@@ -48,7 +53,7 @@ FILES = {
     "requirements-dev.txt": PinFile(
         "Everything, with tests, linters and type checks.",
         ("dev",),
-        ("requirements-cluster.txt", "requirements-peers.txt"),
+        ("requirements-cluster.txt", "requirements-postgres.txt", "requirements-peers.txt"),
     ),
 }
 
@@ -68,9 +73,11 @@ def pinned(file: str, version_of: Callable[[str], str]) -> str:
     """
     wanted = FILES[file]
     lines = [HEADER, f"# {wanted.purpose}", *(f"-r {other}" for other in wanted.includes)]
-    names = [requirement.name for group in wanted.groups for requirement in declared()[group]]
-    # torch's builds for one device carry a local version such as 2.13.0+cpu, which no index but PyTorch's has.
-    lines += [f"{name}=={Version(version_of(name)).public}" for name in names]
+    for requirement in (entry for group in wanted.groups for entry in declared()[group]):
+        extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+        # torch's builds for one device carry a local version such as 2.13.0+cpu, which no index but PyTorch's has.
+        pin = Version(version_of(requirement.name)).public
+        lines.append(f"{requirement.name}{extras}=={pin}")
     return "\n".join(lines) + "\n"
 
 

@@ -28,7 +28,9 @@ from benchmarks.served import Served, serving
 from benchmarks.streamlit_client import Answer, Tab, open_tab
 from engine.desk.journal import Entry, entries_of
 from engine.records import MEGABYTE
-from engine.store.store import FILE_NAME, Store
+from engine.store.opening import FILE_NAME
+from engine.store.queries import RunFilter
+from engine.store.store import Store
 
 OVERVIEW, BATCH, BENCHMARK, HISTORY = "", "batch", "benchmark", "history"
 EVERY_PAGE = ("model", BATCH, "doctor", HISTORY, "walkthrough", OVERVIEW)
@@ -307,7 +309,7 @@ def span_of_ticket(entry: Entry) -> Span:
 def spans_of_runs(folder: Path) -> Iterator[Span]:
     """When each stored run was measured: from its rounds' total time before its end, to its end."""
     store = Store(f"sqlite:///{folder / FILE_NAME}")
-    for row in store.latest(store.count()):
+    for row in store.find(RunFilter(), limit=store.count(RunFilter())):
         run = store.get(row.id)
         assert run is not None
         rounds = timedelta(seconds=sum(conditions.wall_s for conditions in run.conditions))

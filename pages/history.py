@@ -10,6 +10,7 @@ nav.guard()
 
 from engine.errors import Refusal
 from engine.settings import load_settings
+from engine.store.queries import RunFilter
 from engine.store.store import the_store
 from pages.kit.history import (
     RUN_PARAMETER,
@@ -28,7 +29,8 @@ HOSTED = load_settings().hosted
 def show_list() -> None:
     """The newest runs, page by page; a public server does not list runs of visitors' own texts."""
     store = the_store()
-    total = store.count(presets_only=HOSTED)
+    wanted = RunFilter(presets_only=HOSTED)
+    total = store.count(wanted)
     if HOSTED:
         st.caption("Runs of visitors' own texts are not listed. The link to such a run opens it.")
     if not total:
@@ -38,7 +40,7 @@ def show_list() -> None:
     pages = -(-total // RUNS_ON_A_PAGE)
     number = st.pagination(pages, key="history_page", persist_state="session") if pages > 1 else 1
     now = datetime.now(UTC)
-    for row in store.latest(RUNS_ON_A_PAGE, (number - 1) * RUNS_ON_A_PAGE, presets_only=HOSTED):
+    for row in store.find(wanted, limit=RUNS_ON_A_PAGE, offset=(number - 1) * RUNS_ON_A_PAGE):
         show_card(row, now)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import engine.cli
@@ -23,7 +24,8 @@ BROUGHT_ALONG = {"pydantic_core"}
 def pins(file: str) -> dict[str, str]:
     """Each pinned package of a file with its version."""
     lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
-    return dict(line.split("==") for line in lines if line and not line.startswith(("#", "-r ")))
+    found = [Requirement(line) for line in lines if line and not line.startswith(("#", "-r "))]
+    return {pin.name: str(pin.specifier).removeprefix("==") for pin in found}
 
 
 @pytest.mark.parametrize("file", FILES)

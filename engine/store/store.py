@@ -1,167 +1,103 @@
 """The database of finished runs: SQLite in the data folder, or PostgreSQL by URL.
 
-A row has the run's JSON and the columns that lists and look-ups need. Rows that this version cannot read are never
-changed. Threads, processes and servers may write at the same time.
+A run never changes; its title, tags and note do, and it can be deleted and restored for a while. Rows that this version
+cannot read are never changed. Threads, processes and servers may write at the same time.
 """
 
 import logging
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from pydantic import ValidationError
 from pydantic_core import from_json
-from sqlalchemy import (
-    URL,
-    Column,
-    ColumnElement,
-    Connection,
-    Engine,
-    Executable,
-    Float,
-    Index,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    delete,
-    event,
-    func,
-    make_url,
-    select,
-)
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
-from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy import URL, Connection, Engine, Select, delete, insert, make_url, select, update
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from engine.alike import experiment_key, key_of
-from engine.analysis.recommend import fastest_path
-from engine.catalog.batches import PRESETS
+from engine.alike import experiment_key
 from engine.errors import Refusal
-from engine.records import SCHEMA_VERSION, Batch, Experiment, Record, Run, VerdictWord, read_run
+from engine.records import SCHEMA_VERSION, Experiment, Run, read_run
 from engine.settings import Settings, load_settings
+from engine.store.derived import (
+    Added,
+    added_values,
+    of_lines,
+    path_values,
+    row_values,
+    run_values,
+    storable,
+    time_text,
+    valid_note,
+    valid_tags,
+    valid_title,
+)
+from engine.store.filling import forget_rows, in_parts
+from engine.store.opening import FILE_NAME, open_database, writing
+from engine.store.queries import (
+    NEWEST_FIRST,
+    Choices,
+    PathSpeedup,
+    RunFilter,
+    RunRow,
+    Sort,
+    choices_of,
+    choices_queries,
+    count_query,
+    repeats_query,
+    row_of,
+    row_query,
+    rows_query,
+)
+from engine.store.tables import RUN_PATHS, RUN_ROWS, RUN_TAGS, RUNS, upsert_into
 
 LOG = logging.getLogger(__name__)
-FILE_NAME = "runs.sqlite3"
-PRESET, OWN = "preset", "own"
-BUSY_MS = 30_000
-"""How long a writer waits for other writers, in milliseconds."""
-OPENING_ATTEMPTS, OPENING_PAUSE_S = 10, 0.1
-"""Two processes that create the same database at once may fail; a later attempt finds it."""
+RESTORABLE_DAYS = 7
+"""How long a deleted run can be restored. It is deleted for good when a run is saved after that."""
 CANDIDATES = 20
 """Rows of the same experiment that are looked at, newest first, for one that a quiet machine measured."""
 _ANCHOR = "_fastpath_store"
-
-_RUNS = Table(
-    "runs",
-    MetaData(),
-    Column("id", String(64), primary_key=True),
-    Column(
-        "created_at", String(40), nullable=False
-    ),  # ISO 8601 in UTC, so that order of text is order of time
-    Column("title", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("batch", Text, nullable=False),
-    Column("texts", String(8), nullable=False),  # whose texts: PRESET or OWN
-    Column("best_path", Text),
-    Column("verdict", String(16)),
-    Column("speedup", Float),
-    Column("machine", Text, nullable=False),
-    Column("experiment_key", String(64), nullable=False),
-    Column("build_key", String(64), nullable=False),
-    Column("json", Text, nullable=False),
-)
-_INDEXES = (
-    Index("runs_by_time", _RUNS.c.created_at),
-    Index("runs_by_key", _RUNS.c.experiment_key, _RUNS.c.build_key, _RUNS.c.created_at),
-)
-_INSERTS: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_DRIVER, _WITHOUT_DRIVER = "postgresql+psycopg", {"postgres", "postgresql"}
+"""What PostgreSQL is used through, and how its URLs begin where nobody thought of SQLAlchemy."""
+_IS_THERE = RUN_ROWS.c.deleted_at.is_(None)
 
 
-class BuildFacts(Protocol):
-    """Facts that decide how fast a forward is; a run's environment and a host both have them."""
-
-    @property
-    def torch(self) -> str: ...  # noqa: D102
-    @property
-    def torchtext(self) -> str: ...  # noqa: D102
-    @property
-    def cpu(self) -> str: ...  # noqa: D102
-    @property
-    def cores(self) -> int: ...  # noqa: D102
-    @property
-    def allocator(self) -> dict[str, str]: ...  # noqa: D102
-    @property
-    def machine(self) -> str: ...  # noqa: D102
-
-
-class RunRow(Record):
-    """A finished run in a list; fields that are damaged in the row are None or empty."""
-
-    id: str
-    created_at: datetime | None = None
-    title: str = ""
-    best_path: str | None = None
-    """The fastest path but the baseline; None where no other gave a result."""
-    verdict: VerdictWord | None = None
-    speedup: float | None = None
-    machine: str = ""
-
-
-def build_key(facts: BuildFacts) -> str:
-    """Hash of the machine and the build: of a run's environment, or of the host that asks."""
-    return key_of(
-        {
-            "torch": facts.torch,
-            "torchtext": facts.torchtext,
-            "cpu": facts.cpu,
-            "cores": facts.cores,
-            "allocator": facts.allocator,
-            "machine": facts.machine,
-        }
-    )
-
-
-def is_preset(batch: Batch) -> bool:
-    """Whether the texts are a preset's, and so nothing private."""
-    return any(preset.texts == batch.texts for preset in PRESETS.values())
-
-
-def upsert(run: Run, dialect: str) -> Executable:
-    """The statement that inserts a run or replaces the one with its id; `dialect` is SQLAlchemy's name."""
-    insert = _INSERTS[dialect](_RUNS).values(_values(run))
-    changes = {column.name: insert.excluded[column.name] for column in _RUNS.c if not column.primary_key}
-    statement: Executable = insert.on_conflict_do_update(index_elements=["id"], set_=changes)
-    return statement
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class Store:
-    """Thread-safe; opened on first use, so that an unreachable database does not stop the server's start."""
+    """Thread-safe; opened on first use, so that an unreachable database does not stop the server's start.
 
-    def __init__(self, url: str | URL, runs_kept: int = 10_000) -> None:
-        self._url, self._runs_kept = url, runs_kept
+    Every method raises a Refusal if the database cannot be used.
+    """
+
+    def __init__(
+        self, url: str | URL, runs_kept: int = 10_000, now: Callable[[], datetime] = _utc_now
+    ) -> None:
+        self._url, self._runs_kept, self._now = url, runs_kept, now
         self._opening = threading.Lock()
         self._engine: Engine | None = None
 
     def save(self, run: Run) -> None:
-        """Insert a run, or replace the one with its id; delete the oldest runs beyond `runs_kept`.
+        """Insert a run, or replace the one with its id, which keeps the title, tags and note that a user gave.
+
+        Runs that were deleted long enough ago, and the oldest runs beyond `runs_kept`, are deleted for good.
 
         Raises:
-            Refusal: the database cannot be written.
+            Refusal: its id is too long, or the database cannot be written.
         """
-        with self._connected("kept") as connection:
-            connection.execute(upsert(run, connection.dialect.name))
-            surplus = select(_RUNS.c.id).order_by(*_NEWEST_FIRST).offset(self._runs_kept)
-            connection.execute(delete(_RUNS).where(_RUNS.c.id.in_(surplus)))
+        with self._connected("kept", writing) as connection:
+            connection.execute(upsert_into(RUNS, connection), run_values(run))
+            added = _added_to(_row_for_change(connection, run.id))
+            connection.execute(upsert_into(RUN_ROWS, connection), row_values(run, added))
+            connection.execute(delete(RUN_PATHS).where(RUN_PATHS.c.run_id == run.id))
+            connection.execute(insert(RUN_PATHS), path_values(run))
+            _forget(connection, self._superfluous(connection))
 
     def get(self, run_id: str) -> Run | None:
-        """The run of this id; None if there is none.
+        """The run of this id; None if there is none, or it is deleted.
 
         Raises:
             Refusal: the row is damaged or of a newer schema (it stays), or the database cannot be read.
@@ -170,51 +106,69 @@ class Store:
         return None if text is None else _readable(text)
 
     def json_of(self, run_id: str) -> str | None:
-        """The stored JSON of a run, readable or not; None if there is none.
-
-        Raises:
-            Refusal: the database cannot be read.
-        """
+        """The stored JSON of a run, readable or not; None if there is none, or it is deleted."""
+        query = _present(select(RUNS.c.json)).where(RUNS.c.id == storable(run_id))
         with self._connected("read") as connection:
-            return connection.scalar(select(_RUNS.c.json).where(_RUNS.c.id == run_id))
+            return connection.scalar(query)
 
-    def latest(self, limit: int, offset: int = 0, *, presets_only: bool = False) -> tuple[RunRow, ...]:
-        """Rows of the newest runs, newest first.
-
-        Args:
-            presets_only: leave out runs of a visitor's own texts.
-
-        Raises:
-            Refusal: the database cannot be read.
-        """
-        columns = [_RUNS.c[name] for name in RunRow.model_fields]
-        query = select(*columns).where(*_listed(presets_only)).order_by(*_NEWEST_FIRST)
+    def row(self, run_id: str) -> RunRow | None:
+        """A run as lists show it, with what users have added to it; None if there is none, or it is deleted."""
         with self._connected("read") as connection:
-            found = connection.execute(query.limit(limit).offset(offset)).mappings().all()
-        return tuple(map(_row, found))
+            found = connection.execute(row_query(run_id)).mappings().first()
+        return None if found is None else row_of(found)
 
-    def count(self, *, presets_only: bool = False) -> int:
-        """The number of runs that `latest` lists.
+    def find(
+        self, wanted: RunFilter, sort: Sort = "newest", limit: int = 10, offset: int = 0
+    ) -> tuple[RunRow, ...]:
+        """Rows of the runs that are wanted; runs without a speedup come last if it decides the order.
 
         Raises:
-            Refusal: the database cannot be read.
+            Refusal: the search is too long, or the database cannot be read.
         """
-        query = select(func.count()).select_from(_RUNS).where(*_listed(presets_only))
+        query = rows_query(wanted, sort, limit, offset)
+        with self._connected("read") as connection:
+            return tuple(map(row_of, connection.execute(query).mappings().all()))
+
+    def count(self, wanted: RunFilter) -> int:
+        """The number of runs that `find` finds without a limit.
+
+        Raises:
+            Refusal: the search is too long, or the database cannot be read.
+        """
+        query = count_query(wanted)
         with self._connected("read") as connection:
             return connection.scalar(query) or 0
+
+    def choices(self, presets_only: bool = False) -> Choices:
+        """The values that occur in the store: what a filter can offer."""
+        combinations, paths, tags = choices_queries(presets_only)
+        with self._connected("read") as connection:
+            return choices_of(
+                list(connection.execute(combinations).mappings().all()),
+                list(connection.scalars(paths).all()),
+                list(connection.scalars(tags).all()),
+            )
+
+    def repeats(self, experiment_key: str, limit: int = 50) -> tuple[PathSpeedup, ...]:
+        """The speedups of every path in the newest `limit` runs of an experiment, oldest first, then by path.
+
+        Args:
+            experiment_key: a row's.
+        """
+        query = repeats_query(experiment_key, limit)
+        with self._connected("read") as connection:
+            found = connection.execute(query).mappings().all()
+        return tuple(PathSpeedup.model_validate(dict(values)) for values in found)
 
     def find_same(self, experiment: Experiment, environment_key: str) -> Run | None:
         """A run of the same experiment on the same machine and build; None where there is none.
 
         The newest that a quiet machine measured, and where there is none, the newest.
-
-        Raises:
-            Refusal: the database cannot be read.
         """
         query = (
-            select(_RUNS.c.json)
-            .where(_RUNS.c.experiment_key == experiment_key(experiment), _RUNS.c.build_key == environment_key)
-            .order_by(*_NEWEST_FIRST)
+            _present(select(RUNS.c.json))
+            .where(RUNS.c.experiment_key == experiment_key(experiment), RUNS.c.build_key == environment_key)
+            .order_by(RUNS.c.created_at.desc(), RUNS.c.id.desc())
             .limit(CANDIDATES)
         )
         with self._connected("read") as connection:
@@ -228,20 +182,70 @@ class Store:
                 newest = newest or run
         return newest
 
-    def delete(self, run_id: str) -> None:
-        """Delete a run; does nothing if there is none.
+    def annotate(
+        self,
+        run_id: str,
+        *,
+        title: str | None = None,
+        tags: tuple[str, ...] | None = None,
+        note: str | None = None,
+    ) -> None:
+        """Give a run another title, tags or note; None leaves it as it is.
+
+        Args:
+            title: an empty one gives the run its own title again.
 
         Raises:
-            Refusal: the database cannot be written.
+            Refusal: a text is too long, there are too many tags or no such run, or the database cannot be written.
         """
-        with self._connected("deleted") as connection:
-            connection.execute(delete(_RUNS).where(_RUNS.c.id == run_id))
+        changes: dict[str, object] = {}
+        if title is not None:
+            changes["title"] = valid_title(title) or None
+        if tags is not None:
+            changes["tags"] = valid_tags(tags)
+        if note is not None:
+            changes["note"] = valid_note(note)
+        with self._connected("changed", writing) as connection:
+            row = _row_for_change(connection, run_id)
+            if row is None or row["deleted_at"] is not None:
+                raise Refusal("This server has no such run: it was deleted, or it is on another server.")
+            _annotate(connection, row, _added_to(row).model_copy(update=changes))
+
+    def delete(self, run_ids: Collection[str]) -> None:
+        """Delete runs; for RESTORABLE_DAYS they can be restored. Does nothing for runs that are not there."""
+        self._set_deleted(run_ids, time_text(self._now()), _IS_THERE)
+
+    def restore(self, run_ids: Collection[str]) -> None:
+        """Undo the deletion of runs; does nothing for runs that are not deleted, or are deleted for good."""
+        self._set_deleted(run_ids, None, RUN_ROWS.c.deleted_at.is_not(None))
+
+    def close(self) -> None:
+        """Close the connections; a later use opens new ones."""
+        with self._opening:
+            if self._engine is not None:
+                self._engine.dispose()
+                self._engine = None
+
+    def _set_deleted(self, run_ids: Collection[str], moment: str | None, which: Any) -> None:
+        with self._connected("restored" if moment is None else "deleted", writing) as connection:
+            for some in in_parts([storable(run_id) for run_id in run_ids]):
+                chosen = update(RUN_ROWS).where(RUN_ROWS.c.id.in_(some), which)
+                connection.execute(chosen.values(deleted_at=moment))
+
+    def _superfluous(self, connection: Connection) -> list[str]:
+        """The runs to delete for good: too many, or deleted long enough ago."""
+        oldest = time_text(self._now() - timedelta(days=RESTORABLE_DAYS))
+        surplus = select(RUN_ROWS.c.id).where(_IS_THERE).order_by(*NEWEST_FIRST).offset(self._runs_kept)
+        expired = select(RUN_ROWS.c.id).where(RUN_ROWS.c.deleted_at < oldest)
+        return [*connection.scalars(surplus).all(), *connection.scalars(expired).all()]
 
     @contextmanager
-    def _connected(self, done: str) -> Iterator[Connection]:
+    def _connected(
+        self, done: str, how: Callable[[Engine], AbstractContextManager[Connection]] = Engine.begin
+    ) -> Iterator[Connection]:
         """A transaction; a failure becomes one sentence, and its cause goes to the log."""
         try:
-            with self._opened().begin() as connection:
+            with how(self._opened()) as connection:
                 yield connection
         except (SQLAlchemyError, OSError, ImportError) as error:
             LOG.error("the store of finished runs: %s: %s", type(error).__name__, error)  # noqa: TRY400  (no defect)
@@ -253,87 +257,41 @@ class Store:
     def _opened(self) -> Engine:
         with self._opening:
             if self._engine is None:
-                self._engine = _open(self._url)
+                self._engine = open_database(self._url)
             return self._engine
 
 
-_NEWEST_FIRST = (_RUNS.c.created_at.desc(), _RUNS.c.id)
+def _present(query: Select[Any]) -> Select[Any]:
+    """Without the runs that are deleted; a run without a row in `run_rows` is there."""
+    return query.outerjoin_from(RUNS, RUN_ROWS, RUNS.c.id == RUN_ROWS.c.id).where(_IS_THERE)
 
 
-def _listed(presets_only: bool) -> tuple[ColumnElement[bool], ...]:
-    return (_RUNS.c.texts == PRESET,) if presets_only else ()
+def _row_for_change(connection: Connection, run_id: str) -> Mapping[Any, Any] | None:
+    query = select(RUN_ROWS).where(RUN_ROWS.c.id == storable(run_id)).with_for_update()
+    return connection.execute(query).mappings().first()
 
 
-def _open(url: str | URL) -> Engine:
-    # pool_pre_ping: reconnects after a restart of the database. hide_parameters: errors would write visitors' texts
-    # into the log.
-    engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
-    if engine.dialect.name not in _INSERTS:
-        raise ArgumentError(f"{engine.dialect.name} is neither SQLite nor PostgreSQL")
-    if engine.dialect.name == "sqlite":
-        _make_private_file(Path(engine.url.database or FILE_NAME))
-        event.listen(engine, "connect", _set_busy_timeout)
-    for attempt in range(1, OPENING_ATTEMPTS + 1):
-        try:
-            _prepare(engine)
-            break
-        except DBAPIError as error:
-            if attempt == OPENING_ATTEMPTS or not _is_a_race(error):
-                raise
-            time.sleep(OPENING_PAUSE_S)
-    return engine
+def _added_to(row: Mapping[Any, Any] | None) -> Added:
+    if row is None:
+        return Added()
+    return Added(title=row["title"] if row["renamed"] else None, tags=of_lines(row["tags"]), note=row["note"])
 
 
-def _make_private_file(file: Path) -> None:
-    """Runs contain visitors' texts; SQLite gives its other files the permissions of this one."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if not file.exists():
-        file.touch(mode=0o600)
+def _annotate(connection: Connection, row: Mapping[Any, Any], added: Added) -> None:
+    run_id = row["id"]
+    own_title = connection.scalar(select(RUNS.c.title).where(RUNS.c.id == run_id)) or ""
+    values = added_values(added, own_title, row)
+    connection.execute(update(RUN_ROWS).where(RUN_ROWS.c.id == run_id).values(values))
+    connection.execute(delete(RUN_TAGS).where(RUN_TAGS.c.run_id == run_id))
+    if added.tags:
+        connection.execute(insert(RUN_TAGS), [{"run_id": run_id, "tag": tag} for tag in added.tags])
 
 
-def _is_a_race(error: DBAPIError) -> bool:
-    """SQLite does not wait for a lock when it switches its log; PostgreSQL's `if not exists` is not atomic."""
-    return isinstance(error, IntegrityError | ProgrammingError) or "locked" in str(error.orig)
-
-
-def _set_busy_timeout(connection: Any, _record: object) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-
-
-def _prepare(engine: Engine) -> None:
-    with engine.begin() as connection:
-        if engine.dialect.name == "sqlite":
-            # Write-ahead log: readers never wait for a writer. Kept in the file once it is set.
-            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-        connection.execute(CreateTable(_RUNS, if_not_exists=True))
-        for index in _INDEXES:
-            connection.execute(CreateIndex(index, if_not_exists=True))
-
-
-def _values(run: Run) -> dict[str, object]:
-    best = fastest_path(run)
-    return {
-        "id": run.id,
-        "created_at": run.created_at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "title": run.title,
-        "model": run.experiment.model,
-        "batch": run.experiment.batch.name,
-        "texts": PRESET if is_preset(run.experiment.batch) else OWN,
-        "best_path": best.name if best else None,
-        "verdict": best.verdict if best else None,
-        "speedup": best.speedup if best else None,
-        "machine": run.environment.machine,
-        "experiment_key": experiment_key(run.experiment),
-        "build_key": build_key(run.environment),
-        "json": run.model_dump_json(),
-    }
-
-
-def _row(values: Mapping[Any, Any]) -> RunRow:
-    try:
-        return RunRow.model_validate(dict(values))
-    except ValidationError:
-        return RunRow(id=str(values["id"]))
+def _forget(connection: Connection, run_ids: list[str]) -> None:
+    """Delete runs for good."""
+    for some in in_parts(run_ids):
+        connection.execute(delete(RUNS).where(RUNS.c.id.in_(some)))
+        forget_rows(connection, some)
 
 
 def _readable(text: str) -> Run:
@@ -371,13 +329,14 @@ def store_url(settings: Settings) -> URL:
     if not settings.database_url:
         return URL.create("sqlite", database=str(settings.data_folder / FILE_NAME))
     try:
-        return make_url(settings.database_url)
+        url = make_url(settings.database_url)
     except ArgumentError:
         # The value may hold a password, so it is not repeated.
         raise Refusal(
             "The setting FASTPATH_DATABASE_URL is not the URL of a database; "
             "write it as in postgresql+psycopg://name:password@host/database."
         ) from None
+    return url.set(drivername=_DRIVER) if url.drivername in _WITHOUT_DRIVER else url
 
 
 def the_store() -> Store:

@@ -10,7 +10,8 @@ from engine.errors import Refusal
 from engine.present.words.ages import age_words
 from engine.present.words.runs import path_noun, sentence_case, speedup_text
 from engine.records import Run
-from engine.store.store import RunRow, the_store
+from engine.store.queries import RunRow
+from engine.store.store import the_store
 from pages.kit.doctor import as_text
 from pages.kit.results import (
     show_downloads,
@@ -154,7 +155,7 @@ def show_unreadable(run_id: str, why: str) -> None:
 def offer_deletion(run_id: str) -> None:
     """A button to delete a run, which asks for confirmation."""
     with st.popover("Delete", icon=":material/delete:", key="history_delete"):
-        st.markdown("The run is deleted for good, and links to it stop working.")
+        st.markdown("Links to the run stop working.")
         st.button(
             "Delete this run",
             key="history_delete_sure",
@@ -166,7 +167,7 @@ def offer_deletion(run_id: str) -> None:
 
 def _forget(run_id: str) -> None:
     try:
-        the_store().delete(run_id)
+        the_store().delete([run_id])
     except Refusal as refusal:
         st.toast(str(refusal), icon=":material/error:", duration="long")
         return

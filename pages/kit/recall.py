@@ -10,7 +10,8 @@ from engine.errors import Refusal
 from engine.host import this_host, with_threads
 from engine.present.words.ages import age_words
 from engine.records import Allocator, Experiment, Run
-from engine.store.store import build_key, the_store
+from engine.store.derived import build_key
+from engine.store.store import the_store
 
 LOG = logging.getLogger(__name__)
 

@@ -11,12 +11,14 @@ from zoneinfo import ZoneInfo
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from engine import store as store_module
 from engine.catalog.batches import PRESETS
 from engine.host import this_host, threads_here
 from engine.present.words.runs import verdict_sentence
 from engine.records import Experiment, Run
-from engine.store.store import FILE_NAME, RunRow, Store
+from engine.store import store as store_module
+from engine.store.opening import FILE_NAME
+from engine.store.queries import RunFilter, RunRow
+from engine.store.store import Store
 from pages.kit import nav
 from pages.kit.history import verdict_words, when_and_where
 from pages.kit.recall import build_here, is_same_model, recall
@@ -102,11 +104,11 @@ def test_a_run_is_deleted_only_after_confirmation(app: AppTest, store: Store) ->
     store.save(a_run("it"))
     store.save(a_run("other"))
     history(app).button(key="history_open_it").click().run()
-    assert store.count() == 2
+    assert store.count(RunFilter()) == 2
     app.button(key="history_delete_sure").click().run()
     assert not app.exception
     assert open_buttons(app) == ["history_open_other"]
-    assert [row.id for row in store.latest(9)] == ["other"]
+    assert [row.id for row in store.find(RunFilter())] == ["other"]
 
 
 @pytest.mark.parametrize(

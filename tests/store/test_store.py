@@ -1,114 +1,115 @@
-"""The store: runs are found again, answer the same experiment, and survive many writers and damaged rows."""
+"""The store: runs come back, answer the same experiment, and survive many writers, kills and damaged rows."""
 
-import signal
-import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import URL
 
 from engine.alike import experiment_key
-from engine.analysis.conclude import concluded
 from engine.catalog.batches import PRESETS
 from engine.errors import Refusal
 from engine.host import default_threads, measuring_environment, this_host
-from engine.records import Allocator, Environment, Experiment, Run
+from engine.records import Allocator, Environment, Experiment
 from engine.settings import Settings
-from engine.store.store import FILE_NAME, Store, build_key, store_url, the_store, upsert
+from engine.store.derived import build_key
+from engine.store.opening import FILE_NAME
+from engine.store.queries import RunFilter
+from engine.store.store import Store, store_url, the_store
 from tests.samples import sample_environment, sample_run
+from tests.store.making import START, a_run, an_experiment, change, change_row, rows_of, with_texts
 
 PROJECT = Path(__file__).parents[2]
-START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 LONG_S = 60.0
+ALL = RunFilter()
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return tmp_path / "new folder" / FILE_NAME
+    """For what concerns SQLite alone."""
+    return tmp_path / "a folder" / FILE_NAME
 
 
-@pytest.fixture
-def store(file: Path) -> Store:
-    return Store(f"sqlite:///{file}")
-
-
-def a_run(run_id: str = "a", minutes: int = 0, **changes: object) -> Run:
-    run = concluded(sample_run())
-    return run.model_copy(update={"id": run_id, "created_at": START + timedelta(minutes=minutes), **changes})
-
-
-def an_experiment(**changes: object) -> Experiment:
-    return sample_run().experiment.model_copy(update=changes)
-
-
-def with_texts(*texts: str) -> Experiment:
-    batch = sample_run().experiment.batch
-    return an_experiment(batch=batch.model_copy(update={"texts": texts, "lengths": ()}))
-
-
-def change_row(file: Path, run_id: str, column: str, value: object) -> None:
-    with sqlite3.connect(file) as connection:
-        changed = connection.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", (value, run_id))  # noqa: S608
-        assert changed.rowcount == 1
-
-
-def test_a_run_comes_back_as_it_was_from_another_process_too(store: Store, file: Path) -> None:
+def test_a_run_comes_back_as_it_was_from_another_process_too(store: Store, url: URL) -> None:
     store.save(a_run())
-    assert store.get("a") == a_run() == Store(f"sqlite:///{file}").get("a")
+    another = Store(url)
+    assert store.get("a") == a_run() == another.get("a")
     assert store.get("b") is None
+    another.close()
 
 
 def test_rows_come_newest_first_a_page_at_a_time_with_the_best_path(store: Store) -> None:
     for number in (1, 3, 0, 2):
         store.save(a_run(str(number), minutes=number))
-    assert [row.id for row in store.latest(3)] == ["3", "2", "1"]
-    assert [row.id for row in store.latest(3, offset=3)] == ["0"]
-    assert store.count() == 4
-    row = store.latest(1)[0]
+    assert [row.id for row in store.find(ALL, limit=3)] == ["3", "2", "1"]
+    assert [row.id for row in store.find(ALL, limit=3, offset=3)] == ["0"]
+    assert store.count(ALL) == 4
+    row = store.find(ALL)[0]
     assert (row.created_at, row.title) == (START + timedelta(minutes=3), a_run().title)
     assert (row.best_path, row.verdict, row.speedup) == ("fast-nested", "faster", 2.0)
 
 
 def test_a_run_without_another_path_that_ran_has_no_best_path(store: Store) -> None:
     store.save(sample_run().model_copy(update={"paths": sample_run().paths[:1]}))
-    row = store.latest(1)[0]
+    row = store.find(ALL)[0]
     assert (row.best_path, row.verdict, row.speedup) == (None, None, None)
 
 
 def test_runs_of_own_texts_are_distinguished_from_runs_of_presets(store: Store) -> None:
     store.save(a_run("own", experiment=with_texts("my secret")))
     store.save(a_run("preset", experiment=an_experiment(batch=PRESETS["mixed"])))
+    presets = RunFilter(presets_only=True)
     # The name alone makes no preset.
     posing = PRESETS["mixed"].model_copy(update={"texts": ("my secret",)})
     store.save(a_run("posing", experiment=an_experiment(batch=posing)))
-    assert [row.id for row in store.latest(9, presets_only=True)] == ["preset"]
-    assert (store.count(presets_only=True), store.count()) == (1, 3)
+    assert [row.id for row in store.find(presets)] == ["preset"]
+    assert (store.count(presets), store.count(ALL)) == (1, 3)
 
 
-def test_a_run_saved_again_is_replaced_and_a_deleted_one_is_gone(store: Store) -> None:
+def test_a_run_saved_again_is_replaced(store: Store) -> None:
     store.save(a_run())
-    store.save(a_run(title="concluded anew"))
-    assert [row.title for row in store.latest(9)] == ["concluded anew"]
-    store.delete("a")
-    store.delete("a")
-    assert store.get("a") is None
-    assert store.count() == 0
+    fewer = a_run(paths=a_run().paths[:1], experiment=an_experiment(paths=("slow",)), title="concluded anew")
+    store.save(fewer)
+    assert store.get("a") == fewer
+    (row,) = store.find(ALL)
+    assert (row.title, row.paths, row.best_path) == ("concluded anew", ("slow",), None)
+    assert store.repeats(row.experiment_key) == ()
 
 
-def test_the_oldest_runs_beyond_the_limit_are_deleted(file: Path) -> None:
-    store = Store(f"sqlite:///{file}", runs_kept=2)
+def test_a_run_with_an_endless_id_is_refused(store: Store) -> None:
+    store.save(a_run("x" * 64))
+    with pytest.raises(Refusal, match="its id has more than 64 characters"):
+        store.save(a_run("x" * 65))
+    assert store.count(ALL) == 1
+
+
+def test_the_oldest_runs_beyond_the_limit_are_deleted_for_good(url: URL) -> None:
+    store = Store(url, runs_kept=2)
     for number in (2, 0, 3, 1):
         store.save(a_run(str(number), minutes=number))
-    assert [row.id for row in store.latest(9)] == ["3", "2"]
+    assert [row.id for row in store.find(ALL)] == ["3", "2"]
+    assert store.count(RunFilter(deleted=True)) == 0
+    for table, column in (("runs", "id"), ("run_rows", "id"), ("run_paths", "run_id")):
+        kept = rows_of(url, f"SELECT DISTINCT {column} FROM {table} ORDER BY 1")  # noqa: S608
+        assert kept == [("2",), ("3",)], table
+    store.close()
 
 
-def test_only_the_owner_may_read_the_file(store: Store, file: Path) -> None:
-    store.save(a_run())
+def test_deleted_runs_do_not_count_towards_the_limit(url: URL) -> None:
+    store = Store(url, runs_kept=2)
+    for number in range(2):
+        store.save(a_run(str(number), minutes=number))
+    store.delete(["1"])
+    store.save(a_run("2", minutes=2))
+    assert [row.id for row in store.find(ALL)] == ["2", "0"]
+    store.close()
+
+
+def test_only_the_owner_may_read_the_file(file: Path) -> None:
+    Store(f"sqlite:///{file}").save(a_run())
     assert file.stat().st_mode & 0o077 == 0
 
 
@@ -170,7 +171,7 @@ def test_a_run_of_another_machine_or_build_does_not_answer(store: Store, changes
 def test_a_run_measured_here_has_this_machines_build_key(allocator: Allocator) -> None:
     """The server's facts of the machine (without torch) and the child's must agree, else no run is found again."""
     code = (
-        "from engine.measure.environment import read_environment; from engine.store.store import build_key;"
+        "from engine.measure.environment import read_environment; from engine.store.derived import build_key;"
         "print(build_key(read_environment('cpu', None)))"
     )
     done = subprocess.run(
@@ -200,12 +201,12 @@ def test_torchs_own_choice_of_threads(variables: dict[str, str], physical: int |
     assert default_threads(variables, 8, physical) == threads
 
 
-def test_the_newest_readable_run_answers_even_if_a_newer_one_is_damaged(store: Store, file: Path) -> None:
+def test_the_newest_readable_run_answers_even_if_a_newer_one_is_damaged(store: Store, url: URL) -> None:
     build = build_key(sample_environment())
     for number in range(3):
         store.save(a_run(str(number), minutes=number))
     assert store.find_same(an_experiment(), build) == a_run("2", minutes=2)
-    change_row(file, "2", "json", "{")
+    change_row(url, "runs", "2", "json", "{")
     assert store.find_same(an_experiment(), build) == a_run("1", minutes=1)
 
 
@@ -221,38 +222,40 @@ def test_the_newest_readable_run_answers_even_if_a_newer_one_is_damaged(store: S
     ],
 )
 def test_an_unreadable_row_is_refused_and_kept(
-    store: Store, file: Path, damage: Callable[[str], str], sentence: str
+    store: Store, url: URL, damage: Callable[[str], str], sentence: str
 ) -> None:
     store.save(a_run("bad", minutes=1))
     store.save(a_run("good"))
     damaged = damage(a_run("bad", minutes=1).model_dump_json())
-    change_row(file, "bad", "json", damaged)
+    change_row(url, "runs", "bad", "json", damaged)
     with pytest.raises(Refusal, match=sentence):
         store.get("bad")
     assert store.json_of("bad") == damaged
-    assert [row.id for row in store.latest(9)] == ["bad", "good"]
+    assert [row.id for row in store.find(ALL)] == ["bad", "good"]
     assert store.get("good") == a_run("good")
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("created_at", "yesterday"), ("speedup", "fast"), ("verdict", "wow")]
+    ("column", "value"), [("created_at", "yesterday"), ("verdict", "wow"), ("paths", "\n\n"), ("tags", "a\n")]
 )
 def test_a_row_with_damaged_columns_stays_in_the_list(
-    store: Store, file: Path, column: str, value: str
+    store: Store, url: URL, column: str, value: str
 ) -> None:
     store.save(a_run("bad"))
     store.save(a_run("good"))
-    change_row(file, "bad", column, value)
-    rows = {row.id: row for row in store.latest(9)}
+    change_row(url, "run_rows", "bad", column, value)
+    rows = {row.id: row for row in store.find(ALL)}
     assert rows["good"].title == a_run().title
-    assert rows["bad"].created_at is None
+    if column in {"created_at", "verdict"}:
+        assert rows["bad"].created_at is None
     assert store.get("bad") == a_run("bad")
 
 
-def test_a_file_that_is_not_a_database_is_refused_and_not_changed(store: Store, file: Path) -> None:
+def test_a_file_that_is_not_a_database_is_refused_and_not_changed(file: Path) -> None:
+    store = Store(f"sqlite:///{file}")
     file.parent.mkdir()
     file.write_bytes(b"These are somebody's notes." * 100)
-    for use in (lambda: store.save(a_run()), lambda: store.latest(1), lambda: store.get("a")):
+    for use in (lambda: store.save(a_run()), lambda: store.find(ALL), lambda: store.get("a")):
         with pytest.raises(Refusal, match="their database does not work"):
             use()
     assert file.read_bytes() == b"These are somebody's notes." * 100
@@ -276,30 +279,43 @@ def test_an_unreachable_database_is_refused_without_its_password(
     url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(Refusal, match="cannot be read now") as refused:
-        Store(url).latest(1)
+        Store(url).find(ALL)
     assert "secret" not in str(refused.value) + caplog.text
 
 
 def test_a_visitors_texts_do_not_go_to_the_log(
-    store: Store, file: Path, caplog: pytest.LogCaptureFixture
+    store: Store, url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store.count()
-    with sqlite3.connect(file) as connection:
-        connection.execute("DROP TABLE runs")
+    store.count(ALL)
+    change(url, "DROP TABLE runs")
     with pytest.raises(Refusal, match="cannot be kept now"):
         store.save(a_run(title="my secret"))
-    assert "no such table" in caplog.text
+    assert "runs" in caplog.text
     assert "my secret" not in caplog.text
+
+
+def test_a_missing_driver_is_named_in_the_log_with_what_brings_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(Refusal, match="cannot be read now"):
+        Store("postgresql+psycopg://lab:secret@127.0.0.1:1/lab").count(ALL)
+    assert "requirements-postgres.txt" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_the_settings_say_where_runs_are_kept(tmp_path: Path) -> None:
     here = store_url(Settings(data_folder=tmp_path))
     assert (here.drivername, here.database) == ("sqlite", str(tmp_path / FILE_NAME))
-    there = store_url(Settings(database_url="postgresql+psycopg://lab:secret@host/lab"))
-    assert (there.drivername, there.host) == ("postgresql+psycopg", "host")
     with pytest.raises(Refusal, match="FASTPATH_DATABASE_URL is not the URL") as refused:
         store_url(Settings(database_url="host:secret"))
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("start", ["postgres", "postgresql", "postgresql+psycopg"])
+def test_every_usual_form_of_a_postgresql_url_uses_the_driver_that_is_there(start: str) -> None:
+    there = store_url(Settings(database_url=f"{start}://lab:secret@host/lab"))
+    assert (there.drivername, there.host, there.password) == ("postgresql+psycopg", "host", "secret")
 
 
 def test_the_process_has_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -309,76 +325,6 @@ def test_the_process_has_one_store(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     the_store().save(a_run())
     assert the_store() is the_store()
     assert (tmp_path / FILE_NAME).exists()
-
-
-def test_the_postgresql_statement_replaces_a_run_too() -> None:
-    statement = str(upsert(a_run(), "postgresql").compile(dialect=postgresql.dialect()))  # type: ignore[no-untyped-call]
-    assert "ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at" in statement
-
-
-def test_processes_that_start_together_all_store_their_runs_while_others_read(
-    store: Store, file: Path
-) -> None:
-    writers = [_writer(file, f"writer{number}", runs=15) for number in range(4)]
-    while any(writer.poll() is None for writer in writers):
-        store.latest(5)
-        store.count()
-    told = [writer.communicate(timeout=LONG_S) for writer in writers]
-    assert [errors for _, errors in told] == [""] * 4
-    kept = {row.id for row in store.latest(100)}
-    assert kept == {f"writer{number}-{run}" for number in range(4) for run in range(15)}
-
-
-def test_a_new_store_waits_for_a_writer_where_sqlite_does_not(store: Store, file: Path) -> None:
-    """Switching the write-ahead log on is refused at once, whatever the time-out, while another process writes."""
-    file.parent.mkdir()
-    other = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
-    other.execute("CREATE TABLE busy (number)")
-    other.execute("BEGIN IMMEDIATE")
-    release = threading.Timer(0.3, other.commit)
-    release.start()
-    store.save(a_run())
-    release.join()
-    other.close()
-    assert store.get("a") == a_run()
-
-
-def test_threads_share_a_store(store: Store) -> None:
-    def save_some(name: int) -> None:
-        for number in range(5):
-            store.save(a_run(f"{name}-{number}"))
-
-    threads = [threading.Thread(target=save_some, args=(name,)) for name in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(LONG_S)
-    assert store.count() == 30
-
-
-def test_stored_runs_survive_a_killed_process(store: Store, file: Path) -> None:
-    writer = _writer(file, "victim", runs=100_000)
-    assert writer.stdout is not None
-    told = [writer.stdout.readline().strip() for _ in range(10)]
-    writer.send_signal(signal.SIGKILL)
-    told += writer.communicate(timeout=LONG_S)[0].split()
-    assert len(told) >= 10
-    # Its last line may be incomplete.
-    for run_id in told[:-1]:
-        assert store.get(run_id) is not None
-    store.save(a_run("after"))
-    with sqlite3.connect(file) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-
-
-def _writer(file: Path, name: str, runs: int) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.store.storing_process", f"sqlite:///{file}", name, str(runs)],
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_an_older_quiet_run_answers_before_a_newer_one_of_a_busy_machine(store: Store) -> None:
