@@ -115,7 +115,9 @@ def _check_device(given: Tensor, device: torch.device, name: str) -> None:
 
 def _has_tangent(src: Tensor) -> bool:
     """Whether a derivative is computed forward along with the input (torch.func.jvp)."""
-    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(src).tangent is not None
+    if forward_ad._current_level < 0:
+        return False
+    return forward_ad.unpack_dual(src).tangent is not None  # type: ignore[no-untyped-call]
 
 
 def _check_is_tensor(given: object, name: str) -> None:
@@ -127,7 +129,7 @@ def _check_is_tensor(given: object, name: str) -> None:
 
 def _check_plain(given: Tensor, name: str) -> None:
     """Refuse what the kernels cannot read by its address, and a trace, which would keep one call's values."""
-    if torch.jit.is_tracing():
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
         raise Refusal("A packed module cannot be traced or exported: trace the original instead.")
     if given.is_nested or given.layout != torch.strided:
         raise Refusal(f"The {name} of a packed module is a dense tensor; this one is {given.layout}.")

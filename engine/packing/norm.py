@@ -1,9 +1,10 @@
 """A layer normalization, read from torch's module."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,8 @@ class Norm:
     eps: float
 
     @classmethod
-    def of(cls, norm: nn.LayerNorm) -> "Norm":
-        """Read a layer over the width alone. The values are copied, like those of linear layers."""
+    def of(cls, norm: Any) -> "Norm":
+        """Read an `nn.LayerNorm` over the width alone. The values are copied, like those of linear layers."""
         return cls(_fp32(norm.weight), _fp32(norm.bias), norm.eps)
 
     def __call__(self, rows: Tensor) -> Tensor:

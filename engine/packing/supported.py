@@ -249,7 +249,8 @@ def _check_type(part: Any, place: str, *kinds: Any) -> None:
 
 def _check_values(owner: Any, name: str, place: str, shape: tuple[int | None, ...]) -> Tensor:
     """Refuse values that are not a dense tensor of this shape in a precision that can be packed; None is any size."""
-    found, place = _part(owner, name), f"{place}.{name}"
+    found: Tensor = _part(owner, name)
+    place = f"{place}.{name}"
     if type(found) not in (Tensor, nn.Parameter) or found.layout != torch.strided:
         kind = type(found).__name__ if type(found) not in (Tensor, nn.Parameter) else str(found.layout)
         raise Refusal(f"Cannot pack: {place} is of type {kind}, and only dense tensors are supported.")
