@@ -32,7 +32,7 @@ def _switches(rounds: Sequence[Conditions]) -> Iterator[str]:
 
 
 def _times(count: float) -> str:
-    return "once" if count == 1 else f"{count:g} times"
+    return "once" if count == 1 else f"{count:.0f} times"
 
 
 def _load(run: Run) -> Iterator[str]:
