@@ -150,7 +150,7 @@ def row_query(run_id: str) -> Select[Any]:
     return select(*columns).where(_ROW.id == storable(run_id), _ROW.deleted_at.is_(None))
 
 
-def count_query(wanted: RunFilter) -> Select[tuple[int]]:
+def count_query(wanted: RunFilter) -> Select[Any]:
     """The number of runs that `rows_query` finds without a limit.
 
     Raises:
@@ -235,7 +235,10 @@ def _field(name: str) -> ColumnElement[str]:
 
 
 def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
-    conditions = [_ROW.deleted_at.is_not(None) if wanted.deleted else _ROW.deleted_at.is_(None)]
+    deleted_at = _ROW.deleted_at
+    conditions: list[ColumnElement[bool]] = [
+        deleted_at.is_not(None) if wanted.deleted else deleted_at.is_(None)
+    ]
     if wanted.presets_only:
         conditions.append(_ROW.texts == PRESET)
     for field, column in _FILTERS.items():

@@ -109,7 +109,8 @@ class Store:
         """The stored JSON of a run, readable or not; None if there is none, or it is deleted."""
         query = _present(select(RUNS.c.json)).where(RUNS.c.id == storable(run_id))
         with self._connected("read") as connection:
-            return connection.scalar(query)
+            text: str | None = connection.scalar(query)
+        return text
 
     def row(self, run_id: str) -> RunRow | None:
         """A run as lists show it, with what users have added to it; None if there is none, or it is deleted."""
