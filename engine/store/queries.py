@@ -3,7 +3,7 @@
 No statement here reads a run's JSON, so a list costs the same whatever its runs hold.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
-    Row,
     Select,
     Text,
     exists,
@@ -139,15 +138,13 @@ def rows_query(wanted: RunFilter, sort: Sort, limit: int, offset: int) -> Select
     Raises:
         Refusal: the search is too long.
     """
-    columns = [_ROW[name] for name in RunRow.model_fields]
-    query = select(*columns).where(*_conditions(wanted)).order_by(*_ORDERS[sort])
+    query = _rows().where(*_conditions(wanted)).order_by(*_ORDERS[sort])
     return query.limit(limit).offset(offset)
 
 
 def row_query(run_id: str) -> Select[Any]:
     """The columns of `RunRow` for one run that is not deleted."""
-    columns = [_ROW[name] for name in RunRow.model_fields]
-    return select(*columns).where(_ROW.id == storable(run_id), _ROW.deleted_at.is_(None))
+    return _rows().where(_ROW.id == storable(run_id), _ROW.deleted_at.is_(None))
 
 
 def count_query(wanted: RunFilter) -> Select[Any]:
@@ -216,7 +213,7 @@ def row_of(values: Mapping[Any, Any]) -> RunRow:
         return RunRow(id=str(values["id"]))
 
 
-def choices_of(pairs: Iterable[Row[Any]]) -> Choices:
+def choices_of(pairs: Iterable[Sequence[str]]) -> Choices:
     """The answer to `choices_query`."""
     found: dict[str, list[str]] = {}
     for field, value in pairs:
@@ -228,6 +225,10 @@ def choices_of(pairs: Iterable[Row[Any]]) -> Choices:
             for field, values in found.items()
         }
     )
+
+
+def _rows() -> Select[Any]:
+    return select(*(_ROW[name] for name in RunRow.model_fields))
 
 
 def _field(name: str) -> ColumnElement[str]:
@@ -243,9 +244,9 @@ def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
         conditions.append(_ROW.texts == PRESET)
     for field, column in _FILTERS.items():
         if values := getattr(wanted, field):
-            conditions.append(_ROW[column].in_(map(storable, values)))
+            conditions.append(_ROW[column].in_([storable(value) for value in values]))
     if wanted.tags:
-        tagged = select(RUN_TAGS.c.run_id).where(RUN_TAGS.c.tag.in_(map(storable, wanted.tags)))
+        tagged = select(RUN_TAGS.c.run_id).where(RUN_TAGS.c.tag.in_([storable(tag) for tag in wanted.tags]))
         conditions.append(_ROW.id.in_(tagged))
     for path in dict.fromkeys(wanted.paths):
         measured = select(RUN_PATHS.c.run_id).where(
