@@ -138,7 +138,8 @@ def rows_query(wanted: RunFilter, sort: Sort, limit: int, offset: int) -> Select
     Raises:
         Refusal: the search is too long.
     """
-    query = _rows().where(*_conditions(wanted)).order_by(*_ORDERS[sort])
+    conditions = _conditions(wanted, reads_all=sort == "title")
+    query = _rows().where(*conditions).order_by(*_ORDERS[sort])
     return query.limit(limit).offset(offset)
 
 
@@ -153,7 +154,8 @@ def count_query(wanted: RunFilter) -> Select[Any]:
     Raises:
         Refusal: the search is too long.
     """
-    return select(func.count()).select_from(RUN_ROWS).where(*_conditions(wanted))
+    conditions = _conditions(wanted, reads_all=bool(wanted.words))
+    return select(func.count()).select_from(RUN_ROWS).where(*conditions)
 
 
 def choices_query(presets_only: bool) -> CompoundSelect[Any]:
@@ -235,8 +237,14 @@ def _field(name: str) -> ColumnElement[str]:
     return literal(name, Text).label("field")
 
 
-def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
-    deleted_at = _ROW.deleted_at
+def _conditions(wanted: RunFilter, *, reads_all: bool = False) -> list[ColumnElement[bool]]:
+    """The conditions of a filter.
+
+    Args:
+        reads_all: every row has to be read anyway. SQLite then must not read them in the order of an index on
+            `deleted_at`, which takes three times as long.
+    """
+    deleted_at = func.nullif(_ROW.deleted_at, "") if reads_all else _ROW.deleted_at
     conditions: list[ColumnElement[bool]] = [
         deleted_at.is_not(None) if wanted.deleted else deleted_at.is_(None)
     ]
