@@ -1,32 +1,40 @@
 """Kills writers of a store and looks for what they had been told is kept (a part of `benchmarks.history`)."""
 
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
 from random import Random
 
 from sqlalchemy import URL, create_engine, func, select, text
 
+from benchmarks.storing_process import store_runs
 from engine.store.store import Store
 from engine.store.tables import RUN_ROWS, RUNS
 
 TOGETHER = 2
 """Writers at a time; each is killed while the other writes."""
-FIRST_RUNS, LONGEST_S = 3, 0.1
+FIRST_RUNS, LONGEST_S = 2, 0.1
 """A writer is killed at a random time after it has saved some runs."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """A process that saves runs, and the pipe through which it tells what is kept."""
+
+    process: ForkServerProcess
+    told: Connection
 
 
 def kills(url: URL, count: int, random: Random) -> dict[str, object]:
     """Start writers and kill each with SIGKILL in the middle of its writing; how much was lost."""
     told: list[str] = []
-    writers = [_writer(url, f"kill{number}-") for number in range(min(TOGETHER, count))]
+    started = [_start(url, f"kill{number}") for number in range(min(TOGETHER, count))]
     for number in range(count):
-        victim = writers.pop(0)
-        told += _told_until_killed(victim, random)
+        told += _told_until_killed(started.pop(0), random)
         if number + TOGETHER < count:
-            writers.append(_writer(url, f"kill{number + TOGETHER}-"))
+            started.append(_start(url, f"kill{number + TOGETHER}"))
     store = Store(url, runs_kept=1_000_000)
     lost = [run_id for run_id in told if store.get(run_id) is None or store.row(run_id) is None]
     store.close()
@@ -38,21 +46,34 @@ def kills(url: URL, count: int, random: Random) -> dict[str, object]:
     }
 
 
-def _writer(url: URL, name: str) -> subprocess.Popen[str]:
+def write(url: str, name: str, pipe: Connection) -> None:
+    """What a writer does until it is killed."""
+    store_runs(url, name, 1_000_000, pipe.send)
+
+
+def _start(url: URL, name: str) -> Writer:
+    # Forked from a process that has imported everything, so that 200 of them start in little time.
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    here, there = context.Pipe(duplex=False)
     address = url.render_as_string(hide_password=False)
-    command = [sys.executable, "-m", "benchmarks.storing_process", address, name, "1000000"]
-    root = Path(__file__).parents[1]
-    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+    process = context.Process(target=write, args=(address, name, there), daemon=True)
+    process.start()
+    there.close()
+    return Writer(process, here)
 
 
-def _told_until_killed(writer: subprocess.Popen[str], random: Random) -> Sequence[str]:
-    assert writer.stdout is not None
-    first = [writer.stdout.readline() for _ in range(FIRST_RUNS)]
+def _told_until_killed(writer: Writer, random: Random) -> list[str]:
+    told = [writer.told.recv() for _ in range(FIRST_RUNS)]
     time.sleep(random.uniform(0, LONGEST_S))
-    writer.kill()
-    lines = [*first, *writer.communicate()[0].splitlines(keepends=True)]
-    # The last line may be incomplete.
-    return [line.strip() for line in lines if line.endswith("\n")]
+    writer.process.kill()
+    try:
+        while True:
+            told.append(writer.told.recv())
+    except EOFError:
+        # The pipe ends with the writer, perhaps within a message.
+        writer.process.join()
+        return told
 
 
 def _is_intact(url: URL) -> bool:

@@ -4,7 +4,6 @@ It needs the programs of Debian's package `postgresql`.
 """
 
 import os
-import pwd
 import shutil
 import signal
 import socket
@@ -21,6 +20,8 @@ from sqlalchemy.exc import OperationalError
 
 START_S, STOP_S = 60.0, 30.0
 ROLE = "lab"
+ACCOUNT = ("postgres", "postgres")
+"""User and group of Debian's package."""
 
 
 def programs() -> Path | None:
@@ -34,32 +35,18 @@ def programs() -> Path | None:
 @contextmanager
 def postgres_server(programs: Path) -> Iterator[URL]:
     """A server that ends with this context, or with this process; the URL has its password."""
-    as_user = _unprivileged()
     with tempfile.TemporaryDirectory(prefix="lab-postgres-") as name:
-        folder, password = Path(name), token_hex(16)
+        folder, password, port = Path(name), token_hex(16), _free_port()
         (folder / "password").write_text(password)
-        if as_user:
+        if os.geteuid() == 0:
             for owned in (folder, folder / "password"):
-                shutil.chown(owned, *as_user)
-        _create(programs, folder, as_user)
-        port = _free_port()
+                shutil.chown(owned, *ACCOUNT)
+        _create(programs, folder)
         url = URL.create("postgresql+psycopg", ROLE, password, "127.0.0.1", port, "postgres")
-        command = [
-            programs / "postgres",
-            "-D",
-            folder / "data",
-            "-h",
-            "127.0.0.1",
-            "-p",
-            str(port),
-            "-k",
-            folder,
-        ]
+        listening = f"-h 127.0.0.1 -p {port} -k {folder}".split()
+        command = _unprivileged(str(programs / "postgres"), "-D", str(folder / "data"), *listening)
         with (folder / "log").open("wb") as log:
-            # It ends with its parent, even if that is killed.
-            server = subprocess.Popen(
-                _command(["setpriv", "--pdeathsig=INT"], as_user, command), stdout=log, stderr=log
-            )
+            server = subprocess.Popen(command, stdout=log, stderr=log)
         try:
             _wait_until_it_answers(url, server, folder / "log")
             yield url
@@ -68,27 +55,16 @@ def postgres_server(programs: Path) -> Iterator[URL]:
             server.wait(STOP_S)
 
 
-def _unprivileged() -> tuple[str, str] | None:
-    """The user and group to run as, if this process is root's: PostgreSQL refuses to run as root."""
-    if os.geteuid() != 0:
-        return None
-    account = pwd.getpwnam("postgres")
-    return account.pw_name, "postgres"
+def _unprivileged(*command: str) -> list[str]:
+    """The command, ending with its parent even if that is killed; not as root, as which PostgreSQL refuses to run."""
+    user = [f"--reuid={ACCOUNT[0]}", f"--regid={ACCOUNT[1]}", "--init-groups"] if os.geteuid() == 0 else []
+    return ["setpriv", "--pdeathsig=INT", *user, "--", *command]
 
 
-def _command(
-    setpriv: list[str], as_user: tuple[str, str] | None, command: list[str | Path]
-) -> list[str | Path]:
-    user = [f"--reuid={as_user[0]}", f"--regid={as_user[1]}", "--init-groups"] if as_user else []
-    return [*setpriv, *user, "--", *command]
-
-
-def _create(programs: Path, folder: Path, as_user: tuple[str, str] | None) -> None:
-    command: list[str | Path] = [programs / "initdb", "-D", folder / "data", "-U", ROLE, "-E", "UTF8"]
-    command += ["--locale=C.UTF-8", "-A", "scram-sha-256", f"--pwfile={folder / 'password'}", "--no-sync"]
-    done = subprocess.run(
-        _command(["setpriv"], as_user, command), cwd="/", capture_output=True, text=True, check=False
-    )
+def _create(programs: Path, folder: Path) -> None:
+    options = f"-D {folder}/data -U {ROLE} -E UTF8 --locale=C.UTF-8 -A scram-sha-256 --no-sync".split()
+    command = _unprivileged(str(programs / "initdb"), *options, f"--pwfile={folder}/password")
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"initdb failed: {done.stderr}")
 

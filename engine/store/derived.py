@@ -13,6 +13,7 @@ from engine.store.tables import ID_LENGTH, OWN, PRESET
 
 TITLE_LENGTH, NOTE_LENGTH, TAG_LENGTH = 200, 4_000, 40
 MOST_TAGS = 20
+LISTED_LENGTH = 120
 
 
 class BuildFacts(Protocol):
@@ -87,9 +88,11 @@ def run_values(run: Run) -> dict[str, object]:
 def row_values(run: Run, added: Added) -> dict[str, object]:
     """A run's row in `run_rows`; it is not deleted."""
     experiment = run.experiment
-    values = {
+    values: dict[str, object] = {
         **_common_values(run),
-        "device": storable(experiment.device),
+        "model": _listed(experiment.model),
+        "machine": _listed(run.environment.machine),
+        "device": _listed(experiment.device),
         "dtype": experiment.dtype,
         "allocator": experiment.allocator,
         "paths": lines(path.name for path in run.paths if path.status == "ok"),
@@ -102,7 +105,16 @@ def unreadable_row_values(row: Mapping[Any, Any]) -> dict[str, object]:
     """The row in `run_rows` of a run whose JSON cannot be read, from its row in `runs`."""
     kept = ("id", "created_at", "texts", "model", "batch", "machine", "best_path", "verdict", "speedup")
     values: dict[str, object] = {name: row[name] for name in (*kept, "experiment_key")}
-    values |= {"device": None, "dtype": None, "allocator": None, "paths": "", "deleted_at": None}
+    values |= {
+        "model": _listed(row["model"]),
+        "batch": _listed(row["batch"]),
+        "machine": _listed(row["machine"]),
+        "device": None,
+        "dtype": None,
+        "allocator": None,
+        "paths": "",
+        "deleted_at": None,
+    }
     return values | added_values(Added(), row["title"], values)
 
 
@@ -185,6 +197,12 @@ def _within(text: str, length: int, what: str) -> str:
             f"{what} has at most {length:,} characters; this one has {len(text):,}. Nothing was changed."
         )
     return text
+
+
+def _listed(name: str) -> str:
+    """A name in a list: of a longer one, such as a folder's, the end. PostgreSQL's indexes hold no long texts."""
+    plain = storable(name)
+    return plain if len(plain) <= LISTED_LENGTH else "…" + plain[1 - LISTED_LENGTH :]
 
 
 def _common_values(run: Run) -> dict[str, object]:

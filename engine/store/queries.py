@@ -3,12 +3,22 @@
 No statement here reads a run's JSON, so a list costs the same whatever its runs hold.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import ValidationError
-from sqlalchemy import ColumnElement, Select, exists, func, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    Text,
+    exists,
+    func,
+    literal,
+    select,
+    union_all,
+)
 
 from engine.errors import Refusal
 from engine.records import Record, VerdictWord
@@ -128,38 +138,45 @@ def rows_query(wanted: RunFilter, sort: Sort, limit: int, offset: int) -> Select
     Raises:
         Refusal: the search is too long.
     """
-    columns = [_ROW[name] for name in RunRow.model_fields]
-    query = select(*columns).where(*_conditions(wanted)).order_by(*_ORDERS[sort])
+    conditions = _conditions(wanted, reads_all=sort == "title")
+    query = _rows().where(*conditions).order_by(*_ORDERS[sort])
     return query.limit(limit).offset(offset)
 
 
 def row_query(run_id: str) -> Select[Any]:
     """The columns of `RunRow` for one run that is not deleted."""
-    columns = [_ROW[name] for name in RunRow.model_fields]
-    return select(*columns).where(_ROW.id == storable(run_id), _ROW.deleted_at.is_(None))
+    return _rows().where(_ROW.id == storable(run_id), _ROW.deleted_at.is_(None))
 
 
-def count_query(wanted: RunFilter) -> Select[tuple[int]]:
+def count_query(wanted: RunFilter) -> Select[Any]:
     """The number of runs that `rows_query` finds without a limit.
 
     Raises:
         Refusal: the search is too long.
     """
-    return select(func.count()).select_from(RUN_ROWS).where(*_conditions(wanted))
+    conditions = _conditions(wanted, reads_all=bool(wanted.words))
+    return select(func.count()).select_from(RUN_ROWS).where(*conditions)
 
 
-def choices_queries(presets_only: bool) -> tuple[Select[Any], Select[Any], Select[Any]]:
-    """Distinct combinations of the filters' columns, the measured paths, and the tags."""
+def choices_query(presets_only: bool) -> CompoundSelect[Any]:
+    """Every value that occurs, as a pair of the field of `Choices` and the value."""
     listed = _conditions(RunFilter(presets_only=presets_only))
-    combinations = select(*(_ROW[name] for name in _FILTERS.values())).where(*listed).distinct()
-    of_run = select(RUN_ROWS.c.id).where(*listed)
-    measured = RUN_PATHS.alias()
+    parts = [
+        select(_field(field), _ROW[column].label("value")).where(_ROW[column] > "", *listed).distinct()
+        for field, column in _FILTERS.items()
+    ]
+    path, tag = RUN_PATHS.alias(), RUN_TAGS.alias()
     paths = select(RUN_PATHS.c.path).distinct().subquery()
-    path_occurs = exists().where(
-        measured.c.path == paths.c.path, measured.c.status == "ok", measured.c.run_id == _ROW.id, *listed
+    measured = exists().where(
+        path.c.path == paths.c.path, path.c.status == "ok", path.c.run_id == _ROW.id, *listed
     )
-    tags = select(RUN_TAGS.c.tag).where(RUN_TAGS.c.run_id.in_(of_run)).distinct()
-    return combinations, select(paths.c.path).where(path_occurs), tags
+    tags = select(RUN_TAGS.c.tag).distinct().subquery()
+    tagged = exists().where(tag.c.tag == tags.c.tag, tag.c.run_id == _ROW.id, *listed)
+    return union_all(
+        *parts,
+        select(_field("paths"), paths.c.path).where(measured),
+        select(_field("tags"), tags.c.tag).where(tagged),
+    )
 
 
 def repeats_query(experiment_key: str, limit: int) -> Select[Any]:
@@ -198,24 +215,46 @@ def row_of(values: Mapping[Any, Any]) -> RunRow:
         return RunRow(id=str(values["id"]))
 
 
-def choices_of(combinations: list[Mapping[Any, Any]], paths: list[str], tags: list[str]) -> Choices:
-    """The answers to `choices_queries` in one."""
-    found = {
-        field: tuple(sorted({values[column] for values in combinations if values[column]}))
-        for field, column in _FILTERS.items()
-    }
-    return Choices(**found, paths=tuple(sorted(paths)), tags=tuple(sorted(tags, key=str.casefold)))
+def choices_of(pairs: Iterable[Sequence[str]]) -> Choices:
+    """The answer to `choices_query`."""
+    found: dict[str, list[str]] = {}
+    for field, value in pairs:
+        found.setdefault(field, []).append(value)
+    # Not in the order of the database, which depends on its settings.
+    return Choices.model_validate(
+        {
+            field: sorted(values, key=lambda value: (value.casefold(), value))
+            for field, values in found.items()
+        }
+    )
 
 
-def _conditions(wanted: RunFilter) -> list[ColumnElement[bool]]:
-    conditions = [_ROW.deleted_at.is_not(None) if wanted.deleted else _ROW.deleted_at.is_(None)]
+def _rows() -> Select[Any]:
+    return select(*(_ROW[name] for name in RunRow.model_fields))
+
+
+def _field(name: str) -> ColumnElement[str]:
+    return literal(name, Text).label("field")
+
+
+def _conditions(wanted: RunFilter, *, reads_all: bool = False) -> list[ColumnElement[bool]]:
+    """The conditions of a filter.
+
+    Args:
+        reads_all: every row has to be read anyway. SQLite then must not read them in the order of an index on
+            `deleted_at`, which takes three times as long.
+    """
+    deleted_at = func.nullif(_ROW.deleted_at, "") if reads_all else _ROW.deleted_at
+    conditions: list[ColumnElement[bool]] = [
+        deleted_at.is_not(None) if wanted.deleted else deleted_at.is_(None)
+    ]
     if wanted.presets_only:
         conditions.append(_ROW.texts == PRESET)
     for field, column in _FILTERS.items():
         if values := getattr(wanted, field):
-            conditions.append(_ROW[column].in_(map(storable, values)))
+            conditions.append(_ROW[column].in_([storable(value) for value in values]))
     if wanted.tags:
-        tagged = select(RUN_TAGS.c.run_id).where(RUN_TAGS.c.tag.in_(map(storable, wanted.tags)))
+        tagged = select(RUN_TAGS.c.run_id).where(RUN_TAGS.c.tag.in_([storable(tag) for tag in wanted.tags]))
         conditions.append(_ROW.id.in_(tagged))
     for path in dict.fromkeys(wanted.paths):
         measured = select(RUN_PATHS.c.run_id).where(

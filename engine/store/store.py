@@ -43,7 +43,7 @@ from engine.store.queries import (
     RunRow,
     Sort,
     choices_of,
-    choices_queries,
+    choices_query,
     count_query,
     repeats_query,
     row_of,
@@ -109,7 +109,8 @@ class Store:
         """The stored JSON of a run, readable or not; None if there is none, or it is deleted."""
         query = _present(select(RUNS.c.json)).where(RUNS.c.id == storable(run_id))
         with self._connected("read") as connection:
-            return connection.scalar(query)
+            text: str | None = connection.scalar(query)
+        return text
 
     def row(self, run_id: str) -> RunRow | None:
         """A run as lists show it, with what users have added to it; None if there is none, or it is deleted."""
@@ -141,13 +142,9 @@ class Store:
 
     def choices(self, presets_only: bool = False) -> Choices:
         """The values that occur in the store: what a filter can offer."""
-        combinations, paths, tags = choices_queries(presets_only)
+        query = choices_query(presets_only)
         with self._connected("read") as connection:
-            return choices_of(
-                list(connection.execute(combinations).mappings().all()),
-                list(connection.scalars(paths).all()),
-                list(connection.scalars(tags).all()),
-            )
+            return choices_of(connection.execute(query).all())
 
     def repeats(self, experiment_key: str, limit: int = 50) -> tuple[PathSpeedup, ...]:
         """The speedups of every path in the newest `limit` runs of an experiment, oldest first, then by path.

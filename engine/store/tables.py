@@ -60,8 +60,13 @@ RUN_ROWS = Table(
     Column("searched", Text, nullable=False),  # title, model, batch, tags and note, casefolded
     Column("deleted_at", String(40)),
     Index("run_rows_by_time", "deleted_at", "created_at", "id"),
-    Index("run_rows_by_speedup", "deleted_at", "speedup"),
-    Index("run_rows_by_experiment", "experiment_key", "created_at"),
+    Index("run_rows_by_speedup", "deleted_at", "speedup", "created_at", "id"),
+    Index("run_rows_by_experiment", "experiment_key", "deleted_at", "created_at", "id"),
+    # All columns of the filters, so that these are counted and offered from the index alone.
+    Index(
+        "run_rows_by_choice",
+        *("deleted_at", "texts", "model", "batch", "device", "dtype", "allocator", "machine", "verdict"),
+    ),
 )
 
 RUN_PATHS = Table(

@@ -161,6 +161,18 @@ def test_the_choices_are_the_values_that_occur(kept: Store) -> None:
     assert choices.paths == ("fast-nested", "packed", "packed@bf16", "slow")
 
 
+def test_of_a_long_name_lists_have_the_end(store: Store) -> None:
+    """Indexes of PostgreSQL hold no long texts."""
+    folder = "".join(f"/folder-{number}" for number in range(1000))
+    unnamed = with_texts("a").batch.model_copy(update={"name": "\U0001f917" * 80})
+    experiment = an_experiment(model=folder, batch=unnamed, device="d" * 9000)
+    store.save(a_run(experiment=experiment, **named("\U0001f917" * 9000)))
+    (model,) = store.choices().models
+    assert len(model) == 120
+    assert folder.endswith(model.removeprefix("…"))
+    assert ids(store, models=(model,)) == ["a"]
+
+
 def test_the_choices_tell_nothing_of_own_texts_or_deleted_runs(kept: Store) -> None:
     assert kept.choices(presets_only=True).tags == ("100%", "amx")
     assert kept.choices(presets_only=True).batches == ("mixed",)

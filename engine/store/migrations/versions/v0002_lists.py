@@ -44,8 +44,12 @@ def _rows() -> None:
         sa.Column("deleted_at", sa.String(40)),
     )
     op.create_index("run_rows_by_time", "run_rows", ["deleted_at", "created_at", "id"])
-    op.create_index("run_rows_by_speedup", "run_rows", ["deleted_at", "speedup"])
-    op.create_index("run_rows_by_experiment", "run_rows", ["experiment_key", "created_at"])
+    by_speedup = ["deleted_at", "speedup", "created_at", "id"]
+    op.create_index("run_rows_by_speedup", "run_rows", by_speedup)
+    by_experiment = ["experiment_key", "deleted_at", "created_at", "id"]
+    op.create_index("run_rows_by_experiment", "run_rows", by_experiment)
+    model, measured = ["texts", "model", "batch"], ["device", "dtype", "allocator", "machine", "verdict"]
+    op.create_index("run_rows_by_choice", "run_rows", ["deleted_at", *model, *measured])
 
 
 def _paths() -> None:
