@@ -241,7 +241,8 @@ def test_the_first_interrupt_ends_the_rounds_and_the_second_drops_everything() -
 def test_a_stored_run_is_printed_as_a_link_that_carries_it(tmp_path: Path) -> None:
     from engine.present.links.codec import LINK_PATH, read_link
 
-    done = _engine("link", str(SAMPLE), "--base", "https://lab.example/")
+    stored = str(ROOT / "tests" / "data" / "run_minilm_tutorial_big.json")
+    done = _engine("link", stored, "--base", "https://lab.example/")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"https://lab.example{LINK_PATH}1.")
     assert read_link(done.stdout.strip().partition("run=")[2]).id == "b23266adfac4"
