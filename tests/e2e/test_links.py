@@ -11,7 +11,8 @@ from engine.present.links.codec import LINK_PATH, MOST_CHARACTERS, link_of, writ
 from engine.present.links.sharing import shared_of
 from engine.present.words.runs import verdict_sentence
 from engine.records import read_run
-from engine.store.store import FILE_NAME, Store
+from engine.store.opening import FILE_NAME
+from engine.store.store import Store
 from tests.e2e.conftest import Server
 
 pytestmark = pytest.mark.xdist_group("e2e")

@@ -16,7 +16,9 @@ from engine.desk.tickets import TicketView
 from engine.present.links.codec import link_of, packed_text, read_link, written
 from engine.present.words.runs import verdict_sentence
 from engine.store import store as store_module
-from engine.store.store import FILE_NAME, Store
+from engine.store.opening import FILE_NAME
+from engine.store.queries import RunFilter
+from engine.store.store import Store
 from pages.kit import nav, state
 from pages.kit.browser import secret_of_cookie
 from pages.kit.job_panel import NOT_STORED
@@ -307,7 +309,7 @@ def test_a_run_from_a_link_opens_on_a_server_that_has_nothing(app: AppTest, stor
     assert "Which to choose, by these figures" in words(page.markdown)
     assert len(page.get("vega_lite_chart")) == 3
     assert list(page.dataframe[0].value["Verdict"]) == ["baseline", "slower", "faster"]
-    assert store.count() == 0
+    assert store.count(RunFilter()) == 0
     assert not page.get("download_button")
     assert not app.exception
 
