@@ -62,9 +62,12 @@ def without_internals(sentence: str, settings: Settings) -> str:
     """A message for visitors: without folders, addresses, and advice that only the host can follow."""
     if not settings.hosted:
         return sentence
-    said = _ADVICE_TO_THE_HOST.sub("", sentence)
-    said = _ADDRESS.sub("(an address)", said)
-    return _FOLDERS.sub("", said)
+    return without_places(_ADVICE_TO_THE_HOST.sub("", sentence))
+
+
+def without_places(words: str) -> str:
+    """Words without the folders of files and without addresses of servers, which readers elsewhere have no use for."""
+    return _FOLDERS.sub("", _ADDRESS.sub("(an address)", words))
 
 
 def _check(request: Request, settings: Settings, cores: int) -> None:

@@ -13,7 +13,6 @@ from engine.settings import load_settings
 from engine.store.queries import RunFilter
 from engine.store.store import the_store
 from pages.kit.history import (
-    RUN_PARAMETER,
     close_run,
     offer_deletion,
     show_card,
@@ -21,6 +20,7 @@ from pages.kit.history import (
     show_run,
     show_unreadable,
 )
+from pages.kit.linking import RUN_PARAMETER
 
 RUNS_ON_A_PAGE = 10
 HOSTED = load_settings().hosted

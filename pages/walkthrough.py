@@ -13,6 +13,7 @@ from engine.present.words.runs import unfairness_sentence
 from engine.catalog.batches import find_preset
 from engine.records import Experiment, Run
 from pages.kit import lessons
+from pages.kit.address import find_again, keep_in_address
 from pages.kit.batches import show_tokenized
 from pages.kit.choosing import chosen_model, loading_panel, show_card, start_loading
 from pages.kit.job_panel import job_panel
@@ -49,8 +50,12 @@ def start(slot: str, paths: tuple[str, ...]) -> None:
 
 
 def measure(number: str, paths: tuple[str, ...], label: str = "") -> Run | None:
-    """Draw the section's Run button and its live panel; return its run once it has finished."""
+    """Draw the section's Run button and its live panel; return its run once it has finished.
+
+    The page's address names the run, so that a reload finds it again.
+    """
     slot = f"walk_{number}"
+    lost = find_again(slot)
     st.button(
         label or f"Run {number}",
         key=f"{slot}_run",
@@ -60,7 +65,10 @@ def measure(number: str, paths: tuple[str, ...], label: str = "") -> Run | None:
         args=(slot, paths),
         disabled=live(slot),
     )
+    if lost:
+        st.warning(lost, icon=":material/link_off:")
     view = job_panel(slot)
+    keep_in_address(slot)
     return view.run if view else None
 
 

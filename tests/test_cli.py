@@ -238,6 +238,20 @@ def test_the_first_interrupt_ends_the_rounds_and_the_second_drops_everything() -
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_stored_run_is_printed_as_a_link_that_carries_it(tmp_path: Path) -> None:
+    from engine.present.links.codec import LINK_PATH, read_link
+
+    stored = str(ROOT / "tests" / "data" / "run_minilm_tutorial_big.json")
+    done = _engine("link", stored, "--base", "https://lab.example/")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"https://lab.example{LINK_PATH}1.")
+    assert read_link(done.stdout.strip().partition("run=")[2]).id == "b23266adfac4"
+    assert "Left out: the texts of the batch" in done.stderr
+    (tmp_path / "bad.json").write_text("{}")
+    refused = _engine("link", str(tmp_path / "bad.json"))
+    assert (refused.returncode, refused.stdout) == (2, "")
+
+
 def test_the_command_line_waits_for_its_turn_on_the_machine(tmp_path: Path) -> None:
     """A run from a terminal and one of a server would disturb each other, so it starts when the lock is free."""
     lock = tmp_path / "machine.lock"

@@ -2,7 +2,8 @@
 
 from math import ceil
 
-from engine.records import PathResult, Run
+from engine.findings import Findings
+from engine.records import PathResult
 
 
 def once_ms(path: PathResult) -> float | None:
@@ -15,7 +16,7 @@ def once_ms(path: PathResult) -> float | None:
     return max(0.0, path.prepare_ms + path.first_call_ms - path.median_ms)
 
 
-def break_even_batches(run: Run, path: PathResult) -> int | None:
+def break_even_batches(run: Findings, path: PathResult) -> int | None:
     """Batches like this one after which the path has caught up with the baseline; 0 if it costs nothing once.
 
     None if the path is not faster, or the run does not have its one-time cost. The baseline's first call does not

@@ -4,7 +4,8 @@ They agree if times are steady. If times jump from round to round they may diffe
 from different moments.
 """
 
-from engine.records import Record, Run
+from engine.findings import Findings
+from engine.records import Record
 
 VISIBLE = 1.1
 """If the two differ by more than this factor, a reader who divides the shown times notices it."""
@@ -21,7 +22,7 @@ class UnlikeCentres(Record):
     """Baseline's median / the path's median."""
 
 
-def unlike_centres(run: Run) -> tuple[UnlikeCentres, ...]:
+def unlike_centres(run: Findings) -> tuple[UnlikeCentres, ...]:
     """The measured paths of a concluded run whose two measures differ visibly."""
     found = list[UnlikeCentres]()
     for path in run.paths:

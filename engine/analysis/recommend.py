@@ -7,6 +7,7 @@ from engine.analysis.break_even import break_even_batches
 from engine.analysis.stats import median_interval, paired_ratios, speedup
 from engine.analysis.verdict import MARGIN
 from engine.catalog.paths import path_spec
+from engine.findings import Findings
 from engine.records import Interval, PathResult, Record, Run
 
 WORTH_AN_ERROR = 1.1
@@ -40,13 +41,13 @@ class Recommendation(Record):
     """Speedup of `approximate` over `exact`, or over the baseline if there is no `exact`."""
 
 
-def compared_paths(run: Run) -> tuple[PathResult, ...]:
+def compared_paths(run: Findings) -> tuple[PathResult, ...]:
     """The measured paths except the baseline, fastest first."""
     measured = [p for p in run.paths if p.name != run.experiment.baseline and p.speedup is not None]
     return tuple(sorted(measured, key=lambda path: -(path.speedup or 0.0)))
 
 
-def fastest_path(run: Run, *, profiled: bool = False) -> PathResult | None:
+def fastest_path(run: Findings, *, profiled: bool = False) -> PathResult | None:
     """The path with the largest speedup, except the baseline; None if there is none.
 
     Args:
@@ -66,8 +67,8 @@ def recommend(run: Run) -> Recommendation | None:
     gain = speedup(paired_ratios(against.samples_ms, lower[0].samples_ms)) if lower else None
     offered = lower if gain is not None and gain >= WORTH_AN_ERROR else None
     return Recommendation(
-        exact=_pick(run, *exact) if exact else None,
-        approximate=_pick(run, *offered) if offered else None,
+        exact=pick_of(run, *exact) if exact else None,
+        approximate=pick_of(run, *offered) if offered else None,
         gain=gain if offered else None,
     )
 
@@ -86,7 +87,7 @@ def is_trusted(path: PathResult) -> bool:
     return faster and agrees and not refuted and path_spec(path.name).for_inference
 
 
-def keeps_the_answer(run: Run, path: PathResult) -> bool:
+def keeps_the_answer(run: Findings, path: PathResult) -> bool:
     """Whether a path computes in fp32 or in the precision that the experiment asks for."""
     return path.dtype in ("fp32", run.experiment.dtype)
 
@@ -113,7 +114,12 @@ def _simplicity_key(name: str) -> tuple[int, bool]:
     return spec.simplicity_rank, spec.precision is not None
 
 
-def _pick(run: Run, path: PathResult, equal: tuple[str, ...]) -> Pick:
+def pick_of(run: Findings, path: PathResult, equal: tuple[str, ...]) -> Pick:
+    """A trusted path as a pick, with its gain and its costs.
+
+    Args:
+        equal: paths that are as fast, but less simple.
+    """
     agreement = path.agreement
     assert agreement is not None  # noqa: S101  (a trusted path agrees)
     error = agreement.max_abs_error or 0.0

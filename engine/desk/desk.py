@@ -72,19 +72,20 @@ class Desk:
                 self._ledger.remember(journal.entries())
                 self._hand_out()
 
-    def submit(self, request: Request, visitor: str = "", machine: str = "") -> Ticket:
+    def submit(self, request: Request, visitor: str = "", machine: str = "", secret: str = "") -> Ticket:
         """Queue a request: measurements for a machine, anything else for the assistant.
 
         Args:
             visitor: who takes turns with other visitors; requests without a visitor count as one visitor.
             machine: the only machine that may run it; empty for the first free one.
+            secret: what will allow to cancel it; empty for a new random secret.
 
         Raises:
             Refusal: the visitor's share is used up, or there is no such machine.
         """
         self._machines.look()
         with self._changed:
-            ticket = self._ledger.take(request, visitor, machine)
+            ticket = self._ledger.take(request, visitor, machine, secret)
             self._hand_out()
         return ticket
 
@@ -109,6 +110,15 @@ class Desk:
             job = self._ledger.find(ticket_id)
             self._changed.wait_for(lambda: job.view.ended, timeout_s)
             return self._ledger.shown(job)
+
+    def owns(self, ticket: Ticket) -> bool:
+        """Whether the secret is the ticket's, so that its holder may cancel.
+
+        Raises:
+            Refusal: there is no such ticket, or its job ended long ago and was dropped.
+        """
+        with self._changed:
+            return opens(ticket.secret, self._ledger.find(ticket.id).digest)
 
     def cancel(self, ticket: Ticket) -> None:
         """Take the job off the queue, or kill its process group; does nothing once it has ended.
@@ -174,10 +184,9 @@ class Desk:
             request = job.request
             if request is not None:
                 ending = self._answer(worker, job, request)
-                if not job.view.ended:
-                    self._keep(ending)
+                stored = job.view.ended or self._keep(ending)
                 with self._changed:
-                    self._ledger.conclude(job, request, ending)
+                    self._ledger.conclude(job, request, ending, stored=stored)
             with self._changed:
                 worker.job = None
                 self._ledger.free(job, worker.machine)
@@ -216,14 +225,16 @@ class Desk:
             child.close()
         return child is not None
 
-    def _keep(self, ending: Event) -> None:
+    def _keep(self, ending: Event) -> bool:
+        """Store the result, if there is one; False if that fails: the visitor still gets it, the history lacks it."""
         result = getattr(ending, "run", None) or getattr(ending, "diagnosis", None)
         if result is not None:
             try:
                 self._on_finished(result)
             except Exception:
-                # The visitor still gets the result; the history lacks it.
                 LOG.exception("a result could not be stored")
+                return False
+        return True
 
     def _watch(self) -> None:
         """The thread that applies limits and updates the machines; it sleeps while there is no work."""

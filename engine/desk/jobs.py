@@ -16,6 +16,10 @@ CUT_OFF = (
     "start it again."
 )
 RUN_IN_STORE = "Measured before the server was restarted; the result is in the history."
+NOT_IN_STORE = (
+    "This was measured before the server was restarted, but its result could not be stored, so it is lost; "
+    "measure it again."
+)
 
 
 @dataclass
@@ -82,22 +86,23 @@ class Job:
         )
 
     def ended_line(self) -> Ended:
-        """The journal line of its end."""
+        """The journal line of its end; after a restart, a result that was not stored is lost."""
         view = self.view
-        return Ended.model_validate(
-            {
-                "id": self.id,
-                "state": view.state,
-                "at": view.ended_at,
-                "message": view.message,
-                "run_id": view.run_id,
-            }
-        )
+        how = {"state": view.state, "message": view.message, "run_id": view.run_id}
+        if not view.stored:
+            how = {"state": "interrupted", "message": NOT_IN_STORE}
+        return Ended.model_validate({"id": self.id, "at": view.ended_at, **how})
 
 
-def new_job(request: Request, visitor: str, machine: str, at: datetime) -> tuple[Job, Ticket]:
-    """A waiting job and its ticket."""
-    ticket = Ticket(id=secrets.token_hex(6), secret=secrets.token_urlsafe(16))
+def new_job(
+    request: Request, visitor: str, machine: str, at: datetime, secret: str = ""
+) -> tuple[Job, Ticket]:
+    """A waiting job and its ticket.
+
+    Args:
+        secret: the ticket's secret; empty for a new random one.
+    """
+    ticket = Ticket(id=secrets.token_hex(6), secret=secret or secrets.token_urlsafe(16))
     view = TicketView(ticket.id, title=title_of(request), machine=machine, queued_at=at)
     return Job(
         ticket.id, digest_of(ticket.secret), visitor, machine, request.do in TIMED, request, view

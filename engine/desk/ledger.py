@@ -107,13 +107,13 @@ class Ledger:
             free=tuple(machine for machine in machines if machine not in busy),
         )
 
-    def take(self, request: Request, visitor: str, machine: str) -> Ticket:
-        """Queue a request.
+    def take(self, request: Request, visitor: str, machine: str, secret: str = "") -> Ticket:
+        """Queue a request; its ticket has this secret, or a new random one.
 
         Raises:
             Refusal: the visitor's share is used up, or there is no such machine.
         """
-        job, ticket = new_job(request, visitor, machine, self._now())
+        job, ticket = new_job(request, visitor, machine, self._now(), secret)
         self._check(job)
         self._forget_old()
         if job.timed:
@@ -157,10 +157,15 @@ class Ledger:
         """The child has sent an event that is not an ending."""
         job.hear(event, self._clock())
 
-    def conclude(self, job: Job, request: Request, ending: Event) -> None:
-        """The child has answered or died; a job that has ended already stays as it is."""
+    def conclude(self, job: Job, request: Request, ending: Event, *, stored: bool = True) -> None:
+        """The child has answered or died; a job that has ended already stays as it is.
+
+        Args:
+            stored: False if there is a result that could not be stored.
+        """
         if not job.view.ended:
             job.hear(ending, self._clock())
+            job.view = replace(job.view, stored=stored)
             self._close(job)
             if job.view.state == "done":
                 seconds = self._clock() - job.started

@@ -63,6 +63,7 @@ class TicketView:
         stage: the same by its name (`engine.events.Step`); empty before the first.
         history: 95 % interval of each path's speedup after each of the last rounds, oldest first.
         run: the result; None once it is old: then only `run_id` is kept.
+        stored: whether the result could be stored; True for a job without a result.
         message: why it failed or was refused, in one sentence for the user.
     """
 
@@ -84,6 +85,7 @@ class TicketView:
     download: Download | None = None
     run: Run | None = None
     run_id: str = ""
+    stored: bool = True
     card: ModelCard | None = None
     batch: Batch | None = None
     diagnosis: Diagnosis | None = None

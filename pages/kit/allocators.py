@@ -7,17 +7,17 @@ import streamlit as st
 from engine.allocator import DEFAULTS, KEPT, allocator_words
 from engine.analysis.allocators import BothAllocators, both_allocators
 from engine.analysis.tutorial_steps import tutorial_steps
-from engine.desk.tickets import TicketView
 from engine.errors import Refusal
 from engine.events import RunRequest
 from engine.present.charts.allocators import allocator_chart
 from engine.present.charts.explanations import steps_chart, steps_words
 from engine.present.words.allocators import HELP, LABELS, costs_sentence
 from engine.records import DEFAULT_ALLOCATOR, Allocator, Experiment, Run
+from pages.kit.address import find_again, keep_in_address
 from pages.kit.all_machines import machines
 from pages.kit.job_panel import job_panel
 from pages.kit.recall import build_here, recall
-from pages.kit.state import ALLOCATOR_SLOT, RUN_SLOT, forget, live, submit, the_lab, view_of
+from pages.kit.state import ALLOCATOR_SLOT, RUN_SLOT, live, show_stored, submit, view_of
 
 
 def choose_allocator() -> None:
@@ -42,6 +42,7 @@ def with_the_other_allocator(experiment: Experiment) -> Experiment:
 
 def offer_other_allocator(run: Run) -> None:
     """A button that measures the same with the other allocator, until that is done; and its progress."""
+    lost = find_again(ALLOCATOR_SLOT)
     if _both_of(run) is None and allocator_words(run.environment) in (KEPT, DEFAULTS):
         other = with_the_other_allocator(run.experiment).allocator
         label = "with the system's allocator" if other == "system" else "with freed memory kept"
@@ -54,20 +55,21 @@ def offer_other_allocator(run: Run) -> None:
             args=(run,),
             disabled=live(ALLOCATOR_SLOT) or live(RUN_SLOT),
         )
+    if lost:
+        st.warning(lost, icon=":material/link_off:")
     job_panel(ALLOCATOR_SLOT)
+    keep_in_address(ALLOCATOR_SLOT)
 
 
 def start_other(run: Run) -> None:
     """Measure the run's experiment with the other allocator, on the same machine; a callback."""
-    lab, experiment = the_lab(), with_the_other_allocator(run.experiment)
+    experiment = with_the_other_allocator(run.experiment)
     machine = run.environment.machine if run.environment.machine in machines() else ""
     known = recall(experiment, build_here(experiment.allocator)) if not machine else None
     if known is None:
         submit(ALLOCATOR_SLOT, lambda: RunRequest(experiment=experiment), machine)
-        return
-    forget(ALLOCATOR_SLOT)
-    lab.ended[ALLOCATOR_SLOT] = TicketView(known.run.id, state="done", title=known.run.title, run=known.run)
-    lab.announced.add(known.run.id)
+    else:
+        show_stored(ALLOCATOR_SLOT, known.run)
 
 
 def _both_of(run: Run) -> BothAllocators | None:

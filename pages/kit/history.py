@@ -13,6 +13,7 @@ from engine.records import Run
 from engine.store.queries import RunRow
 from engine.store.store import the_store
 from pages.kit.doctor import as_text
+from pages.kit.linking import RUN_PARAMETER, offer_links
 from pages.kit.results import (
     show_downloads,
     show_explanations,
@@ -25,8 +26,6 @@ from pages.kit.results import (
     show_verdict,
 )
 
-RUN_PARAMETER = "run"
-"""The address parameter with the id of the open run, so that a link opens it."""
 _ICONS = {
     "faster": ":material/trending_up:",
     "slower": ":material/trending_down:",
@@ -120,6 +119,7 @@ def show_run(
         below_the_speedups: draws what those buttons have measured.
     """
     show_verdict(run)
+    offer_links(run, key)
     beside_the_answer(run)
     show_recommendation(run)
     show_speedups(run, key)

@@ -9,6 +9,7 @@ from engine.desk.tickets import TicketView
 from engine.hosting import without_internals
 from engine.present.words.ages import duration_words
 from engine.present.charts.runs import LIVE_HEIGHT, closing_in_spec, closing_in_words
+from engine.records import Run
 from engine.settings import load_settings
 from pages.kit.state import cancel, the_lab, view_of
 
@@ -28,6 +29,10 @@ STAGE_STARTS = {
 """The share of the progress bar at which each stage begins."""
 POLL_S = 1.0
 CANCELLED_ELSEWHERE = "The person who started this measurement cancelled it; no result was kept."
+NOT_STORED = (
+    "The result could not be stored, because the database of finished runs does not work: this page shows it, and the "
+    "History page will not, so download its JSON now."
+)
 WAITING_POLL_S = 3.0
 """Longer than `POLL_S`, because a queued job changes rarely."""
 
@@ -87,8 +92,24 @@ def _show_trouble(slot: str, view: TicketView | None) -> None:
         st.error(without_internals(view.message, load_settings()), icon=":material/error:")
     elif view.state == "cancelled":
         st.info(view.message if own(slot) else CANCELLED_ELSEWHERE, icon=":material/stop_circle:")
+    elif view.run is not None and not view.stored:
+        _offer_to_save(slot, view.run)
     elif view.run_id and view.run is None:
         st.warning("The run ended, but its result is no longer in the store.", icon=":material/error:")
+
+
+def _offer_to_save(slot: str, run: Run) -> None:
+    """The result is on this page alone: say so, and offer it as a file at once."""
+    st.warning(NOT_STORED, icon=":material/database_off:")
+    st.download_button(
+        "Run (.json)",
+        lambda: run.model_dump_json(indent=1),
+        file_name=f"fastpath-{run.id}.json",
+        mime="application/json",
+        key=f"save_{slot}",
+        icon=":material/download:",
+        on_click="ignore",
+    )
 
 
 def _draw(view: TicketView) -> None:

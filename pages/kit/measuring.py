@@ -6,14 +6,16 @@ import streamlit as st
 
 from engine.desk.tickets import TicketView
 from pages.kit import nav
-from pages.kit.address import find_again, keep_in_address, link_to_share
+from pages.kit.address import find_again, follow_choice, keep_in_address, link_to_share
 from pages.kit.choosing import chosen_model, devices
 from pages.kit.job_panel import job_panel
 from pages.kit.state import live, the_lab
 
 
 def show_model_and_batch() -> None:
-    """The chosen model and batch, each with a link to the page that changes it."""
+    """The chosen model and batch, each with a link to the page that changes it; the address can choose them."""
+    for trouble in follow_choice():
+        st.warning(trouble, icon=":material/link_off:")
     batch = the_lab().batch
     texts = "1 text" if len(batch.texts) == 1 else f"{len(batch.texts)} texts"
     with st.container(horizontal=True, vertical_alignment="center"):

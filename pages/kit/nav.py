@@ -9,11 +9,11 @@ from pathlib import Path
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-_IN_FRAME = "_in_frame"
+_IN_FRAME, _PATH = "_in_frame", "_page_path"
 
 OVERVIEW, MODEL, BATCH = "pages/overview.py", "pages/model.py", "pages/batch.py"
 BENCHMARK, DOCTOR, WALKTHROUGH = "pages/benchmark.py", "pages/doctor.py", "pages/walkthrough.py"
-HISTORY = "pages/history.py"
+HISTORY, LINK = "pages/history.py", "pages/link.py"
 
 
 def configure_page() -> None:
@@ -36,16 +36,27 @@ def page_list() -> dict[str, list[StreamlitPage]]:
             st.Page(HISTORY, title="History", icon=":material/history:"),
         ],
         "Learn": [st.Page(WALKTHROUGH, title="Walkthrough", icon=":material/school:")],
+        # Opened by links only, so it is in no menu.
+        "Links": [
+            st.Page(LINK, title="Run from a link", icon=":material/link:", visibility="hidden"),
+        ],
     }
 
 
 def run_in_frame(page: StreamlitPage) -> None:
     """Run the chosen page; called once, by the entrypoint."""
-    st.session_state[_IN_FRAME] = True
+    st.session_state[_IN_FRAME], st.session_state[_PATH] = True, page.url_path
     try:
         page.run()
     finally:
         st.session_state[_IN_FRAME] = False
+
+
+def base_address() -> str:
+    """The address of this app in the visitor's browser, without a page; empty where it is not known."""
+    here = (st.context.url or "").rstrip("/")
+    path: str = st.session_state.get(_PATH, "")
+    return here.removesuffix(f"/{path}") if path else here
 
 
 def guard() -> None:

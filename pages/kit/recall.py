@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.catalog.models import CATALOG
 from engine.errors import Refusal
-from engine.host import this_host, with_threads
+from engine.host import this_host, this_machine, with_threads
 from engine.present.words.ages import age_words
 from engine.records import Allocator, Experiment, Run
 from engine.store.derived import build_key
@@ -52,8 +52,10 @@ def recall(experiment: Experiment, build: str, now: datetime | None = None) -> R
 
 
 def recalled_sentence(run: Run, now: datetime) -> str:
-    """How old a stored answer is, and that nothing was measured now."""
-    return f"Measured {age_words(run.created_at, now)} on this machine; nothing was measured again."
+    """How old a stored answer is, where it was measured, and that nothing was measured now."""
+    machine = run.environment.machine
+    where = "this machine" if machine == this_machine() else (machine or "an unnamed machine")
+    return f"Measured {age_words(run.created_at, now)} on {where}; nothing was measured again."
 
 
 def is_same_model(name: str, measured_at: datetime) -> bool:

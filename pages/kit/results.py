@@ -10,6 +10,7 @@ import streamlit as st
 from engine.analysis.tutorial_steps import tutorial_steps
 from engine.analysis.recommend import fastest_path, recommended_path
 from engine.catalog.paths import path_spec
+from engine.findings import Findings
 from engine.present.charts.runs import (
     OperatorTimeKind,
     operator_alt,
@@ -33,6 +34,7 @@ from engine.present.words.conditions import round_conditions
 from engine.present.words.roofline import memory_words, peaks_words, roofline_words, useful_words
 from engine.present.reports.script import script_of
 from engine.present.words.runs import (
+    HERE,
     agreement_sentence,
     break_even_sentence,
     capacity_sentence,
@@ -78,9 +80,13 @@ def show_recommendation(run: Run) -> None:
             st.markdown("\n\n".join(("**:material/recommend: Which to choose**", *sentences)))
 
 
-def show_speedups(run: Run, key: str) -> None:
-    """Speedups as bars with intervals, and how to read them."""
-    st.altair_chart(speedup_chart(run), key=f"{key}_speedups", alt=speedup_alt(run))
+def show_speedups(run: Findings, key: str, where: str = HERE) -> None:
+    """Speedups as bars with intervals, and how to read them.
+
+    Args:
+        where: where it was measured, in words.
+    """
+    st.altair_chart(speedup_chart(run), key=f"{key}_speedups", alt=speedup_alt(run, where))
     st.caption(speedups_caption(run))
     for sentence in centre_sentences(run):
         st.caption(f":material/info: {sentence}")
@@ -134,7 +140,7 @@ def _badges(path: PathResult) -> None:
         st.badge("different answer", color="red", icon=":material/error:")
 
 
-def show_operators(run: Run, key: str) -> None:
+def show_operators(run: Findings, key: str) -> None:
     """Operators of the profiled paths side by side, by self or total time, and the full table."""
     profiled = tuple(path.name for path in run.paths if path.profile)
     if not profiled:
@@ -159,7 +165,7 @@ def show_operators(run: Run, key: str) -> None:
         "from profiler time to the measured median. The fused layer `_transformer_encoder_layer_fwd` calls addmm and "
         "bmm for most of its work, so only its total time is large."
     )
-    outside = [path for path in run.paths if path.samples_ms and path_spec(path.name).outside_torch]
+    outside = [path for path in run.paths if path.median_ms and path_spec(path.name).outside_torch]
     if unseen := [path_title(path.name) for path in outside]:
         st.caption(
             f"Not shown, because torch's profiler cannot see inside another library: {', '.join(unseen)}."
@@ -168,7 +174,7 @@ def show_operators(run: Run, key: str) -> None:
         st.dataframe(operator_table(run), hide_index=True, alt="Operators of every profiled path")
 
 
-def operator_table(run: Run) -> pd.DataFrame:
+def operator_table(run: Findings) -> pd.DataFrame:
     """Rows of every profiled path: path, operator, calls, self_ms, total_ms, share, in profiler time per forward."""
     return pd.DataFrame(
         [
@@ -181,24 +187,36 @@ def operator_table(run: Run) -> pd.DataFrame:
 
 def show_explanations(run: Run, key: str) -> None:
     """The waterfall from the baseline to a profiled path, and the steps of the tutorial where they were measured."""
-    compared = [path.name for path in run.paths if path.profile and path.name != run.experiment.baseline]
-    fastest = fastest_path(run, profiled=True)
-    if run.baseline.profile and run.baseline.profile.groups and fastest is not None:
-        name = st.segmented_control(
-            "From the slow path to",
-            compared,
-            default=fastest.name,
-            required=True,
-            format_func=path_title,
-            key=f"{key}_waterfall_path_{run.id}",
-        )
-        path = run.path(name)
-        words = waterfall_words(run.baseline, path)
-        st.altair_chart(waterfall_chart(run.baseline, path), key=f"{key}_waterfall", alt=words)
-        st.caption(f"{words} Profiled shares are scaled to the measured medians, so that the bars add up.")
+    if has_waterfall(run):
+        show_waterfall(run, key)
     if len(tutorial_steps(run)) > 1:
         st.markdown("**Step by step, from path to path**")
         show_steps(run, key)
+
+
+def has_waterfall(run: Findings) -> bool:
+    """Whether the baseline and another path were profiled by group."""
+    baseline = run.baseline.profile
+    return bool(baseline and baseline.groups) and fastest_path(run, profiled=True) is not None
+
+
+def show_waterfall(run: Findings, key: str) -> None:
+    """From the baseline's time to a profiled path's, by group of operators; the path can be chosen."""
+    fastest = fastest_path(run, profiled=True)
+    if fastest is None:
+        return
+    name = st.segmented_control(
+        "From the slow path to",
+        [path.name for path in run.paths if path.profile and path.name != run.experiment.baseline],
+        default=fastest.name,
+        required=True,
+        format_func=path_title,
+        key=f"{key}_waterfall_path_{run.id}",
+    )
+    path = run.path(name)
+    words = waterfall_words(run.baseline, path)
+    st.altair_chart(waterfall_chart(run.baseline, path), key=f"{key}_waterfall", alt=words)
+    st.caption(f"{words} Profiled shares are scaled to the measured medians, so that the bars add up.")
 
 
 def show_steps(run: Run, key: str) -> None:

@@ -4,7 +4,6 @@ from tempfile import TemporaryDirectory
 
 import streamlit as st
 
-from engine.desk.tickets import TicketView
 from engine.errors import Refusal
 from engine.events import RunRequest
 from engine.settings import load_settings
@@ -17,6 +16,7 @@ from pages.kit.state import (
     examination_of_session,
     experiment_of_session,
     forget,
+    show_stored,
     submit,
     the_lab,
 )
@@ -80,8 +80,5 @@ def _recalled() -> Recalled | None:
 
 
 def _show_recalled(known: Recalled) -> None:
-    lab = the_lab()
-    forget(RUN_SLOT)
-    view = TicketView(id=known.run.id, state="done", title=known.run.title, run=known.run)
-    lab.ended[RUN_SLOT], lab.recalled = view, known.sentence
-    lab.announced.add(view.id)
+    show_stored(RUN_SLOT, known.run)
+    the_lab().recalled = known.sentence

@@ -6,7 +6,7 @@ Widgets keep their own values under their keys; what more than one page needs is
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from secrets import token_hex
+from secrets import token_hex, token_urlsafe
 from tempfile import TemporaryDirectory
 
 import streamlit as st
@@ -26,6 +26,7 @@ from engine.catalog.batches import DEFAULT_PRESET, PRESETS
 from engine.records import DEFAULT_ALLOCATOR, Batch, Experiment, ModelCard, Run, refusal_of
 from engine.settings import load_settings
 from engine.store.store import the_store
+from pages.kit.browser import browser_secret
 
 OWN_TEXTS = "own texts"
 RUN_SLOT = "run"
@@ -63,6 +64,9 @@ class Lab:
         all_machines: machines that measure the same run together; empty for an ordinary run.
         recalled: the sentence about an answer from the store; empty for a measured run.
         visitor: the id by which the desk knows this session.
+        secret: what allows to cancel this session's jobs, where the browser has no secret of its own.
+        sought: slots whose job was looked for in the page's address.
+        followed: the model and the batch in the page's address, by parameter, as they were followed or written last.
         announced: tickets whose end was shown.
         traces: folder of the last run's Chrome traces, removed with the session; None where none were wanted.
     """
@@ -83,6 +87,9 @@ class Lab:
     all_machines: tuple[str, ...] = ()
     recalled: str = ""
     visitor: str = field(default_factory=lambda: token_hex(8))
+    secret: str = field(default_factory=lambda: token_urlsafe(16))
+    sought: set[str] = field(default_factory=set)
+    followed: dict[str, str] = field(default_factory=dict)
     announced: set[str] = field(default_factory=set)
     traces: TemporaryDirectory[str] | None = None
 
@@ -103,9 +110,22 @@ def submit(slot: str, make_request: Callable[[], Request], machine: str = "") ->
     try:
         request = make_request()
         check_request(request, load_settings(), usable_cores())
-        lab.tickets[slot] = the_desk().submit(request, lab.visitor, machine)
+        lab.tickets[slot] = the_desk().submit(request, lab.visitor, machine, own_secret())
     except Refusal as refusal:
         lab.refusals[slot] = without_internals(str(refusal), load_settings())
+
+
+def own_secret() -> str:
+    """What allows to cancel the jobs started here: the browser's secret, which a reload keeps, or the session's."""
+    return browser_secret() or the_lab().secret
+
+
+def show_stored(slot: str, run: Run) -> None:
+    """Show a stored run in this slot, in place of its job; its end is not announced."""
+    lab = the_lab()
+    forget(slot)
+    lab.ended[slot] = TicketView(id=run.id, state="done", title=run.title, run=run, run_id=run.id)
+    lab.announced.add(run.id)
 
 
 def forget(slot: str) -> None:

@@ -282,12 +282,38 @@ def test_a_result_is_stored_before_its_ticket_is_done() -> None:
     assert view.run_id == view.run.id
 
 
-def test_a_result_that_cannot_be_stored_still_reaches_its_visitor() -> None:
-    def fail(_result: object) -> NoReturn:
-        raise OSError("disk full")
+def fail(_result: object) -> NoReturn:
+    raise OSError("disk full")
 
+
+def test_a_result_that_cannot_be_stored_still_reaches_its_visitor_and_says_so() -> None:
     desk = Desk(fake_child, on_finished=fail)
-    assert desk.wait(desk.submit(run_of("finish")).id, LONG_S).run is not None
+    view = desk.wait(desk.submit(run_of("finish")).id, LONG_S)
+    assert view.run is not None
+    assert not view.stored
+    assert desk.wait(desk.submit(run_of("nothing")).id, LONG_S).stored, "there was nothing to store"
+
+
+def test_a_result_that_was_not_stored_is_lost_with_the_server_and_says_so(tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    desk = Desk(fake_child, on_finished=fail, journal=journal)
+    ticket = desk.submit(run_of("finish"))
+    assert desk.wait(ticket.id, LONG_S).state == "done"
+    journal.close()
+    view = Desk(fake_child, journal=Journal(tmp_path)).snapshot(ticket.id)
+    assert (view.state, view.run_id) == ("interrupted", "")
+    assert "could not be stored, so it is lost" in view.message
+
+
+def test_a_secret_that_is_handed_in_owns_its_tickets(desk: Desk) -> None:
+    ticket, other = desk.submit(run_of("hang"), "", "", "my browser's"), desk.submit(run_of("hang"))
+    assert desk.owns(Ticket(ticket.id, "my browser's"))
+    assert not desk.owns(Ticket(other.id, "my browser's"))
+    assert not desk.owns(Ticket(ticket.id, ""))
+    with pytest.raises(Refusal, match="no longer known"):
+        desk.owns(Ticket("no such ticket", ""))
+    for each in (other, ticket):
+        desk.cancel(each)
 
 
 def test_a_killed_server_ends_its_child_and_the_next_server_takes_over_the_queue(tmp_path: Path) -> None:

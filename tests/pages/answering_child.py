@@ -78,7 +78,8 @@ def answer_run(request: RunRequest) -> Record:
     paths = tuple(result_of(name) for name in request.experiment.paths)
     in_force = KEPT if request.experiment.allocator == "kept" else DEFAULTS
     environment = SAMPLE.environment.model_copy(update={"allocator_in_force": in_force})
-    update = {"experiment": request.experiment, "paths": paths, "environment": environment}
+    run_id = SAMPLE.id if request.experiment.allocator == "kept" else "of-the-system"
+    update = {"id": run_id, "experiment": request.experiment, "paths": paths, "environment": environment}
     run = SAMPLE.model_copy(update=update)
     if request.continues:
         run = continued(request.continues, run.model_copy(update={"id": "longer"}))

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 from engine.desk.tickets import DeskView, Ticket, TicketView
 from engine.events import Step
 from engine.records import Run, read_run
-from pages.kit import nav
+from pages.kit import nav, state
 from pages.kit.address import ticket_of
 from pages.kit.all_machines import rows_of_all_machines
 from pages.kit.job_panel import CANCELLED_ELSEWHERE, STAGE_STARTS, progress_words, share_done, waiting_words
@@ -41,8 +41,9 @@ def start_endless(app: AppTest) -> None:
     run_until(app, lambda app: any("for ever" in bar.text for bar in app.get("progress")))
 
 
-def test_a_run_is_found_again_by_its_address(app: AppTest) -> None:
-    """A reload is a new session: the address is enough to find the live job and to cancel it."""
+def test_a_run_is_found_again_by_its_address(app: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reload is a new session: the address finds the live job, and the browser's secret cancels it."""
+    monkeypatch.setattr(state, "browser_secret", lambda: "this browser's")
     start_endless(app)
     named = app.query_params["ticket"]
     named = named[0] if isinstance(named, list) else named

@@ -14,8 +14,10 @@ import pandas as pd
 
 from engine.analysis.recommend import compared_paths
 from engine.catalog.paths import path_spec
+from engine.findings import Findings
 from engine.present.charts.axes import few_ticks
 from engine.present.words.runs import (
+    HERE,
     interval_words,
     path_noun,
     speedup_text,
@@ -45,7 +47,7 @@ def path_colour(name: str) -> str:
     return path_spec(name).colour
 
 
-def speedup_chart(run: Run) -> Drawing:
+def speedup_chart(run: Findings) -> Drawing:
     """One bar per path from 0 to its speedup; its 95 % interval as a rule, the baseline as a line, noise as a band."""
     data = speedup_data(run)
     order = list(data["path"])
@@ -89,7 +91,7 @@ _TOOLTIP = [
 ]
 
 
-def speedup_data(run: Run) -> pd.DataFrame:
+def speedup_data(run: Findings) -> pd.DataFrame:
     """One row per measured path, fastest first: path, name, speedup, low, high, edge, interval, median_ms, label."""
     measured = sorted((*compared_paths(run), run.baseline), key=lambda path: -(path.speedup or 1.0))
     return pd.DataFrame([_speedup_row(path) for path in measured])
@@ -118,7 +120,7 @@ def interval_columns(value: float, interval: Interval | None, without: str = "no
     return {"low": low, "high": high, "edge": high or value, "interval": words}
 
 
-def _noise_band(run: Run) -> list[alt.Chart]:
+def _noise_band(run: Findings) -> list[alt.Chart]:
     if run.noise_floor.ci95 is None:
         return []
     low, high = run.noise_floor.ci95
@@ -126,13 +128,13 @@ def _noise_band(run: Run) -> list[alt.Chart]:
     return [band.mark_rect(color=GUIDE_COLOUR, opacity=0.25).encode(x="low:Q", x2="high:Q")]
 
 
-def speedup_alt(run: Run) -> str:
-    """The message of `speedup_chart`."""
-    return verdict_sentence(run)
+def speedup_alt(run: Findings, where: str = HERE) -> str:
+    """The message of `speedup_chart`; `where` it was measured, in words."""
+    return verdict_sentence(run, where)
 
 
 def operator_chart(
-    run: Run, paths: tuple[str, ...], kind: OperatorTimeKind = "self", top: int = 12
+    run: Findings, paths: tuple[str, ...], kind: OperatorTimeKind = "self", top: int = 12
 ) -> Drawing:
     """The operators that take most time: one group of bars per operator, one bar per path.
 
@@ -163,7 +165,7 @@ def operator_chart(
     return chart
 
 
-def operator_data(run: Run, paths: tuple[str, ...], kind: OperatorTimeKind, top: int) -> pd.DataFrame:
+def operator_data(run: Findings, paths: tuple[str, ...], kind: OperatorTimeKind, top: int) -> pd.DataFrame:
     """Rows operator, path, ms, calls of the `top` operators, the largest first.
 
     Times are divided by the profiler's overhead, so that the self times of a path add up to its measured median.
@@ -201,7 +203,7 @@ def short_name(operator: str) -> str:
     return operator.removeprefix("aten::")
 
 
-def operator_alt(run: Run, paths: tuple[str, ...], kind: OperatorTimeKind) -> str:
+def operator_alt(run: Findings, paths: tuple[str, ...], kind: OperatorTimeKind) -> str:
     """The message of `operator_chart`: where each path spends most."""
     data = operator_data(run, paths, kind, top=100)
     first = data.sort_values("ms", ascending=False).drop_duplicates("path")

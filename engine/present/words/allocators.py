@@ -3,8 +3,9 @@
 from engine.allocator import allocator_words
 from engine.analysis.allocators import AllocatorCost, BothAllocators
 from engine.analysis.waterfall import MANY_PAGE_FAULTS
+from engine.findings import Findings
 from engine.present.words.runs import interval_words, path_noun, speedup_text
-from engine.records import Allocator, Run
+from engine.records import Allocator
 
 LABELS: dict[Allocator, str] = {"kept": "kept", "system": "left to the system"}
 HELP = (
@@ -13,12 +14,12 @@ HELP = (
 )
 
 
-def memory_sentence(run: Run) -> str:
+def memory_sentence(run: Findings) -> str:
     """Which allocator a run had."""
     return f"Memory: {allocator_words(run.environment)}."
 
 
-def page_faults_sentence(run: Run) -> str:
+def page_faults_sentence(run: Findings) -> str:
     """Page faults per forward of the paths that have many, and how to avoid them; empty where no path has many."""
     faulting = [path for path in run.paths if (path.page_faults or 0) >= MANY_PAGE_FAULTS]
     if not faulting:

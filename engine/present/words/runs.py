@@ -18,6 +18,7 @@ from engine.catalog.operators import (
     SDPA,
 )
 from engine.catalog.paths import path_spec
+from engine.findings import Findings
 from engine.records import Interval, PathResult, Run
 
 MOST_CLAUSES = 5
@@ -62,7 +63,7 @@ def interval_words(interval: Interval | None) -> str:
     return f"{speedup_text(interval[0])} to {speedup_text(interval[1])}" if interval else ""
 
 
-def speedups_caption(run: Run) -> str:
+def speedups_caption(run: Findings) -> str:
     """What the chart of speedups shows, and whether there are too few rounds for an interval or a noise band."""
     known = any(path.speedup_ci95 for path in run.paths)
     interval = ", with the 95 % interval" if known else f"; {run.rounds} rounds are too few for an interval"
@@ -70,12 +71,19 @@ def speedups_caption(run: Run) -> str:
     return f"Bars: the median over the rounds of the slow path's time / this path's time{interval}.{band}"
 
 
-def verdict_sentence(run: Run) -> str:
-    """The answer of a run in one or two sentences, the fastest path first."""
+HERE = "here"
+
+
+def verdict_sentence(run: Findings, where: str = HERE) -> str:
+    """The answer of a run in one or two sentences, the fastest path first.
+
+    Args:
+        where: where it was measured, in words.
+    """
     measured = compared_paths(run)
     baseline = path_noun(run.experiment.baseline)
     named, left = measured[:MOST_CLAUSES], len(measured[MOST_CLAUSES:])
-    clauses = [_clause(path, baseline, first=number == 0) for number, path in enumerate(named)]
+    clauses = [_clause(path, baseline, "" if number else f" {where}") for number, path in enumerate(named)]
     rest = "path has a lower speedup" if left == 1 else "paths have lower speedups"
     clauses += [f"{left} more {rest}"] if left else []
     lost = [f"{path_noun(path.name)} gave no result" for path in run.paths if path.status != "ok"]
@@ -85,14 +93,20 @@ def verdict_sentence(run: Run) -> str:
     return " ".join(f"{sentence_case(sentence)}." for sentence in sentences)
 
 
-def _clause(path: PathResult, baseline: str, *, first: bool) -> str:
+def _clause(path: PathResult, baseline: str, where: str) -> str:
+    """What is said of one path; of the first with the place and the interval.
+
+    Args:
+        where: a space and where it was measured; empty for the other paths.
+    """
+    first = bool(where)
     noun, value = path_noun(path.name), speedup_text(path.speedup or 0)
     interval = f" (95 % interval {interval_words(path.speedup_ci95)})" if path.speedup_ci95 and first else ""
     match path.verdict:
         case "faster":
-            return f"{noun} is {value} as fast{f' as {baseline} here' if first else ''}{interval}"
+            return f"{noun} is {value} as fast{f' as {baseline}{where}' if first else ''}{interval}"
         case "slower":
-            return f"{noun} is slower{f' than {baseline} here' if first else ''}: {value} as fast{interval}"
+            return f"{noun} is slower{f' than {baseline}{where}' if first else ''}: {value} as fast{interval}"
         case "same":
             return f"{noun} is as fast as {baseline}{interval or f' ({value})'}"
         case _:
@@ -212,7 +226,7 @@ def agreement_words(path: PathResult) -> str:
     return f"{'within' if path.agreement.ok else 'differs by'} {path.agreement.max_abs_error:.1e}"
 
 
-def agreement_sentence(run: Run, path: PathResult) -> str:
+def agreement_sentence(run: Findings, path: PathResult) -> str:
     """How far a path's outputs are from the baseline's."""
     if path.name == run.experiment.baseline:
         return "The other paths' outputs are compared with its outputs."
@@ -243,7 +257,7 @@ def ms_words(value: float) -> str:
     return f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 
-def break_even_sentence(run: Run, path: PathResult) -> str:
+def break_even_sentence(run: Findings, path: PathResult) -> str:
     """After how many batches a path's one-time costs are paid back; empty where that is not known, or never."""
     batches, once = break_even_batches(run, path), once_ms(path)
     if batches is None or once is None:
@@ -273,15 +287,24 @@ def preparation_sentence(path: PathResult) -> str:
 def recommendation_sentences(run: Run) -> tuple[str, ...]:
     """Which path to choose and why; empty where nothing was compared."""
     found = recommend(run)
-    return () if found is None else tuple(filter(None, (_exact_words(run, found), _approximate_words(found))))
+    return () if found is None else choice_sentences(run, found)
 
 
-def _exact_words(run: Run, found: Recommendation) -> str:
+def choice_sentences(run: Findings, found: Recommendation, where: str = HERE) -> tuple[str, ...]:
+    """What a recommendation says: the path with the same answer, and one in lower precision where it is offered.
+
+    Args:
+        where: where it was measured, in words.
+    """
+    return tuple(filter(None, (_exact_words(run, found, where), _approximate_words(found))))
+
+
+def _exact_words(run: Findings, found: Recommendation, where: str) -> str:
     baseline = path_noun(run.experiment.baseline)
     if found.exact is None and any(path.verdict == "not sure" for path in run.paths):
         return f"Stay with {baseline} until more is known: no path with the same answer is clearly faster so far."
     if found.exact is None:
-        return f"Stay with {baseline}: no path with the same answer is clearly faster here."
+        return f"Stay with {baseline}: no path with the same answer is clearly faster {where}."
     pick = found.exact
     equal = " and ".join(path_noun(name) for name in pick.as_fast)
     simpler = f" It is as fast as {equal}, and simpler." if equal else ""
@@ -324,7 +347,7 @@ def _price(pick: Pick) -> str:
     return words
 
 
-def machine_sentence(run: Run) -> str:
+def machine_sentence(run: Findings) -> str:
     """Where and with what a run was measured."""
     env = run.environment
     return (
@@ -333,7 +356,7 @@ def machine_sentence(run: Run) -> str:
     )
 
 
-def looks_sentence(run: Run) -> str:
+def looks_sentence(run: Findings) -> str:
     """How often a run was continued, and how wide its intervals are for that; empty where it was not continued."""
     if run.looks == 1:
         return ""
@@ -350,7 +373,7 @@ def more_words(more: More) -> str:
     return f"{rounds}, about {duration_text(more.seconds)}"
 
 
-def centre_sentences(run: Run) -> tuple[str, ...]:
+def centre_sentences(run: Findings) -> tuple[str, ...]:
     """Why a speedup is not the ratio of the two medians shown beside it, for every path where they clearly differ."""
     baseline_ms = run.baseline.median_ms
     return tuple(
