@@ -1,0 +1,71 @@
+"""Two to six runs side by side: what differs, what has become faster or slower, and where the time went."""
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from pages.kit import nav
+
+nav.guard()
+
+from engine.analysis.compare import FEWEST_RUNS, compare_runs
+from engine.errors import Refusal
+from pages.kit.comparing import choose_runs, read_chosen, show_chosen, swap, the_choice
+from pages.kit.comparison import (
+    show_answer,
+    show_changes,
+    show_differences,
+    show_downloads,
+    show_machines,
+    show_operators,
+    show_speedups,
+    show_two_paths,
+)
+from engine.records import Run
+
+
+def show_comparison(runs: list[Run]) -> None:
+    """The answer first, then what it rests on."""
+    comparison = compare_runs(runs)
+    show_answer(comparison)
+    show_differences(comparison)
+    show_changes(comparison)
+    show_speedups(comparison)
+    st.subheader("Where the time went")
+    show_operators(runs)
+    show_machines(runs, comparison)
+    st.subheader("Download")
+    show_downloads(comparison)
+
+
+def show_page() -> None:
+    """The choice of runs, and the comparison of those that can be read."""
+    state = the_choice()
+    runs = read_chosen(state)
+    show_chosen(runs, datetime.now(UTC))
+    if len(runs) >= FEWEST_RUNS:
+        st.button(
+            "Swap A and B",
+            key="compare_swap",
+            icon=":material/swap_vert:",
+            on_click=swap,
+            args=(tuple(runs),),
+        )
+    with st.expander(
+        "Choose runs", icon=":material/checklist:", expanded=len(runs) < FEWEST_RUNS, key="compare_choice"
+    ):
+        choose_runs(state, runs)
+    if len(runs) >= FEWEST_RUNS:
+        show_comparison(list(runs.values()))
+    elif runs:
+        st.markdown("Choose a second run to compare with it. Until then, two paths of this run:")
+        show_two_paths(next(iter(runs.values())))
+    else:
+        st.markdown("Choose a reference and one to five runs to compare with it.")
+
+
+st.title("Compare")
+try:
+    show_page()
+except Refusal as refusal:
+    st.error(str(refusal), icon=":material/database_off:")

@@ -1,0 +1,213 @@
+"""Which runs the Compare page compares: ids in the address, stored runs to choose from, and uploaded files.
+
+The address holds the stored runs in their order, the reference first. An uploaded run stays in this session only.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import streamlit as st
+
+from engine.analysis.compare import MOST_RUNS, run_letter
+from engine.errors import Refusal
+from engine.hosting import without_internals
+from engine.present.words.ages import age_words
+from engine.records import Run, read_run
+from engine.settings import load_settings
+from engine.store.store import the_store
+from pages.kit import nav
+from pages.kit.doctor import as_text
+
+RUNS_PARAMETER = "runs"
+"""The address parameter with the ids of the compared runs, separated by commas."""
+RUNS_ON_OFFER = 200
+"""The newest stored runs that the select boxes offer; older ones are found on the History page."""
+_UPLOADED = "file-"
+_STATE = "compared"
+_REFERENCE, _OTHERS, _UPLOAD = "compare_reference", "compare_others", "compare_upload"
+
+
+@dataclass
+class Compared:
+    """What this session compares; plain data.
+
+    Attributes:
+        chosen: ids of stored runs and keys of uploaded ones, the reference first.
+        uploaded: runs from files, by key.
+    """
+
+    chosen: tuple[str, ...] = ()
+    uploaded: dict[str, Run] = field(default_factory=dict)
+
+
+def ids_in(text: str) -> tuple[str, ...]:
+    """The ids in an address: each once, and no more than can be compared."""
+    ids = dict.fromkeys(part.strip() for part in text.split(",") if part.strip())
+    return tuple(ids)[:MOST_RUNS]
+
+
+def with_reference(chosen: Sequence[str], reference: str) -> tuple[str, ...]:
+    """The choice with another reference; a reference that was among the other runs changes places with the old one."""
+    others = [key if key != reference else chosen[0] for key in chosen[1:]]
+    return (reference, *others)
+
+
+def stored_ids(chosen: Sequence[str]) -> str:
+    """The address's value for this choice."""
+    return ",".join(key for key in chosen if not key.startswith(_UPLOADED))
+
+
+def the_choice() -> Compared:
+    """The choice of this session; an address that names other runs replaces it."""
+    state: Compared = st.session_state.setdefault(_STATE, Compared())
+    named = st.query_params.get(RUNS_PARAMETER, "")
+    if named and ids_in(named) != ids_in(stored_ids(state.chosen)):
+        state.chosen = ids_in(named)
+    _keep(state, state.chosen)
+    return state
+
+
+def _keep(state: Compared, chosen: Sequence[str]) -> None:
+    """Remember the choice, and write what is stored of it into the address."""
+    state.chosen = tuple(chosen)[:MOST_RUNS]
+    if ids := stored_ids(state.chosen):
+        if st.query_params.get(RUNS_PARAMETER) != ids:
+            st.query_params[RUNS_PARAMETER] = ids
+    else:
+        st.query_params.pop(RUNS_PARAMETER, None)
+
+
+def read_chosen(state: Compared) -> dict[str, Run]:
+    """The chosen runs that can be read, by key; a sentence on the page for each of the others."""
+    found: dict[str, Run] = {}
+    for key in state.chosen:
+        try:
+            run = state.uploaded[key] if key in state.uploaded else the_store().get(key)
+        except Refusal as refusal:
+            st.error(f"Run {as_text(key)}: {as_text(str(refusal))}", icon=":material/broken_image:")
+            continue
+        if run is None:
+            st.warning(
+                f"This server has no run {as_text(key)}: it was deleted, or it is on another server.",
+                icon=":material/search_off:",
+            )
+        else:
+            found[key] = run
+    return found
+
+
+def choose_runs(state: Compared, runs: dict[str, Run]) -> None:
+    """The select boxes, the button that swaps, and the upload.
+
+    Args:
+        runs: the chosen runs that can be read.
+    """
+    labels = _labels(state, runs)
+    if labels:
+        st.session_state[_REFERENCE] = next(iter(runs), None)
+        st.selectbox(
+            "Reference (before)",
+            list(labels),
+            format_func=lambda key: labels[key],
+            key=_REFERENCE,
+            placeholder="Choose a run",
+            on_change=_choose_reference,
+            args=(tuple(runs),),
+        )
+        reference = next(iter(runs), None)
+        st.session_state[_OTHERS] = list(runs)[1:]
+        st.multiselect(
+            "Compared with it (after)",
+            [key for key in labels if key != reference],
+            format_func=lambda key: labels[key],
+            key=_OTHERS,
+            max_selections=MOST_RUNS - 1,
+            placeholder="Choose up to five runs",
+            disabled=reference is None,
+            on_change=_choose_others,
+            args=(tuple(runs),),
+        )
+    _upload(state)
+
+
+def _labels(state: Compared, runs: dict[str, Run]) -> dict[str, str]:
+    """What can be chosen: the chosen runs, the uploaded ones, and the newest stored ones, with their titles."""
+    now, store, hosted = datetime.now(UTC), the_store(), load_settings().hosted
+    rows = store.latest(RUNS_ON_OFFER, presets_only=hosted)
+    uploaded = {key: f"{run.title}, from a file" for key, run in state.uploaded.items()}
+    chosen = {
+        key: _label(run.title, run.created_at, run.environment.machine, key, now)
+        for key, run in runs.items()
+        if key not in uploaded
+    }
+    stored = {row.id: _label(row.title, row.created_at, row.machine, row.id, now) for row in rows}
+    return {**chosen, **uploaded, **stored}
+
+
+def _label(title: str, created_at: datetime | None, machine: str, run_id: str, now: datetime) -> str:
+    parts = (title or "damaged", age_words(created_at, now) if created_at else "", machine, run_id[:6])
+    return ", ".join(filter(None, parts))
+
+
+def _choose_reference(runs: tuple[str, ...]) -> None:
+    reference = st.session_state[_REFERENCE]
+    if reference is not None:
+        _keep(st.session_state[_STATE], with_reference(runs, reference) if runs else (reference,))
+
+
+def _choose_others(runs: tuple[str, ...]) -> None:
+    _keep(st.session_state[_STATE], (runs[0], *st.session_state[_OTHERS]))
+
+
+def swap(runs: tuple[str, ...]) -> None:
+    """Make the second run the reference; a callback."""
+    _keep(st.session_state[_STATE], with_reference(runs, runs[1]))
+
+
+def _upload(state: Compared) -> None:
+    files = st.file_uploader(
+        "Run JSON files that are not stored here",
+        type="json",
+        accept_multiple_files=True,
+        key=_UPLOAD,
+        on_change=_take_uploads,
+    )
+    for file in files:
+        try:
+            read_run(file.getvalue())
+        except Refusal as refusal:
+            told = without_internals(str(refusal), load_settings())
+            st.error(f"{as_text(file.name)}: {as_text(told)}", icon=":material/block:")
+    if any(key.startswith(_UPLOADED) for key in state.chosen):
+        st.caption("Runs from files stay in this session: a link to this page opens the stored runs only.")
+
+
+def _take_uploads() -> None:
+    """Add the uploaded runs to the choice, as far as there is room; files that were taken out leave it."""
+    state: Compared = st.session_state[_STATE]
+    found: dict[str, Run] = {}
+    for file in st.session_state[_UPLOAD]:
+        data = file.getvalue()
+        try:
+            found[_UPLOADED + sha256(data).hexdigest()[:12]] = read_run(data)
+        except Refusal:
+            continue  # said beside the upload
+    kept = [key for key in state.chosen if not key.startswith(_UPLOADED) or key in found]
+    state.uploaded = found
+    _keep(state, (*kept, *(key for key in found if key not in kept)))
+
+
+def show_chosen(runs: dict[str, Run], now: datetime) -> None:
+    """One line for each run: its letter, title, age and machine, with a link to it."""
+    for number, (key, run) in enumerate(runs.items()):
+        reference = ", the reference" if number == 0 else ""
+        words = _label(run.title, run.created_at, run.environment.machine, "", now)
+        line = f"{run_letter(number)}{reference}: {words}"
+        if key.startswith(_UPLOADED):
+            st.markdown(f":material/upload_file: {as_text(line)}, from a file")
+        else:
+            st.page_link(
+                nav.HISTORY, label=as_text(line), icon=":material/history:", query_params={"run": run.id}
+            )
