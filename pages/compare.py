@@ -1,7 +1,5 @@
 """Two to six runs side by side: what differs, what has become faster or slower, and where the time went."""
 
-from datetime import UTC, datetime
-
 import streamlit as st
 
 from pages.kit import nav
@@ -10,7 +8,15 @@ nav.guard()
 
 from engine.analysis.compare import FEWEST_RUNS, compare_runs
 from engine.errors import Refusal
-from pages.kit.comparing import choose_runs, read_chosen, show_chosen, swap, the_choice
+from pages.kit.comparing import (
+    choose_runs,
+    labels_of,
+    read_chosen,
+    show_chosen,
+    swap,
+    the_choice,
+    upload_runs,
+)
 from pages.kit.comparison import (
     show_answer,
     show_changes,
@@ -42,24 +48,21 @@ def show_page() -> None:
     """The choice of runs, and the comparison of those that can be read."""
     state = the_choice()
     runs = read_chosen(state)
-    show_chosen(runs, datetime.now(UTC))
-    if len(runs) >= FEWEST_RUNS:
+    keys, labels = tuple(runs), labels_of(state, runs)
+    show_chosen(state, runs, labels)
+    enough = len(runs) >= FEWEST_RUNS
+    if enough:
         st.button(
-            "Swap A and B",
-            key="compare_swap",
-            icon=":material/swap_vert:",
-            on_click=swap,
-            args=(tuple(runs),),
+            "Swap A and B", key="compare_swap", icon=":material/swap_vert:", on_click=swap, args=(keys,)
         )
-    with st.expander(
-        "Choose runs", icon=":material/checklist:", expanded=len(runs) < FEWEST_RUNS, key="compare_choice"
-    ):
-        choose_runs(state, runs)
-    if len(runs) >= FEWEST_RUNS:
+    with st.expander("Choose runs", icon=":material/checklist:", expanded=not enough):
+        choose_runs(keys, labels)
+        upload_runs(state)
+    if enough:
         show_comparison(list(runs.values()))
     elif runs:
-        st.markdown("Choose a second run to compare with it. Until then, two paths of this run:")
-        show_two_paths(next(iter(runs.values())))
+        st.markdown("Choose a second run to compare with it. Until then, here are two paths of this run.")
+        show_two_paths(runs[keys[0]])
     else:
         st.markdown("Choose a reference and one to five runs to compare with it.")
 

@@ -16,6 +16,7 @@ from engine.hosting import without_internals
 from engine.present.words.ages import age_words
 from engine.records import Run, read_run
 from engine.settings import load_settings
+from engine.store.queries import RunFilter, RunRow
 from engine.store.store import the_store
 from pages.kit import nav
 from pages.kit.doctor import as_text
@@ -24,6 +25,8 @@ RUNS_PARAMETER = "runs"
 """The address parameter with the ids of the compared runs, separated by commas."""
 RUNS_ON_OFFER = 200
 """The newest stored runs that the select boxes offer; older ones are found on the History page."""
+_ID_DIGITS = 6
+"""Digits of an id that tell apart runs of one title."""
 _UPLOADED = "file-"
 _STATE = "compared"
 _REFERENCE, _OTHERS, _UPLOAD = "compare_reference", "compare_others", "compare_upload"
@@ -98,57 +101,59 @@ def read_chosen(state: Compared) -> dict[str, Run]:
     return found
 
 
-def choose_runs(state: Compared, runs: dict[str, Run]) -> None:
-    """The select boxes, the button that swaps, and the upload.
+def labels_of(state: Compared, runs: dict[str, Run]) -> dict[str, str]:
+    """What can be chosen: the chosen runs, the uploaded ones, and the newest stored ones, each in a few words.
 
     Args:
         runs: the chosen runs that can be read.
     """
-    labels = _labels(state, runs)
-    if labels:
-        st.session_state[_REFERENCE] = next(iter(runs), None)
-        st.selectbox(
-            "Reference (before)",
-            list(labels),
-            format_func=lambda key: labels[key],
-            key=_REFERENCE,
-            placeholder="Choose a run",
-            on_change=_choose_reference,
-            args=(tuple(runs),),
-        )
-        reference = next(iter(runs), None)
-        st.session_state[_OTHERS] = list(runs)[1:]
-        st.multiselect(
-            "Compared with it (after)",
-            [key for key in labels if key != reference],
-            format_func=lambda key: labels[key],
-            key=_OTHERS,
-            max_selections=MOST_RUNS - 1,
-            placeholder="Choose up to five runs",
-            disabled=reference is None,
-            on_change=_choose_others,
-            args=(tuple(runs),),
-        )
-    _upload(state)
-
-
-def _labels(state: Compared, runs: dict[str, Run]) -> dict[str, str]:
-    """What can be chosen: the chosen runs, the uploaded ones, and the newest stored ones, with their titles."""
     now, store, hosted = datetime.now(UTC), the_store(), load_settings().hosted
-    rows = store.latest(RUNS_ON_OFFER, presets_only=hosted)
+    listed = {row.id: row for row in store.find(RunFilter(presets_only=hosted), limit=RUNS_ON_OFFER)}
+    stored = [key for key in runs if key not in state.uploaded and key not in listed]
+    rows = {**{key: store.row(key) for key in stored}, **listed}
     uploaded = {key: f"{run.title}, from a file" for key, run in state.uploaded.items()}
-    chosen = {
-        key: _label(run.title, run.created_at, run.environment.machine, key, now)
-        for key, run in runs.items()
-        if key not in uploaded
-    }
-    stored = {row.id: _label(row.title, row.created_at, row.machine, row.id, now) for row in rows}
-    return {**chosen, **uploaded, **stored}
+    return {**uploaded, **{key: _label(row, now) for key, row in rows.items() if row is not None}}
 
 
-def _label(title: str, created_at: datetime | None, machine: str, run_id: str, now: datetime) -> str:
-    parts = (title or "damaged", age_words(created_at, now) if created_at else "", machine, run_id[:6])
+def _label(row: RunRow, now: datetime) -> str:
+    age = age_words(row.created_at, now) if row.created_at else ""
+    parts = (row.title or "a run whose entry is damaged", age, row.machine, row.id[:_ID_DIGITS])
     return ", ".join(filter(None, parts))
+
+
+def choose_runs(runs: tuple[str, ...], labels: dict[str, str]) -> None:
+    """The select boxes for the reference and the other runs.
+
+    Args:
+        runs: the chosen runs that can be read.
+    """
+    if not labels:
+        st.markdown(
+            "There are no stored runs yet. Each run that finishes on the Benchmark page is kept here."
+        )
+        return
+    reference = runs[0] if runs else None
+    st.session_state[_REFERENCE], st.session_state[_OTHERS] = reference, list(runs[1:])
+    st.selectbox(
+        "Reference (before)",
+        list(labels),
+        format_func=lambda key: labels[key],
+        key=_REFERENCE,
+        placeholder="Choose a run",
+        on_change=_choose_reference,
+        args=(runs,),
+    )
+    st.multiselect(
+        "Compared with it (after)",
+        [key for key in labels if key != reference],
+        format_func=lambda key: labels[key],
+        key=_OTHERS,
+        max_selections=MOST_RUNS - 1,
+        placeholder="Choose one to five runs",
+        disabled=reference is None,
+        on_change=_choose_others,
+        args=(runs,),
+    )
 
 
 def _choose_reference(runs: tuple[str, ...]) -> None:
@@ -166,7 +171,8 @@ def swap(runs: tuple[str, ...]) -> None:
     _keep(st.session_state[_STATE], with_reference(runs, runs[1]))
 
 
-def _upload(state: Compared) -> None:
+def upload_runs(state: Compared) -> None:
+    """The upload of runs that are not stored; a sentence for each file that is not a run."""
     files = st.file_uploader(
         "Run JSON files that are not stored here",
         type="json",
@@ -199,15 +205,12 @@ def _take_uploads() -> None:
     _keep(state, (*kept, *(key for key in found if key not in kept)))
 
 
-def show_chosen(runs: dict[str, Run], now: datetime) -> None:
+def show_chosen(state: Compared, runs: dict[str, Run], labels: dict[str, str]) -> None:
     """One line for each run: its letter, title, age and machine, with a link to it."""
-    for number, (key, run) in enumerate(runs.items()):
+    for number, key in enumerate(runs):
         reference = ", the reference" if number == 0 else ""
-        words = _label(run.title, run.created_at, run.environment.machine, "", now)
-        line = f"{run_letter(number)}{reference}: {words}"
-        if key.startswith(_UPLOADED):
-            st.markdown(f":material/upload_file: {as_text(line)}, from a file")
+        line = as_text(f"{run_letter(number)}{reference}: {labels.get(key, key)}")
+        if key in state.uploaded:
+            st.markdown(f":material/upload_file: {line}")
         else:
-            st.page_link(
-                nav.HISTORY, label=as_text(line), icon=":material/history:", query_params={"run": run.id}
-            )
+            st.page_link(nav.HISTORY, label=line, icon=":material/history:", query_params={"run": key})
