@@ -16,10 +16,10 @@ from engine.present.words.comparisons import (
     state_words,
 )
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
+_SPECIAL = re.compile(r"([\\`*_\[\]<#|~$&])")
 _MENTION = re.compile(r"(?<![\w@])@(?=\w)")
 _ADDRESS = re.compile(r"(?<=\w)://|\bwww\.")
-_LEFT = ("path", "run", "judged by", "verdict")
+_LEFT = ("path", "run", "verdict")
 
 
 def comparison_markdown(comparison: Comparison) -> str:

@@ -19,7 +19,7 @@ from engine.present.words.comparisons import (
     state_words,
 )
 
-_WORDS = ("run", "judged by", "verdict")
+_WORDS = ("path", "run", "verdict")
 
 
 def comparison_report(comparison: Comparison) -> RenderableType:
@@ -48,8 +48,7 @@ def changes_table(comparison: Comparison) -> Table:
     """What has changed, path by path."""
     table = Table(expand=False)
     for name in change_header(comparison):
-        left = name in ("path", *_WORDS)
-        table.add_column(name, justify="left" if left else "right", no_wrap=name == "path")
+        table.add_column(name, justify="left" if name in _WORDS else "right", no_wrap=name == "path")
     for row in change_rows(comparison):
         table.add_row(*row)
     return table

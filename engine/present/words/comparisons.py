@@ -162,7 +162,7 @@ def change_header(comparison: Comparison, basis: Basis = "speedup") -> tuple[str
     known = basis == "speedup" and any(pair.times for pair in comparison.against)
     run = ("run",) if len(comparison.against) > 1 else ()
     medians = ("median ms",) if known else ()
-    return ("path", *run, "judged by", "before", "after", "change", "95 % interval", *medians, "verdict")
+    return ("path", *run, "before", "after", "change", "95 % interval", *medians, "verdict")
 
 
 def change_rows(comparison: Comparison, basis: Basis = "speedup") -> list[tuple[str, ...]]:
@@ -184,7 +184,6 @@ def _cells(change: Change, pair: Against, number: int) -> dict[str, str]:
     return {
         "path": change.name,
         "run": run_letter(number),
-        "judged by": change.basis,
         "before": figure_text(change.before, change),
         "after": figure_text(change.after, change),
         "change": ratio_text(change.ratio),
@@ -203,10 +202,11 @@ def _medians(pair: Against, name: str) -> str:
 
 def legend(comparison: Comparison) -> str:
     """How to read the table of changes."""
-    joint = f"The intervals of all {len(comparison.runs)} runs hold together with 95 % for each path."
+    baseline = ", the baseline by its time" if any(pair.times for pair in comparison.against) else ""
     return (
-        "A change above 1x means that the later run is faster. A speedup is over the baseline of the same run. "
-        f"Changes within {comparison.margin:.1%} are called the same. {joint}"
+        "A change above 1x means that the later run is faster. A path is judged by its speedup over the baseline of "
+        f"the same run{baseline}. Changes within {100 * comparison.margin:g} % are called the same. For each path, the "
+        f"intervals of all {len(comparison.runs)} runs hold together with 95 %."
     )
 
 
