@@ -38,7 +38,7 @@ def show_comparison(runs: list[Run]) -> None:
     show_changes(comparison)
     show_speedups(comparison)
     st.subheader("Where the time went")
-    show_operators(runs)
+    show_operators(runs, comparison)
     show_machines(runs, comparison)
     st.subheader("Download")
     show_downloads(comparison)

@@ -98,8 +98,8 @@ class Comparison(Record):
     """Differences between the machines and the builds."""
     unlike: tuple[Difference, ...]
     """The differences that make the runs not one experiment on one kind of machine."""
-    several_causes: bool
-    """Whether more than one thing differs that may change a time."""
+    causes: tuple[str, ...]
+    """Names of the differences that may change a time."""
     against: tuple[Against, ...]
     """One for each run after the first."""
 
@@ -141,7 +141,7 @@ def compare_runs(runs: Sequence[Run], margin: float = MARGIN) -> Comparison:
         experiment=experiment,
         machine=machine,
         unlike=_unlike(runs, experiment),
-        several_causes=len(_causes(runs, experiment)) + len(machine) > 1,
+        causes=tuple(found.name for found in (*_causes(runs, experiment), *machine)),
         against=tuple(_against(runs, number, margin) for number in range(1, len(runs))),
     )
 

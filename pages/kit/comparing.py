@@ -12,7 +12,6 @@ import streamlit as st
 
 from engine.analysis.compare import MOST_RUNS, run_letter
 from engine.errors import Refusal
-from engine.hosting import without_internals
 from engine.present.words.ages import age_words
 from engine.records import Run, read_run
 from engine.settings import load_settings
@@ -27,6 +26,7 @@ RUNS_ON_OFFER = 200
 """The newest stored runs that the select boxes offer; older ones are found on the History page."""
 _ID_DIGITS = 6
 """Digits of an id that tell apart runs of one title."""
+_LONGEST_ID = 64
 _UPLOADED = "file-"
 _STATE = "compared"
 _REFERENCE, _OTHERS, _UPLOAD = "compare_reference", "compare_others", "compare_upload"
@@ -39,10 +39,12 @@ class Compared:
     Attributes:
         chosen: ids of stored runs and keys of uploaded ones, the reference first.
         uploaded: runs from files, by key.
+        refused: a sentence for each uploaded file that is not a run.
     """
 
     chosen: tuple[str, ...] = ()
     uploaded: dict[str, Run] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
 
 
 def ids_in(text: str) -> tuple[str, ...]:
@@ -89,16 +91,21 @@ def read_chosen(state: Compared) -> dict[str, Run]:
         try:
             run = state.uploaded[key] if key in state.uploaded else the_store().get(key)
         except Refusal as refusal:
-            st.error(f"Run {as_text(key)}: {as_text(str(refusal))}", icon=":material/broken_image:")
+            st.error(as_text(f"Run {_shown(key)}: {refusal}"), icon=":material/broken_image:")
             continue
         if run is None:
             st.warning(
-                f"This server has no run {as_text(key)}: it was deleted, or it is on another server.",
+                as_text(f"This server has no run {_shown(key)}: it was deleted, or it is on another server."),
                 icon=":material/search_off:",
             )
         else:
             found[key] = run
     return found
+
+
+def _shown(key: str) -> str:
+    """An id from an address, which may be anything, no longer than an id."""
+    return key if len(key) <= _LONGEST_ID else f"{key[:_LONGEST_ID]}..."
 
 
 def labels_of(state: Compared, runs: dict[str, Run]) -> dict[str, str]:
@@ -173,36 +180,32 @@ def swap(runs: tuple[str, ...]) -> None:
 
 def upload_runs(state: Compared) -> None:
     """The upload of runs that are not stored; a sentence for each file that is not a run."""
-    files = st.file_uploader(
+    st.file_uploader(
         "Run JSON files that are not stored here",
         type="json",
         accept_multiple_files=True,
         key=_UPLOAD,
         on_change=_take_uploads,
     )
-    for file in files:
-        try:
-            read_run(file.getvalue())
-        except Refusal as refusal:
-            told = without_internals(str(refusal), load_settings())
-            st.error(f"{as_text(file.name)}: {as_text(told)}", icon=":material/block:")
-    if any(key.startswith(_UPLOADED) for key in state.chosen):
+    for sentence in state.refused:
+        st.error(as_text(sentence), icon=":material/block:")
+    if any(key in state.uploaded for key in state.chosen):
         st.caption("Runs from files stay in this session: a link to this page opens the stored runs only.")
 
 
 def _take_uploads() -> None:
     """Add the uploaded runs to the choice, as far as there is room; files that were taken out leave it."""
     state: Compared = st.session_state[_STATE]
-    found: dict[str, Run] = {}
-    for file in st.session_state[_UPLOAD]:
+    state.uploaded, refused = {}, []
+    for file in st.session_state[_UPLOAD][:MOST_RUNS]:
         data = file.getvalue()
         try:
-            found[_UPLOADED + sha256(data).hexdigest()[:12]] = read_run(data)
-        except Refusal:
-            continue  # said beside the upload
-    kept = [key for key in state.chosen if not key.startswith(_UPLOADED) or key in found]
-    state.uploaded = found
-    _keep(state, (*kept, *(key for key in found if key not in kept)))
+            state.uploaded[_UPLOADED + sha256(data).hexdigest()[:12]] = read_run(data)
+        except Refusal as refusal:
+            refused.append(f"{file.name}: {refusal}")
+    state.refused = tuple(refused)
+    kept = [key for key in state.chosen if not key.startswith(_UPLOADED) or key in state.uploaded]
+    _keep(state, (*kept, *(key for key in state.uploaded if key not in kept)))
 
 
 def show_chosen(state: Compared, runs: dict[str, Run], labels: dict[str, str]) -> None:

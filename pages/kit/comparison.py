@@ -1,12 +1,13 @@
 """A comparison of runs on a page: the answer, what differs, changes, speedups, operators, machines, downloads."""
 
 from collections.abc import Callable
+from math import log
 from typing import get_args
 
 import pandas as pd
 import streamlit as st
 
-from engine.analysis.compare import Basis, Comparison, run_letter
+from engine.analysis.compare import Against, Basis, Comparison, run_letter
 from engine.analysis.differences import identity
 from engine.analysis.operator_changes import TimeKind, operator_changes, profiled_paths
 from engine.present.charts.comparison import operators_chart, speedups_chart
@@ -84,7 +85,7 @@ def show_speedups(comparison: Comparison) -> None:
         st.caption(words)
 
 
-def show_operators(runs: list[Run]) -> None:
+def show_operators(runs: list[Run], comparison: Comparison) -> None:
     """One path of the reference and of another run, operator by operator."""
     other = _other_run(runs)
     after = runs[other]
@@ -92,8 +93,25 @@ def show_operators(runs: list[Run]) -> None:
     if not paths:
         st.caption("No path was profiled in both runs.")
         return
-    name = st.selectbox("Path", paths, format_func=path_title, key="compare_path", bind="query-params")
+    name = st.selectbox(
+        "Path",
+        paths,
+        index=paths.index(most_changed(paths, comparison.against[other - 1])),
+        format_func=path_title,
+        key="compare_path",
+        bind="query-params",
+    )
     _show_pair((runs[0], name), (after, name), ("A", run_letter(other)))
+
+
+def most_changed(paths: list[str], pair: Against) -> str:
+    """The path to show first: of those that regressed or improved the one that did most, else the last one."""
+    moved = [
+        (abs(log(change.ratio)), change.name)
+        for change in pair.changes
+        if change.name in paths and change.word in ("regressed", "improved") and change.ratio
+    ]
+    return max(moved)[1] if moved else paths[-1]
 
 
 def _other_run(runs: list[Run]) -> int:

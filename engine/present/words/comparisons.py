@@ -54,11 +54,16 @@ def experiment_sentence(comparison: Comparison) -> str:
 
 def cause_sentence(comparison: Comparison) -> str:
     """What a change can be assigned to."""
-    if comparison.several_causes:
-        return "More than one thing differs, so a change cannot be assigned to one of them."
-    if comparison.experiment or comparison.machine:
-        return "Only one thing differs, so a change comes from it or from the state of the machine."
-    return "So a change comes from the code that was measured or from the state of the machine."
+    match comparison.causes:
+        case ():
+            return (
+                "Nothing differs that could change a time, so a change comes from the code that was measured or from "
+                "the state of the machine."
+            )
+        case (name,):
+            return f"Only one thing differs ({name}), so a change comes from it or from the state of the machine."
+        case _:
+            return "More than one thing differs, so a change cannot be assigned to one of them."
 
 
 def machine_sentence(comparison: Comparison) -> str:

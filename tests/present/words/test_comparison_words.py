@@ -41,7 +41,7 @@ def test_of_more_than_two_runs_each_value_names_its_runs() -> None:
     runs = (noisy_run(), with_threads(noisy_run(seed=1), 8), noisy_run(seed=2))
     comparison = compare_runs(runs)
     assert experiment_sentence(comparison) == "Threads 2 (A, C), 8 (B)."
-    assert cause_sentence(comparison).startswith("Only one thing differs")
+    assert cause_sentence(comparison).startswith("Only one thing differs (threads)")
 
 
 def test_texts_that_look_alike_still_differ_and_are_not_quoted() -> None:
