@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from engine.analysis.compare import Comparison, run_letter
+from engine.analysis.compare import Comparison, Figure, run_letter
 from engine.analysis.operator_changes import (
     SMALL,
     OperatorChange,
@@ -79,27 +79,26 @@ _TOOLTIP = [
 
 def speedups_data(comparison: Comparison) -> pd.DataFrame:
     """One row for each path and run: path, name, run, speedup, low, high, edge, interval, label; the fastest first."""
-    rows = []
-    for name, figures in speedup_figures(comparison).items():
-        for number, figure in figures:
-            low, high = figure.ci95 or (None, None)
-            rows.append(
-                {
-                    "path": chart_label(name),
-                    "name": name,
-                    "run": run_letter(number),
-                    "speedup": figure.value,
-                    "low": low,
-                    "high": high,
-                    "edge": high or figure.value,
-                    "interval": "too few rounds" if low is None else f"{low:.3f} to {high:.3f}",
-                    "label": f"{run_letter(number)} {speedup_text(figure.value)}",
-                }
-            )
-    fastest = {
-        name: max(row["speedup"] for row in rows if row["name"] == name) for name in (r["name"] for r in rows)
+    found = speedup_figures(comparison)
+    fastest_first = sorted(found.items(), key=lambda entry: -max(figure.value for _, figure in entry[1]))
+    return pd.DataFrame(
+        [_dot(name, number, figure) for name, figures in fastest_first for number, figure in figures]
+    )
+
+
+def _dot(name: str, number: int, figure: Figure) -> dict[str, object]:
+    low, high = figure.ci95 or (None, None)
+    return {
+        "path": chart_label(name),
+        "name": name,
+        "run": run_letter(number),
+        "speedup": figure.value,
+        "low": low,
+        "high": high,
+        "edge": high or figure.value,
+        "interval": "too few rounds" if low is None else f"{low:.3f} to {high:.3f}",
+        "label": f"{run_letter(number)} {speedup_text(figure.value)}",
     }
-    return pd.DataFrame(sorted(rows, key=lambda row: (-fastest[row["name"]], row["name"], row["run"])))
 
 
 def operators_chart(changes: OperatorChanges, baseline: str) -> Drawing:
