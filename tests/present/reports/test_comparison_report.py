@@ -57,7 +57,7 @@ def test_a_hostile_title_and_note_break_neither_the_table_nor_the_list() -> None
         noisy_run(slow_ms=20.0, seed=1).model_copy(update={"title": odd}), quiet=False, notes=(odd,)
     )
     markdown = comparison_markdown(compare_runs((before, after)))
-    assert "<script>" not in markdown
+    assert markdown.count("<script>") == markdown.count(r"\<script>") > 0
     assert len({len(row) for row in table_of(markdown)}) == 1
     assert "not sure: run B was disturbed" in markdown
 

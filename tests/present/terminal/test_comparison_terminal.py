@@ -23,7 +23,7 @@ def test_differences_come_first_and_the_answer_last() -> None:
     assert words.startswith("A, the reference: all-MiniLM-L6-v2")
     assert (
         words.index("Threads 2 -> 8.")
-        < words.index("│ path")
+        < words.index("95 % interval")
         < words.index("Native MHA + sparsity regressed")
     )
 
