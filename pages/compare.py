@@ -31,10 +31,10 @@ from engine.records import Run
 
 
 def show_comparison(runs: list[Run]) -> None:
-    """The answer first, then what it rests on."""
+    """What differs first, because it decides what the answer means; then the answer and what it rests on."""
     comparison = compare_runs(runs)
-    show_answer(comparison)
     show_differences(comparison)
+    show_answer(comparison)
     show_changes(comparison)
     show_speedups(comparison)
     st.subheader("Where the time went")

@@ -232,6 +232,7 @@ def _change(name: str, basis: Basis, pair: tuple[Run, Run], runs: int, margin: f
     interval = _ratio_interval(old.ci95, new.ci95, basis)
     word = _word(interval, margin)
     doubt = note if basis == "time" and word in ("regressed", "improved") else ""
+    too_few = "" if interval else "too few rounds for an interval"
     return Change(
         name=name,
         basis=basis,
@@ -240,7 +241,7 @@ def _change(name: str, basis: Basis, pair: tuple[Run, Run], runs: int, margin: f
         ratio=old.value / new.value if basis == "time" else new.value / old.value,
         ci95=interval,
         word="not sure" if doubt else word,
-        note=doubt,
+        note=doubt or too_few,
     )
 
 

@@ -81,8 +81,9 @@ def show_speedups(comparison: Comparison) -> None:
     """Every path's speedup in every run."""
     if speedup_figures(comparison):
         words = speedups_sentence(comparison)
+        st.markdown("**Speedup of each path in each run**")
         st.altair_chart(speedups_chart(comparison), key="compare_speedups", alt=words)
-        st.caption(words)
+        st.caption(f"{words} A diamond is the reference. Lines: intervals.")
 
 
 def show_operators(runs: list[Run], comparison: Comparison) -> None:
@@ -153,8 +154,8 @@ def _show_pair(before: tuple[Run, str], after: tuple[Run, str], names: tuple[str
     changes = operator_changes(before, after, kind)
     words = f"From {names[0]} to {names[1]}: {operators_sentence(changes)}"
     baseline = path_noun(before[0].experiment.baseline)
+    st.markdown(f"**{as_text(words)}**")
     st.altair_chart(operators_chart(changes, baseline), key="compare_operators", alt=words)
-    st.caption(as_text(words))
     across = "" if changes.unit == "ms" else f"Times are shares of the time of {baseline} in the same run. "
     st.caption(
         f"Grey: what both profiles have in common. {across}Profiler time is scaled to the measured median; changes of "

@@ -43,8 +43,8 @@ def speedups_chart(comparison: Comparison) -> Drawing:
     x = alt.X(
         "speedup:Q",
         title="Speedup over the baseline of the same run",
-        scale=alt.Scale(domain=[0, max(1.2, 1.15 * max(data["edge"]))]),
-        axis=alt.Axis(tickCount=6),
+        scale=alt.Scale(domain=[0, max(1.2, 1.3 * max(data["edge"]))]),
+        axis=alt.Axis(tickCount=4),
     )
     base = alt.Chart(data).encode(y=y, yOffset=offset)
     known = base.transform_filter("isValid(datum.low)")
@@ -111,10 +111,10 @@ def operators_chart(changes: OperatorChanges, baseline: str) -> Drawing:
     order = list(dict.fromkeys(data["operator"]))
     unit = "ms per forward" if changes.unit == "ms" else f"share of the time of {baseline}"
     y = alt.Y("operator:N", sort=order, title=None, axis=alt.Axis(labelLimit=170))
-    axis = alt.Axis(tickCount=6) if changes.unit == "ms" else alt.Axis(tickCount=6, format="%")
+    axis = alt.Axis(tickCount=4) if changes.unit == "ms" else alt.Axis(tickCount=4, format="%")
     kinds = [kind for kind in _COLOURS if kind in set(data["kind"])]
     colours = alt.Scale(domain=kinds, range=[_COLOURS[kind] for kind in kinds])
-    top = 1.3 * max(data["end"].max(), 1e-9)
+    top = 1.5 * max(data["end"].max(), 1e-9)
     base = alt.Chart(data)
     bars = base.mark_bar(height=16).encode(
         y=y,
@@ -125,7 +125,7 @@ def operators_chart(changes: OperatorChanges, baseline: str) -> Drawing:
             scale=alt.Scale(domain=[0, top]),
         ),
         x2="end:Q",
-        color=alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(orient="top", columns=3)),
+        color=alt.Color("kind:N", title=None, scale=colours, legend=alt.Legend(orient="top", columns=2)),
         tooltip=["operator:N", alt.Tooltip("was:N", title="before"), alt.Tooltip("now:N", title="after")],
     )
     labels = (

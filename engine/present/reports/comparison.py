@@ -13,6 +13,7 @@ from engine.present.words.comparisons import (
     headline,
     legend,
     machine_sentence,
+    rounds_words,
     state_words,
 )
 
@@ -23,11 +24,11 @@ _LEFT = ("path", "run", "verdict")
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """What has changed, what differs, and the table of changes."""
+    """What differs, what has changed, and the table of changes."""
     parts = (
         f"### Comparison of {len(comparison.runs)} runs",
-        f"**{escaped(headline(comparison))}**",
         "\n".join(f"- {line}" for line in _conditions(comparison)),
+        f"**{escaped(headline(comparison))}**",
         _table(change_header(comparison), change_rows(comparison)),
         escaped(legend(comparison)),
     )
@@ -40,7 +41,7 @@ def _conditions(comparison: Comparison) -> Iterable[str]:
     yield escaped(" ".join(filter(None, (cause_sentence(comparison), continues_sentence(comparison)))))
     for number, run in enumerate(comparison.runs):
         reference = " (reference)" if number == 0 else ""
-        words = f"{run.title}, {run.created_at:%Y-%m-%d %H:%M %Z}, {run.rounds} rounds; {state_words(run)}"
+        words = f"{run.title}, {run.created_at:%Y-%m-%d %H:%M %Z}, {rounds_words(run)}; {state_words(run)}"
         yield f"**{run_letter(number)}**{reference}: {escaped(words)}"
 
 

@@ -16,6 +16,7 @@ from engine.present.words.comparisons import (
     headline,
     legend,
     machine_sentence,
+    rounds_words,
     state_words,
 )
 
@@ -36,7 +37,7 @@ def _conditions(comparison: Comparison) -> Iterator[str]:
     for number, run in enumerate(comparison.runs):
         reference = ", the reference" if number == 0 else ""
         yield (
-            f"{run_letter(number)}{reference}: {run.title}, {run.created_at:%Y-%m-%d %H:%M %Z}, {run.rounds} rounds; "
+            f"{run_letter(number)}{reference}: {run.title}, {run.created_at:%Y-%m-%d %H:%M %Z}, {rounds_words(run)}; "
             f"{state_words(run)}"
         )
     yield f"What differs: {experiment_sentence(comparison)}"

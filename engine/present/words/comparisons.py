@@ -79,6 +79,11 @@ def machine_sentence(comparison: Comparison) -> str:
     return f"{sentence_case(words)}.{forbidden}"
 
 
+def rounds_words(run: ComparedRun) -> str:
+    """How many rounds a run has."""
+    return "1 round" if run.rounds == 1 else f"{run.rounds} rounds"
+
+
 def state_words(run: ComparedRun) -> str:
     """How busy a run's machine was."""
     state = run.state
