@@ -38,14 +38,15 @@ def compare(
     if not 0 <= margin < 1:
         raise Refusal(f"--margin must be at least 0 and less than 1, such as 0.02; it is {margin:g}.")
     check_number(len(files))
+    check_writable(json_file)
     comparison = compare_runs([_read(file) for file in files], margin)
     if not anyway:
         _check_alike(comparison)
-    if markdown:
-        typer.echo(comparison_markdown(comparison), nl=False)
-    else:
-        _console().print(comparison_report(comparison))
-    write_record(comparison, "comparison", json_file)
+    with written(comparison, "comparison", json_file):
+        if markdown:
+            typer.echo(comparison_markdown(comparison), nl=False)
+        else:
+            _console().print(comparison_report(comparison))
     raise typer.Exit(gate([change for pair in comparison.against for change in pair.changes]))
 
 

@@ -13,6 +13,7 @@ from engine.analysis.operator_changes import (
     rest_of,
 )
 from engine.catalog.operators import short_name
+from engine.present.charts.axes import few_ticks
 from engine.present.charts.runs import GUIDE_COLOUR, Drawing, chart_label, path_colour
 from engine.present.words.comparisons import amount_text, speedup_figures
 from engine.present.words.runs import speedup_text
@@ -44,7 +45,7 @@ def speedups_chart(comparison: Comparison) -> Drawing:
         "speedup:Q",
         title="Speedup over the baseline of the same run",
         scale=alt.Scale(domain=[0, max(1.2, 1.3 * max(data["edge"]))]),
-        axis=alt.Axis(tickCount=4),
+        axis=few_ticks(),
     )
     base = alt.Chart(data).encode(y=y, yOffset=offset)
     known = base.transform_filter("isValid(datum.low)")
@@ -111,7 +112,7 @@ def operators_chart(changes: OperatorChanges, baseline: str) -> Drawing:
     order = list(dict.fromkeys(data["operator"]))
     unit = "ms per forward" if changes.unit == "ms" else f"share of the time of {baseline}"
     y = alt.Y("operator:N", sort=order, title=None, axis=alt.Axis(labelLimit=170))
-    axis = alt.Axis(tickCount=4) if changes.unit == "ms" else alt.Axis(tickCount=4, format="%")
+    axis = few_ticks() if changes.unit == "ms" else few_ticks(format="%")
     kinds = [kind for kind in _COLOURS if kind in set(data["kind"])]
     colours = alt.Scale(domain=kinds, range=[_COLOURS[kind] for kind in kinds])
     top = 1.5 * max(data["end"].max(), 1e-9)
