@@ -43,7 +43,7 @@ def speedups_chart(comparison: Comparison) -> Drawing:
     colour = alt.Color("path:N", scale=colours, legend=None)
     x = alt.X(
         "speedup:Q",
-        title="Speedup over the baseline of the same run",
+        title="Speedup over its own baseline",
         scale=alt.Scale(domain=[0, max(1.2, 1.3 * max(data["edge"]))]),
         axis=few_ticks(),
     )
@@ -110,7 +110,7 @@ def operators_chart(changes: OperatorChanges, baseline: str) -> Drawing:
     """
     data = operators_data(changes)
     order = list(dict.fromkeys(data["operator"]))
-    unit = "ms per forward" if changes.unit == "ms" else f"share of the time of {baseline}"
+    unit = "ms per forward" if changes.unit == "ms" else f"% of {baseline}"
     y = alt.Y("operator:N", sort=order, title=None, axis=alt.Axis(labelLimit=170))
     axis = few_ticks() if changes.unit == "ms" else few_ticks(format="%")
     kinds = [kind for kind in _COLOURS if kind in set(data["kind"])]

@@ -69,6 +69,6 @@ def test_across_machines_the_axis_is_a_share_of_the_baseline() -> None:
     changes = operator_changes((before, FAST), (elsewhere(after), FAST))
     spec = json.loads(operators_chart(changes, "the slow path").to_json())
     text = json.dumps(spec)
-    assert "share of the time of the slow path" in text
+    assert "Self time, % of the slow path" in text
     assert "ms per forward" not in text
     assert " ms" not in json.dumps(spec["datasets"])
