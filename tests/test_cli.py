@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 
 from engine.allocator import allocator_settings, in_force
+from engine.analysis.compare import Comparison
 from engine.analysis.conclude import concluded
 from engine.cli.progress import stop_on_interrupt
 from engine.host import measuring_environment, platform_name
@@ -153,6 +154,22 @@ def test_compare_has_an_exit_code_per_result(tmp_path: Path, fast_ms: float, cod
     assert f"| {word} |" in markdown.stdout
 
 
+def test_compare_says_what_differs_and_writes_a_record(tmp_path: Path) -> None:
+    before, after = _stored(tmp_path, "before", 10.0, 5.0), _stored(tmp_path, "after", 10.0, 6.0)
+    third = read_run(Path(after).read_bytes())
+    environment = third.environment.model_copy(update={"threads": 8})
+    (tmp_path / "third.json").write_text(
+        third.model_copy(update={"environment": environment}).model_dump_json()
+    )
+    files = (before, after, str(tmp_path / "third.json"))
+    done = _engine("compare", *files, "--anyway", "--json", str(tmp_path / "comparison.json"))
+    assert done.returncode == 1
+    assert "Threads 2 (A, B), 8 (C)." in done.stdout
+    comparison = Comparison.model_validate_json((tmp_path / "comparison.json").read_bytes())
+    assert [len(pair.changes) for pair in comparison.against] == [2, 2]
+    assert f"The comparison is in {tmp_path}" in done.stderr
+
+
 def test_compare_refuses_files_that_are_not_runs_and_unlike_runs(tmp_path: Path) -> None:
     before = _stored(tmp_path, "before", 10.0, 5.0)
     (tmp_path / "no-run.json").write_text("{}")
@@ -160,13 +177,21 @@ def test_compare_refuses_files_that_are_not_runs_and_unlike_runs(tmp_path: Path)
     unlike = other.model_copy(update={"experiment": other.experiment.model_copy(update={"dtype": "bf16"})})
     (tmp_path / "unlike.json").write_text(unlike.model_dump_json())
     for file, words in (
-        ("no-run.json", "cannot be used"),
+        ("no-run.json", "no-run.json: This run cannot be used"),
+        ("unlike.json", "(precision fp32 -> bf16)"),
         ("unlike.json", "--anyway"),
         ("none.json", "No such file"),
     ):
         done = _engine("compare", before, str(tmp_path / file))
         assert (done.returncode, words in done.stderr, "Traceback" in done.stderr) == (2, True, False)
     assert _engine("compare", before, str(tmp_path / "unlike.json"), "--anyway").returncode == 0
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_compare_takes_two_to_six_files(tmp_path: Path, count: int) -> None:
+    done = _engine("compare", *[_stored(tmp_path, "run", 10.0, 5.0)] * count)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"2 to 6 runs can be compared at once, not {count}" in done.stderr
 
 
 def test_conclude_says_whether_a_stored_runs_conclusions_change(tmp_path: Path) -> None:

@@ -170,8 +170,8 @@ def test_no_damage_makes_a_command_raise_anything_but_a_refusal(text: str, tmp_p
     damaged.write_text(text)
     for command in (
         lambda: conclude(damaged),
-        lambda: compare(whole, damaged, anyway=True),
-        lambda: compare(damaged, whole, anyway=True, markdown=True),
+        lambda: compare([whole, damaged], anyway=True),
+        lambda: compare([damaged, whole, whole], anyway=True, markdown=True),
         lambda: script(damaged),
     ):
         with suppress(Refusal, typer.Exit):

@@ -1,25 +1,36 @@
-"""Compares two runs of the same experiment: it finds the paths that have become slower or faster.
+"""Compares two to six runs: the first is the reference, and every other run is judged against it, path by path.
 
 Runs made at different times cannot be paired round by round. So every path is judged by its speedup over the baseline
-of its own run, because the machine's state cancels out in it. The baseline is judged by its time.
+of its own run, because the machine's state cancels out in it. The baseline is judged by its time, but only if both
+runs are of one machine.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from enum import IntEnum
-from statistics import median
 from typing import Literal
 
-from engine.alike import SETUP, as_measured, differing, facts_of
+from engine.analysis.differences import (
+    MEASURED_PATHS,
+    PROCESSOR,
+    Difference,
+    MachineState,
+    experiment_differences,
+    machine_differences,
+    machine_state,
+    same_machine,
+)
 from engine.analysis.stats import median_interval, paired_ratios, shared_confidence, speedup
 from engine.analysis.verdict import MARGIN
 from engine.errors import Refusal
 from engine.records import Interval, Record, Run
 
 ChangeWord = Literal["regressed", "improved", "same", "not sure", "not measured"]
+Basis = Literal["speedup", "time"]
 
+FEWEST_RUNS, MOST_RUNS = 2, 6
 PULSE_MARGIN = 1.1
 """If the pulse differs by more than this factor between two runs, their times are not comparable."""
-_RUNS = 2
-"""Number of intervals that must hold together: one of each run."""
 
 
 class Gate(IntEnum):
@@ -31,44 +42,144 @@ class Gate(IntEnum):
     INCONCLUSIVE = 3
 
 
+class Figure(Record):
+    """One path in one run: its speedup over the baseline, or its median ms."""
+
+    value: float
+    ci95: Interval | None
+    """The intervals of all runs that are compared hold together with 95 %, for each path."""
+
+
 class Change(Record):
-    """One path in two runs; a ratio above 1 means that the newer run is faster."""
+    """One path in two runs; a ratio above 1 means that the later run is faster."""
 
     name: str
-    basis: Literal["speedup", "time"]
-    before: float | None
-    after: float | None
-    """Speedup over the run's own baseline, or median ms of the baseline."""
+    basis: Basis
+    before: Figure | None
+    after: Figure | None
     ratio: float | None
     ci95: Interval | None
     word: ChangeWord
     note: str = ""
 
 
-def compare_runs(
-    before: Run, after: Run, margin: float = MARGIN, *, unlike_allowed: bool = False
-) -> tuple[Change, ...]:
-    """What has changed from one run to a newer one, path by path.
+class Against(Record):
+    """One run compared with the reference."""
 
-    Args:
-        margin: smaller changes are called the same.
-        unlike_allowed: also compare runs of different experiments.
+    same_machine: bool
+    changes: tuple[Change, ...]
+    """The reference's paths, by the project's rule: speedups; and the baseline's time if both are of one machine."""
+    times: tuple[Change, ...]
+    """The same paths judged by their times; empty if the runs are of different machines."""
+
+
+class ComparedRun(Record):
+    """A run in a comparison."""
+
+    id: str
+    title: str
+    created_at: datetime
+    rounds: int
+    continues: str
+    machine: str
+    baseline: str
+    state: MachineState
+
+
+class Comparison(Record):
+    """What differs between runs, and what has changed; the first run is the reference."""
+
+    schema_version: Literal[1] = 1
+    runs: tuple[ComparedRun, ...]
+    margin: float
+    """Smaller changes are called the same."""
+    experiment: tuple[Difference, ...]
+    machine: tuple[Difference, ...]
+    """Differences between the machines and the builds."""
+    unlike: tuple[Difference, ...]
+    """The differences that make the runs not one experiment on one kind of machine."""
+    causes: tuple[str, ...]
+    """Names of the differences that may change a time."""
+    against: tuple[Against, ...]
+    """One for each run after the first."""
+
+    @property
+    def one_machine(self) -> bool:
+        """Whether all runs are of one machine."""
+        return all(pair.same_machine for pair in self.against)
+
+
+def run_letter(number: int) -> str:
+    """The name of a run in a comparison: A for the reference, then B, C, ..."""
+    return chr(ord("A") + number)
+
+
+def check_number(runs: int) -> None:
+    """Check how many runs are to be compared.
 
     Raises:
-        Refusal: the runs are not one experiment on one kind of machine.
+        Refusal: fewer than two, or more than six.
     """
-    if not unlike_allowed:
-        _check_alike(before, after)
-    names = [path.name for path in before.paths]
-    return tuple(_change(name, before, after, margin) for name in names)
+    if not FEWEST_RUNS <= runs <= MOST_RUNS:
+        raise Refusal(f"{FEWEST_RUNS} to {MOST_RUNS} runs can be compared at once, not {runs}.")
 
 
-def gate(changes: tuple[Change, ...]) -> Gate:
+def compare_runs(runs: Sequence[Run], margin: float = MARGIN) -> Comparison:
+    """What differs between runs, and what has changed from the first to each of the others.
+
+    Runs of different experiments are compared as well: whether that means anything is the reader's decision, so the
+    differences stand in the result (`unlike`).
+
+    Raises:
+        Refusal: fewer than two runs, or more than six.
+    """
+    check_number(len(runs))
+    experiment, machine = experiment_differences(runs), machine_differences(runs)
+    return Comparison(
+        runs=tuple(map(_compared, runs)),
+        margin=margin,
+        experiment=experiment,
+        machine=machine,
+        unlike=_unlike(runs, experiment),
+        causes=tuple(found.name for found in (*_causes(runs, experiment), *machine)),
+        against=tuple(_against(runs, number, margin) for number in range(1, len(runs))),
+    )
+
+
+def _compared(run: Run) -> ComparedRun:
+    return ComparedRun(
+        id=run.id,
+        title=run.title,
+        created_at=run.created_at,
+        rounds=run.rounds,
+        continues=run.continues,
+        machine=run.environment.machine,
+        baseline=run.experiment.baseline,
+        state=machine_state(run),
+    )
+
+
+def _unlike(runs: Sequence[Run], experiment: Sequence[Difference]) -> tuple[Difference, ...]:
+    """New weights and other paths make no other experiment; another processor under the model does."""
+    differences = [found for found in experiment if found.name not in (MEASURED_PATHS, "weights")]
+    devices = tuple(run.environment.device_name for run in runs)
+    if len(set(devices)) > 1:
+        differences.append(Difference(name=PROCESSOR, values=devices))
+    return tuple(differences)
+
+
+def _causes(runs: Sequence[Run], experiment: Sequence[Difference]) -> list[Difference]:
+    """What may change a time. The paths measured beside a path do so only if freed memory goes back to the system."""
+    kept = all(run.experiment.allocator == "kept" for run in runs)
+    return [found for found in experiment if not (kept and found.name == MEASURED_PATHS)]
+
+
+def gate(changes: Sequence[Change]) -> Gate:
     """The exit code of a comparison: that of the path that did worst."""
     words = {change.word for change in changes}
     if "regressed" in words:
         return Gate.REGRESSED
-    if "not measured" in words:
+    if "not measured" in words or not words:
         return Gate.NOT_MEASURED
     return Gate.INCONCLUSIVE if "not sure" in words else Gate.OK
 
@@ -84,91 +195,89 @@ def gate_ratio(run: Run, name: str, least: float) -> Gate:
     return Gate.REGRESSED if high < least else Gate.INCONCLUSIVE
 
 
-def unlike(before: Run, after: Run) -> tuple[str, ...]:
-    """The differences, in words, that make two runs not one experiment on one kind of machine."""
-    a, b = as_measured(before), as_measured(after)
-    old, new = facts_of(a), facts_of(b)
-    differences = [_difference(name, old[name], new[name]) for name in differing(a, b, SETUP)]
-    seen = {
-        "processor": (before.environment.device_name, after.environment.device_name),
+def _against(runs: Sequence[Run], number: int, margin: float) -> Against:
+    before, after = runs[0], runs[number]
+    one_machine = same_machine(before, after)
+    baseline = before.experiment.baseline
+    note = machine_note(before, after, ("run A", f"run {run_letter(number)}"))
+    rule: dict[str, Basis] = {
+        path.name: "time" if path.name == baseline else "speedup" for path in before.paths
     }
-    in_force = tuple(run.environment.allocator_in_force for run in (before, after))
-    # Older runs do not record it. If the experiments ask for different allocators, that difference is listed above.
-    if all(in_force) and a.allocator == b.allocator:
-        seen["allocator in force"] = (in_force[0], in_force[1])
-    return (*differences, *(_difference(what, *pair) for what, pair in seen.items() if pair[0] != pair[1]))
-
-
-def _difference(what: str, before: object, after: object) -> str:
-    if what == "texts":
-        return "texts differ"
-    return f"{'precision' if what == 'dtype' else what} {before} against {after}"
-
-
-def _check_alike(before: Run, after: Run) -> None:
-    differences = unlike(before, after)
-    if differences:
-        raise Refusal(
-            f"These runs are not of one experiment ({'; '.join(differences)}), so a change between them would mean "
-            "nothing; --anyway compares them all the same."
-        )
-
-
-def _change(name: str, before: Run, after: Run, margin: float) -> Change:
-    basis: Literal["speedup", "time"] = "time" if name == before.experiment.baseline else "speedup"
-    old, new = (_figure(run, name, basis) for run in (before, after))
-    if old is None or new is None:
-        return Change(
-            name=name,
-            basis=basis,
-            before=old and old[0],
-            after=new and new[0],
-            ratio=None,
-            ci95=None,
-            word="not measured",
-        )
-    ratio = old[0] / new[0] if basis == "time" else new[0] / old[0]
-    interval = _ratio_interval(old[1], new[1], basis)
-    word = _word(interval, margin)
-    note = machine_note(before, after) if basis == "time" and word in ("regressed", "improved") else ""
-    return Change(
-        name=name,
-        basis=basis,
-        before=old[0],
-        after=new[0],
-        ratio=ratio,
-        ci95=interval,
-        word="not sure" if note else word,
-        note=note,
+    return Against(
+        same_machine=one_machine,
+        changes=tuple(
+            _change(name, basis, (before, after), len(runs), margin, note)
+            for name, basis in rule.items()
+            if one_machine or basis == "speedup"
+        ),
+        times=tuple(_change(name, "time", (before, after), len(runs), margin, note) for name in rule)
+        if one_machine
+        else (),
     )
 
 
-def machine_note(before: Run, after: Run) -> str:
-    """Why the machine itself, and not the code, may have changed a time; empty if there is no sign of it."""
-    for which, run in (("first", before), ("second", after)):
-        if not run.environment.quiet:
-            return f"the {which} run was disturbed: {'; '.join(run.environment.notes)}"
-    if not before.conditions or not after.conditions:
-        return ""
-    old, new = (median(round_.pulse_ms for round_ in run.conditions) for run in (before, after))
-    if max(old, new) <= PULSE_MARGIN * min(old, new):
-        return ""
-    return f"a short test calculation took {old:.1f} ms in the first run and {new:.1f} ms in the second"
+def _change(name: str, basis: Basis, pair: tuple[Run, Run], runs: int, margin: float, note: str) -> Change:
+    """One path's change.
+
+    Args:
+        runs: number of runs whose intervals must hold together.
+        note: why times may have changed with the machine; it makes a changed time "not sure".
+    """
+    over = pair[0].experiment.baseline
+    old, new = (_figure(run, name, over, basis, shared_confidence(runs, run.looks)) for run in pair)
+    if old is None or new is None:
+        return Change(
+            name=name, basis=basis, before=old, after=new, ratio=None, ci95=None, word="not measured"
+        )
+    interval = _ratio_interval(old.ci95, new.ci95, basis)
+    word = _word(interval, margin)
+    doubt = note if basis == "time" and word in ("regressed", "improved") else ""
+    too_few = "" if interval else "too few rounds for an interval"
+    return Change(
+        name=name,
+        basis=basis,
+        before=old,
+        after=new,
+        ratio=old.value / new.value if basis == "time" else new.value / old.value,
+        ci95=interval,
+        word="not sure" if doubt else word,
+        note=doubt or too_few,
+    )
 
 
-def _figure(run: Run, name: str, basis: str) -> tuple[float, Interval | None] | None:
-    """A path's speedup or median ms with its interval; None if the run did not measure it."""
-    path = next((path for path in run.paths if path.name == name and path.samples_ms), None)
+def machine_note(
+    before: Run, after: Run, names: tuple[str, str] = ("the first run", "the second run")
+) -> str:
+    """Why the machine itself, and not the code, may have changed a time; empty if there is no sign of it.
+
+    Args:
+        names: what to call the two runs.
+    """
+    states = [machine_state(run) for run in (before, after)]
+    for name, state in zip(names, states, strict=True):
+        if not state.quiet:
+            return f"{name} was disturbed: {'; '.join(state.notes)}"
+    old, new = (state.pulse_ms for state in states)
+    if old is None or new is None or max(old, new) <= PULSE_MARGIN * min(old, new):
+        return ""
+    return f"a short test calculation took {old:.1f} ms in {names[0]} and {new:.1f} ms in {names[1]}"
+
+
+def _figure(run: Run, name: str, over: str, basis: Basis, confidence: float) -> Figure | None:
+    """A path's speedup over the path `over` of the same run, or its median ms; None if the run did not measure it."""
+    measured = {path.name: path for path in run.paths if path.samples_ms and path.median_ms is not None}
+    path, baseline = measured.get(name), measured.get(over)
     if path is None or path.median_ms is None:
         return None
-    confidence = shared_confidence(_RUNS, run.looks)
     if basis == "time":
-        return path.median_ms, median_interval(path.samples_ms, confidence)
-    ratios = paired_ratios(run.baseline.samples_ms, path.samples_ms)
-    return speedup(ratios), median_interval(ratios, confidence)
+        return Figure(value=path.median_ms, ci95=median_interval(path.samples_ms, confidence))
+    if baseline is None:
+        return None
+    ratios = paired_ratios(baseline.samples_ms, path.samples_ms)
+    return Figure(value=speedup(ratios), ci95=median_interval(ratios, confidence))
 
 
-def _ratio_interval(old: Interval | None, new: Interval | None, basis: str) -> Interval | None:
+def _ratio_interval(old: Interval | None, new: Interval | None, basis: Basis) -> Interval | None:
     if old is None or new is None:
         return None
     numerator, denominator = (old, new) if basis == "time" else (new, old)

@@ -13,3 +13,8 @@ DROPOUT_DRAW = "aten::bernoulli_"
 PACKED_LINEAR = "mkldnn::_linear_pointwise"
 PACKED_ATTENTION = "packed::attention"
 PACKED_ENCODER = "packed::encoder"
+
+
+def short_name(operator: str) -> str:
+    """An operator's name without the namespace aten, which nearly all of them share."""
+    return operator.removeprefix("aten::")

@@ -1,4 +1,4 @@
-"""Commands on stored runs: `compare` compares two, `conclude` computes one's conclusions again; neither measures."""
+"""Commands on stored runs; neither measures: `compare` compares them, `conclude` computes one's conclusions again."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,22 +6,30 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from engine.analysis.compare import compare_runs, gate
+from engine.analysis.compare import Comparison, check_number, compare_runs, gate
 from engine.analysis.conclude import concluded, concludes_alike
 from engine.analysis.verdict import MARGIN
 from engine.cli.files import check_writable, read_bytes, written
 from engine.cli.options import JsonFile
 from engine.errors import Refusal
+from engine.present.reports.comparison import comparison_markdown
 from engine.present.terminal import runs as terminal
-from engine.records import read_run
+from engine.present.terminal.comparisons import comparison_report
+from engine.present.words.comparisons import differences_words
+from engine.records import Run, read_run
 
 
 def compare(
-    before: Annotated[Path, typer.Argument(help="A run's JSON file.")],
-    after: Annotated[Path, typer.Argument(help="A newer run's JSON file.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="JSON files of two to six runs; the first is the reference.", metavar="A B [C...]"
+        ),
+    ],
     margin: Annotated[float, typer.Option(help="Changes smaller than this are called the same.")] = MARGIN,
     anyway: Annotated[bool, typer.Option(help="Compare even runs of different experiments.")] = False,
     markdown: Annotated[bool, typer.Option(help="Print Markdown for a pull request.")] = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Show which paths became slower from one run to another.
 
@@ -29,14 +37,38 @@ def compare(
     """
     if not 0 <= margin < 1:
         raise Refusal(f"--margin must be at least 0 and less than 1, such as 0.02; it is {margin:g}.")
-    older, newer = read_run(read_bytes(before)), read_run(read_bytes(after))
-    changes = compare_runs(older, newer, margin, unlike_allowed=anyway)
-    if markdown:
-        typer.echo(terminal.comparison_markdown(changes, newer.title), nl=False)
-    else:
-        _console().print(terminal.comparison_table(changes))
-        typer.echo("A change above 1x means that the second run is faster.")
-    raise typer.Exit(gate(changes))
+    check_number(len(files))
+    check_writable(json_file)
+    comparison = compare_runs([_read(file) for file in files], margin)
+    if not anyway:
+        _check_alike(comparison)
+    with written(comparison, "comparison", json_file):
+        if markdown:
+            typer.echo(comparison_markdown(comparison), nl=False)
+        else:
+            _console().print(comparison_report(comparison))
+    raise typer.Exit(gate([change for pair in comparison.against for change in pair.changes]))
+
+
+def _read(file: Path) -> Run:
+    """The run of a file.
+
+    Raises:
+        Refusal: it cannot be read or is not a run; the sentence names the file.
+    """
+    data = read_bytes(file)
+    try:
+        return read_run(data)
+    except Refusal as refusal:
+        raise Refusal(f"{file}: {refusal}") from None
+
+
+def _check_alike(comparison: Comparison) -> None:
+    if comparison.unlike:
+        raise Refusal(
+            f"These runs are not of one experiment ({differences_words(comparison.unlike)}), so a change between them "
+            "need not come from the code; --anyway compares them all the same."
+        )
 
 
 def conclude(

@@ -13,7 +13,7 @@ _IN_FRAME, _PATH = "_in_frame", "_page_path"
 
 OVERVIEW, MODEL, BATCH = "pages/overview.py", "pages/model.py", "pages/batch.py"
 BENCHMARK, DOCTOR, WALKTHROUGH = "pages/benchmark.py", "pages/doctor.py", "pages/walkthrough.py"
-HISTORY, LINK = "pages/history.py", "pages/link.py"
+HISTORY, COMPARE, LINK = "pages/history.py", "pages/compare.py", "pages/link.py"
 
 
 def configure_page() -> None:
@@ -34,6 +34,7 @@ def page_list() -> dict[str, list[StreamlitPage]]:
             st.Page(BENCHMARK, title="Benchmark", icon=":material/speed:"),
             st.Page(DOCTOR, title="Doctor", icon=":material/stethoscope:"),
             st.Page(HISTORY, title="History", icon=":material/history:"),
+            st.Page(COMPARE, title="Compare", icon=":material/compare_arrows:"),
         ],
         "Learn": [st.Page(WALKTHROUGH, title="Walkthrough", icon=":material/school:")],
         # Opened by links only, so it is in no menu.

@@ -105,7 +105,7 @@ def test_a_direct_link_opens_the_page_inside_its_frame_with_its_settings(
 
 
 def test_no_page_is_wider_than_a_telephone(browser: Browser, server: Server) -> None:
-    for name in ("", "model", "batch", "benchmark", "doctor", "walkthrough"):
+    for name in ("", "model", "batch", "benchmark", "doctor", "compare", "walkthrough"):
         page = open_page(browser, f"{server.url}/{name}", width=390)
         expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=SOON_MS)
         main = page.get_by_test_id("stMain")

@@ -37,6 +37,7 @@ def words(elements: Sequence[Any]) -> str:
         (nav.BATCH, "Batch"),
         (nav.BENCHMARK, "Benchmark"),
         (nav.WALKTHROUGH, "Walkthrough"),
+        (nav.COMPARE, "Compare"),
     ],
 )
 def test_every_page_opens_inside_the_frame(app: AppTest, page: str, title: str) -> None:

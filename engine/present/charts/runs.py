@@ -13,6 +13,7 @@ import altair as alt
 import pandas as pd
 
 from engine.analysis.recommend import compared_paths
+from engine.catalog.operators import short_name
 from engine.catalog.paths import path_spec
 from engine.findings import Findings
 from engine.present.charts.axes import few_ticks
@@ -196,11 +197,6 @@ def _scaled_ops(path: PathResult) -> list[tuple[OperatorTime, float]]:
 
 def _ms(op: OperatorTime, kind: OperatorTimeKind) -> float:
     return op.self_ms if kind == "self" else op.total_ms
-
-
-def short_name(operator: str) -> str:
-    """An operator's name without the namespace aten, which nearly all of them share."""
-    return operator.removeprefix("aten::")
 
 
 def operator_alt(run: Findings, paths: tuple[str, ...], kind: OperatorTimeKind) -> str:

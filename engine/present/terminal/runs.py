@@ -1,8 +1,8 @@
-"""Runs and comparisons as tables for a terminal."""
+"""Runs as tables for a terminal."""
 
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -10,7 +10,7 @@ from rich.text import Text
 
 from engine.allocator import allocator_words
 from engine.analysis.break_even import break_even_batches
-from engine.analysis.compare import Change, Gate
+from engine.analysis.compare import Gate
 from engine.analysis.recommend import fastest_path
 from engine.analysis.stats import percentile
 from engine.analysis.tutorial_steps import tutorial_steps
@@ -218,32 +218,6 @@ def steps_table(run: Run) -> Table:
             f"{step.start} -> {step.end}", f"{step.speedup:.2f}x", interval_words(step.ci95), step.meaning
         )
     return table
-
-
-def comparison_table(changes: Sequence[Change]) -> Table:
-    """What has changed from one run to another, path by path."""
-    table = _table("path", "judged by", "before", "after", "change", "95 % interval", "verdict")
-    for change in changes:
-        table.add_row(*comparison_row(change))
-    return table
-
-
-def comparison_markdown(changes: Sequence[Change], title: str) -> str:
-    """The same for a pull request."""
-    head = "| path | judged by | before | after | change | 95 % interval | verdict |\n|---|---|--:|--:|--:|---|---|"
-    rows = "\n".join(f"| {' | '.join(comparison_row(change))} |" for change in changes)
-    note = "A change above 1x is an improvement. Speedups are over each run's own baseline."
-    return f"### {title}\n\n{head}\n{rows}\n\n{note}\n"
-
-
-def comparison_row(change: Change) -> tuple[str, ...]:
-    """One path of a comparison as a row of a table."""
-    unit = "x" if change.basis == "speedup" else " ms"
-    before, after = (f"{value:.2f}{unit}" if value else "" for value in (change.before, change.after))
-    ratio = f"{change.ratio:.3f}x" if change.ratio else ""
-    interval = f"{change.ci95[0]:.3f}x to {change.ci95[1]:.3f}x" if change.ci95 else ""
-    word = f"{change.word}: {change.note}" if change.note else change.word
-    return change.name, change.basis, before, after, ratio, interval, word
 
 
 def gate_words(run: Run, name: str, least: float, verdict: Gate) -> str:
