@@ -13,7 +13,7 @@ _IN_FRAME = "_in_frame"
 
 OVERVIEW, MODEL, BATCH = "pages/overview.py", "pages/model.py", "pages/batch.py"
 BENCHMARK, DOCTOR, WALKTHROUGH = "pages/benchmark.py", "pages/doctor.py", "pages/walkthrough.py"
-HISTORY = "pages/history.py"
+HISTORY, COMPARE = "pages/history.py", "pages/compare.py"
 
 
 def configure_page() -> None:
