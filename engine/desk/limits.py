@@ -13,7 +13,7 @@ class Limits:
     """The desk's limits; the defaults are those of a laptop with one user.
 
     Attributes:
-        longest_s: wall-clock time of one job.
+        longest_s: wall-clock time of one job, or of one cell of a sweep.
         silence_s: longest time without an event from a child that works.
         grace_s: time without a viewer after which a visitor's queued jobs are cancelled.
         share: measurements that one visitor may have in the queue, besides a running one.
