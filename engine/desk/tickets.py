@@ -139,10 +139,8 @@ def advanced(view: TicketView, event: Event) -> TicketView:
             return _after_round(view, event)
         case CellStarted() | CellDone():
             return _of_sweep(view, event)
-        case Refused(message=message) | Failed(message=message):
-            return replace(view, state="failed", message=message)
         case _:
-            return _done(view, event)
+            return _ended(view, event)
 
 
 def _of_sweep(view: TicketView, event: CellStarted | CellDone) -> TicketView:
@@ -164,9 +162,13 @@ def _after_round(view: TicketView, event: Round) -> TicketView:
     )
 
 
-def _done(view: TicketView, event: Finished | Loaded | Tokenized | Diagnosed | Swept) -> TicketView:
+def _ended(
+    view: TicketView, event: Finished | Loaded | Tokenized | Diagnosed | Swept | Refused | Failed
+) -> TicketView:
     done = replace(view, state="done", left_s=None)
     match event:
+        case Refused(message=message) | Failed(message=message):
+            return replace(view, state="failed", left_s=None, message=message)
         case Finished(run=run):
             return replace(done, run=run, run_id=run.id)
         case Loaded(card=card):
