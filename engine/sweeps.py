@@ -254,6 +254,30 @@ def checked_plan(**fields: object) -> SweepPlan:
         raise refusal_of(error, "sweep") from None
 
 
+def read_numbers(text: str, what: str, *, whole: bool = True) -> tuple[float, ...]:
+    """The numbers in a list with commas; not whole ones may be percentages: 0.3 or 30%.
+
+    Args:
+        what: the name of the list, for a refusal.
+
+    Raises:
+        Refusal: one of them is no such number, or there is none.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        found = tuple(int(part) if whole else _ratio(part) for part in parts)
+    except ValueError:
+        kind = "whole numbers" if whole else "ratios, such as 0.3 or 30%,"
+        raise Refusal(f"{what} takes {kind} separated by commas; {text!r} is not of this form.") from None
+    if not found:
+        raise Refusal(f"{what} names no number: give at least one.")
+    return found
+
+
+def _ratio(text: str) -> float:
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
 def read_sweep(text: str | bytes) -> Sweep:
     """Read a sweep from its JSON.
 

@@ -133,6 +133,11 @@ class Desk:
         with self._changed:
             self._ledger.seen(visitor)
 
+    def ticket_of_sweep(self, sweep_id: str) -> str:
+        """The id of the ticket whose job measures this sweep, or waits to; empty where there is none."""
+        with self._changed:
+            return self._ledger.ticket_of_sweep(sweep_id)
+
     def view(self, visitor: str = "") -> DeskView:
         """How busy the machines are, and the place of this visitor's first measurement."""
         self._machines.look()

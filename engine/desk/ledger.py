@@ -92,6 +92,11 @@ class Ledger:
         own = [job for job in self._jobs.values() if job.timed and job.visitor == visitor]
         return tuple(self.shown(job) for job in reversed(own))
 
+    def ticket_of_sweep(self, sweep_id: str) -> str:
+        """The id of the live job of this sweep; empty where there is none."""
+        live = (job.id for job in self._jobs.values() if job.view.sweep_id == sweep_id and not job.view.ended)
+        return next(live, "")
+
     def desk_view(self, visitor: str) -> DeskView:
         """How busy the machines are, and the place of this visitor's first measurement."""
         machines, busy = self._machines.names, self._measuring.busy

@@ -13,7 +13,7 @@ _IN_FRAME = "_in_frame"
 
 OVERVIEW, MODEL, BATCH = "pages/overview.py", "pages/model.py", "pages/batch.py"
 BENCHMARK, DOCTOR, WALKTHROUGH = "pages/benchmark.py", "pages/doctor.py", "pages/walkthrough.py"
-HISTORY = "pages/history.py"
+HISTORY, SWEEP = "pages/history.py", "pages/sweep.py"
 
 
 def configure_page() -> None:
@@ -33,6 +33,7 @@ def page_list() -> dict[str, list[StreamlitPage]]:
             st.Page(BATCH, title="Batch", icon=":material/format_list_bulleted:"),
             st.Page(BENCHMARK, title="Benchmark", icon=":material/speed:"),
             st.Page(DOCTOR, title="Doctor", icon=":material/stethoscope:"),
+            st.Page(SWEEP, title="Sweep", icon=":material/grid_on:"),
             st.Page(HISTORY, title="History", icon=":material/history:"),
         ],
         "Learn": [st.Page(WALKTHROUGH, title="Walkthrough", icon=":material/school:")],

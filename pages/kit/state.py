@@ -30,9 +30,10 @@ from engine.store.store import the_store
 OWN_TEXTS = "own texts"
 RUN_SLOT = "run"
 DOCTOR_SLOT = "doctor"
+SWEEP_SLOT = "sweep"
 ALLOCATOR_SLOT = "run-other-allocator"
 """The last run again, with the other allocator."""
-ANNOUNCED_SLOTS = (RUN_SLOT, DOCTOR_SLOT)
+ANNOUNCED_SLOTS = (RUN_SLOT, DOCTOR_SLOT, SWEEP_SLOT)
 """Jobs that take so long that visitors open another page meanwhile."""
 PATH_KEYS: dict[PathGroup, str] = {
     "tutorial": "bench_paths",
@@ -63,6 +64,7 @@ class Lab:
         all_machines: machines that measure the same run together; empty for an ordinary run.
         recalled: the sentence about an answer from the store; empty for a measured run.
         visitor: the id by which the desk knows this session.
+        deleted_sweep: the sweep that was deleted last, which can be restored; empty where there is none.
         announced: tickets whose end was shown.
         traces: folder of the last run's Chrome traces, removed with the session; None where none were wanted.
     """
@@ -83,6 +85,7 @@ class Lab:
     all_machines: tuple[str, ...] = ()
     recalled: str = ""
     visitor: str = field(default_factory=lambda: token_hex(8))
+    deleted_sweep: str = ""
     announced: set[str] = field(default_factory=set)
     traces: TemporaryDirectory[str] | None = None
 

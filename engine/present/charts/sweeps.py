@@ -159,13 +159,16 @@ def _path_figures(run: Run, figure: Figure, name: str) -> dict[str, object]:
 
 
 def _position(plan: SweepPlan, axis: Axis, channel: str) -> Any:
-    """Values ascend to the right and upwards."""
-    values = sorted(plan.values(axis), key=lambda value: value or 0)
-    words = [value_words(axis, value) for value in values]
-    order = words if channel == "x" else words[::-1]
     make = alt.X if channel == "x" else alt.Y
     shown = alt.Axis(labelAngle=0, ticks=False, domain=False, grid=False)
-    return make(f"{channel}:O", sort=order, title=AXIS_TITLES[axis], axis=shown)
+    return make(f"{channel}:O", sort=_order(plan, axis, channel), title=AXIS_TITLES[axis], axis=shown)
+
+
+def _order(plan: SweepPlan, axis: Axis, channel: str) -> list[str]:
+    """The values in words, ascending to the right and upwards."""
+    values = sorted(plan.values(axis), key=lambda value: value or 0)
+    words = [value_words(axis, value) for value in values]
+    return words if channel == "x" else words[::-1]
 
 
 def _domain(data: pd.DataFrame, figure: Figure) -> tuple[float, float]:
@@ -236,18 +239,18 @@ def _lines(plan: SweepPlan, axes: tuple[Axis, Axis], lines: Sequence[SparsityLin
     if not rows:
         return []
     base = alt.Chart(pd.DataFrame(rows))
-    across = axes[1] == "padding"
-    if across:
+    order = {axis: _order(plan, axis, channel) for axis, channel in zip(axes, ("x", "y"), strict=True)}
+    if axes[1] == "padding":
         place = {
-            "x": alt.X("other:O", bandPosition=0),
+            "x": alt.X("other:O", sort=order[other], bandPosition=0),
             "x2": alt.X2("other", bandPosition=1),
-            "y": alt.Y("from:O", bandPosition=1),
+            "y": alt.Y("from:O", sort=order["padding"], bandPosition=1),
         }
     else:
         place = {
-            "y": alt.Y("other:O", bandPosition=0),
+            "y": alt.Y("other:O", sort=order[other], bandPosition=0),
             "y2": alt.Y2("other", bandPosition=1),
-            "x": alt.X("from:O", bandPosition=0),
+            "x": alt.X("from:O", sort=order["padding"], bandPosition=0),
         }
     return [
         base.mark_rule(strokeWidth=7, color="white").encode(**place),

@@ -129,6 +129,12 @@ def sparsity_caption(lines: Sequence[SparsityLine]) -> str:
     )
 
 
+def cell_words(done: int, of: int, title: str, left_s: float | None) -> str:
+    """Which cell is being measured, and about how long the sweep still takes."""
+    left = "" if left_s is None else f", about {duration_words(left_s)} left"
+    return f"Cell {done + 1} of {of}: {title}{left}"
+
+
 def estimate_sentence(cells: int, seconds: float) -> str:
     """How large a sweep is and about how long it takes."""
     return f"{counted(cells, 'cell')}, about {duration_words(seconds)}."
