@@ -12,8 +12,7 @@ from engine.records import Record
 from engine.store.derived import storable, time_text
 from engine.store.opening import writing
 from engine.store.store import RESTORABLE_DAYS, Store, the_store
-from engine.store.sweep_tables import SWEEP_CELLS, SWEEPS
-from engine.store.tables import insert_into, upsert_into
+from engine.store.tables import SWEEP_CELLS, SWEEPS, insert_into, upsert_into
 from engine.sweeps import Sweep, SweepCell
 
 SWEEPS_KEPT = 500
