@@ -19,7 +19,7 @@ from engine.texts import checked_texts
 MAX_ITERATIONS = MOST_USEFUL_ROUNDS
 """As many rounds as are measured at most until an answer is precise."""
 MAX_CELLS = 24
-"""Cells of a sweep: about five minutes of a machine that others wait for."""
+"""Cells of a sweep: some minutes of a machine that others wait for."""
 MAX_CELL_S = 10.0
 SPECIAL_TOKENS = 2
 """Tokens that are put around a text."""

@@ -191,7 +191,8 @@ class Ledger:
     def _end_due(self, job: Job) -> tuple[EndState, str] | None:
         now = self._clock()
         if job.view.state == "running":
-            sentence = overdue(self._limits, now - job.limited_from, now - job.heard)
+            since = job.limited_from if self._limits.cells_apart else job.started
+            sentence = overdue(self._limits, now - since, now - job.heard)
             return ("failed", sentence) if sentence else None
         if not self._measuring.waits(job.id):
             return None
