@@ -1,5 +1,6 @@
 """A sweep at the desk: its cells are kept as they land, whatever happens to the child or the server."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from engine.desk.jobs import SWEEP_CUT_OFF
 from engine.desk.journal import Journal
 from engine.desk.limits import Limits
 from engine.events import CellDone, CellStarted, Round, Step, SweepRequest, request_of
+from engine.settings import Settings
 from engine.sweeps import Sweep, SweepCell, new_sweep
 from tests.desk.test_desk import LONG_S, fake_child, until
 from tests.desk.test_ledger import Office
@@ -89,21 +91,29 @@ def test_after_a_restart_a_running_sweep_is_interrupted_and_a_queued_one_is_meas
     desk.cancel(first)
 
 
-def test_the_limit_of_time_counts_for_each_cell() -> None:
-    """A sweep may be longer than any run, and one cell may not."""
-    desk = Office(Limits(longest_s=100, silence_s=1000))
+def seconds_until_the_limit(limits: Limits) -> float:
+    """How long a sweep may run whose cells take 40 seconds each, the fourth of them for ever."""
+    desk, plan = Office(limits), a_plan()
     job = desk.ledger.find(desk.ledger.take(sweep_of("m"), "", "").id)
     desk.start()
-    plan = a_plan()
-    for number in range(3):
-        desk.clock_s += 90
-        assert desk.end_what_is_due() == []
-        desk.ledger.hear(
-            job, CellDone(cell=a_cell(plan, number, plan.places[number]), done=number + 1, of=12)
-        )
-    desk.clock_s += 101
-    ((_, state, message),) = desk.end_what_is_due()
+    start_s = desk.clock_s
+    while not (ended := desk.end_what_is_due()):
+        desk.clock_s += 10
+        done = int((desk.clock_s - start_s) // 40)
+        if job.view.cells_done < min(done, 3):
+            cell = a_cell(plan, done, plan.places[done])
+            desk.ledger.hear(job, CellDone(cell=cell, done=done, of=12))
+    ((_, state, message),) = ended
     assert (state, "longer than the limit" in message) == ("failed", True)
+    return desk.clock_s - start_s
+
+
+def test_the_limit_of_time_counts_for_each_cell_and_on_a_shared_server_for_the_sweep() -> None:
+    """A sweep may be longer than any run, but nobody may hold a shared machine for hours."""
+    limits = Limits(longest_s=100, silence_s=1000)
+    assert seconds_until_the_limit(limits) == 230
+    assert seconds_until_the_limit(replace(limits, cells_apart=False)) == 110
+    assert (Limits.of(Settings(hosted=True)).cells_apart, Limits.of(Settings()).cells_apart) == (False, True)
 
 
 def test_the_view_shows_the_present_cell_and_the_time_left() -> None:
