@@ -47,7 +47,7 @@ def sweep(  # noqa: PLR0913  (one argument an option)
     batch_sizes: Annotated[str, typer.Option(help="Numbers of texts, separated by commas.")] = "1,8,32",
     lengths: Annotated[
         str, typer.Option(help="Tokens of the longest text, special tokens included, separated by commas.")
-    ] = "16,64,256",
+    ] = "32,128",
     padding: Annotated[
         str, typer.Option(help="Padding ratios, separated by commas: 0.3 or 30%.")
     ] = "0,0.3,0.6",

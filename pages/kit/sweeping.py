@@ -27,7 +27,7 @@ SWEEP_PARAMETER = "sweep"
 WATCH_S = 2.0
 _FIELDS = (
     ("Texts in the batch", "sweep_batch_sizes", "1, 8, 32"),
-    ("Tokens of the longest text", "sweep_lengths", "16, 64, 256"),
+    ("Tokens of the longest text", "sweep_lengths", "32, 128"),
     ("Padding ratios", "sweep_padding", "0, 0.3, 0.6"),
     ("Threads", "sweep_threads", ""),
 )
