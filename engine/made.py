@@ -25,10 +25,9 @@ def made_batch(rows: int, length: int, padding_ratio: float, seed: int = 0) -> B
     Raises:
         Refusal: so much padding does not fit into the shape.
     """
-    hidden = round(padding_ratio * rows * length)
-    room = length - FEWEST_TOKENS
-    if hidden > (rows - 1) * room:
+    if not is_possible(rows, length, padding_ratio):
         raise Refusal(_too_much(rows, length, padding_ratio))
+    hidden, room = _hidden(rows, length, padding_ratio), length - FEWEST_TOKENS
     lengths = (length, *(length - missing for missing in _spread(hidden, rows - 1, room)))
     return Batch(
         name=f"{rows} x {length}, {percent(padding_ratio)} padding",
@@ -37,6 +36,16 @@ def made_batch(rows: int, length: int, padding_ratio: float, seed: int = 0) -> B
         padding_ratio=1 - sum(lengths) / (rows * length),
         shape=(rows, length),
     )
+
+
+def is_possible(rows: int, length: int, padding_ratio: float) -> bool:
+    """Whether so much padding fits into the shape: the first text is full, and every text has tokens of its own."""
+    return _hidden(rows, length, padding_ratio) <= (rows - 1) * (length - FEWEST_TOKENS)
+
+
+def _hidden(rows: int, length: int, padding_ratio: float) -> int:
+    """Number of padding tokens."""
+    return round(padding_ratio * rows * length)
 
 
 def percent(ratio: float) -> str:

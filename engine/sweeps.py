@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, ValidationError, model_validator
 
 from engine.errors import Refusal
-from engine.made import made_batch, percent
+from engine.made import is_possible, made_batch, percent
 from engine.records import (
     FEWEST_TOKENS,
     MEGABYTE,
@@ -361,6 +361,8 @@ def expected_cell_s(plan: SweepPlan, place: Place, shape: EncoderShape | None, t
         shape: of the model; None if it is not known, then all cells count as small ones.
         threads: where the place leaves the choice to torch.
     """
+    if not is_possible(place.batch_size, place.length, place.padding):
+        return 0.0
     tokens = place.batch_size * place.length
     operations = 2.0 * shape.parameters_of_layers * tokens if shape else 0.0
     forward_s = operations / (GFLOPS_A_THREAD * 1e9 * (place.threads or threads))

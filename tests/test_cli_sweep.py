@@ -80,7 +80,7 @@ def test_a_finished_sweep_is_only_printed(tmp_path: Path) -> None:
         (("--paths", "fastest"), "no path 'fastest'"),
         (("--model", "no-model"), "no model 'no-model'"),
         (("--threads", "4000"), "4,000 threads are more than"),
-        (("--batch-sizes", ",".join(map(str, range(1, 99)))), "882 cells are more than the 200"),
+        (("--batch-sizes", ",".join(map(str, range(1, 99)))), "588 cells are more than the 200"),
         (("--resume", "nowhere.json"), "nowhere.json cannot be read"),
         (("--resume", "tests/data/run_minilm_tutorial_big.json"), "This sweep cannot be used"),
         (("--resume", "x.json", "--lengths", "8"), "--lengths does not go with --resume"),

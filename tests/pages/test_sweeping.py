@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from secrets import token_hex
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -51,7 +52,8 @@ def stop_after_three(app: AppTest) -> None:
 
 
 def store_a_sweep() -> str:
-    found = a_sweep()
+    """A sweep of its own id, because a deleted one stays deleted."""
+    found = a_sweep().model_copy(update={"id": token_hex(6)})
     for cell in found.cells:
         the_sweeps().keep(found, cell)
     return found.id

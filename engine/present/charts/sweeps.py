@@ -49,7 +49,12 @@ def heat_map(
         lines: where sparsity starts to pay; drawn if one of the axes is the padding.
     """
     data = heat_data(cells, axes, figure, path)
-    x, y = (_position(plan, axis, channel) for axis, channel in zip(axes, ("x", "y"), strict=True))
+    x, y = (
+        _position(channel, channel, _order(plan, axis, channel)).axis(
+            alt.Axis(title=AXIS_TITLES[axis], labelAngle=0, ticks=False, domain=False, grid=False)
+        )
+        for axis, channel in zip(axes, ("x", "y"), strict=True)
+    )
     base = alt.Chart(data)
     measured = base.transform_filter("datum.kind == 'measured'")
     tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in _TOOLTIP]
@@ -85,16 +90,17 @@ def heat_data(cells: Shown, axes: tuple[Axis, Axis], figure: Figure, path: str) 
     """One row per cell: where it lies, its figure, its colour, and what its tooltip says."""
     rows = [_row(place, cell, axes, figure, path) for place, cell in cells]
     data = pd.DataFrame(rows, columns=_COLUMNS)
-    if figure == "best":
-        data["ink"] = [_ink(colour) for colour in data["colour"]]
-        return data
-    low, high = _domain(data, figure)
-    shade = (data["value"].astype(float).clip(low, high) - low) / ((high - low) or 1.0)
-    # Green and purple are dark at both ends, viridis at the lower end.
-    dark = (shade - 0.5).abs() > 0.36 if figure == "speedup" else shade < 0.55
-    data["ink"] = [LIGHT_INK if is_dark else DARK_INK for is_dark in dark]
+    data["ink"] = [_ink(colour) for colour in data["colour"]] if figure == "best" else _inks(data, figure)
     data.loc[data["kind"] != "measured", "ink"] = GUIDE_COLOUR
     return data
+
+
+def _inks(data: pd.DataFrame, figure: Figure) -> list[str]:
+    """White on dark cells: green and purple are dark at both ends, viridis at the lower end."""
+    low, high = _domain(data, figure)
+    shade = (data["value"].astype(float).clip(low, high) - low) / ((high - low) or 1.0)
+    dark = (shade - 0.5).abs() > 0.36 if figure == "speedup" else shade < 0.55
+    return [LIGHT_INK if is_dark else DARK_INK for is_dark in dark]
 
 
 def _row(
@@ -158,10 +164,19 @@ def _path_figures(run: Run, figure: Figure, name: str) -> dict[str, object]:
     }
 
 
-def _position(plan: SweepPlan, axis: Axis, channel: str) -> Any:
+def _position(channel: str, field: str, order: list[str], edge: float | None = None) -> Any:
+    """A field on an axis with these values.
+
+    All layers name the same domain: layers with different orders would lose them.
+
+    Args:
+        edge: 0 or 1 for the left or right edge of a cell, or its upper or lower one; None for the whole cell.
+    """
     make = alt.X if channel == "x" else alt.Y
-    shown = alt.Axis(labelAngle=0, ticks=False, domain=False, grid=False)
-    return make(f"{channel}:O", sort=_order(plan, axis, channel), title=AXIS_TITLES[axis], axis=shown)
+    scale = alt.Scale(domain=order)
+    if edge is None:
+        return make(f"{field}:O", scale=scale)
+    return make(f"{field}:O", scale=scale, bandPosition=edge)
 
 
 def _order(plan: SweepPlan, axis: Axis, channel: str) -> list[str]:
@@ -187,7 +202,7 @@ def _colour(data: pd.DataFrame, figure: Figure) -> Any:
             "name:N",
             title=None,
             scale=alt.Scale(domain=names, range=[path_colour(name) for name in names]),
-            legend=alt.Legend(orient="top", columns=2, labelLimit=200),
+            legend=alt.Legend(orient="top", columns=2, labelLimit=200, symbolStrokeWidth=0),
         )
     low, high = _domain(data, figure)
     if figure == "tokens":
@@ -242,19 +257,19 @@ def _lines(plan: SweepPlan, axes: tuple[Axis, Axis], lines: Sequence[SparsityLin
     order = {axis: _order(plan, axis, channel) for axis, channel in zip(axes, ("x", "y"), strict=True)}
     if axes[1] == "padding":
         place = {
-            "x": alt.X("other:O", sort=order[other], bandPosition=0),
+            "x": _position("x", "other", order[other], 0),
             "x2": alt.X2("other", bandPosition=1),
-            "y": alt.Y("from:O", sort=order["padding"], bandPosition=1),
+            "y": _position("y", "from", order["padding"], 1),
         }
     else:
         place = {
-            "y": alt.Y("other:O", sort=order[other], bandPosition=0),
+            "y": _position("y", "other", order[other], 0),
             "y2": alt.Y2("other", bandPosition=1),
-            "x": alt.X("from:O", sort=order["padding"], bandPosition=0),
+            "x": _position("x", "from", order["padding"], 0),
         }
     return [
         base.mark_rule(strokeWidth=7, color="white").encode(**place),
-        base.mark_rule(strokeWidth=4, color=path_colour("fast-nested")).encode(**place),
+        base.mark_rule(strokeWidth=4, color=DARK_INK).encode(**place),
     ]
 
 
