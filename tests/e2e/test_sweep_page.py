@@ -29,14 +29,14 @@ def test_a_sweep_lands_cell_by_cell_and_a_reload_keeps_it(browser: Browser, serv
     expect(page.get_by_text(re.compile("Measuring: [123] of 4 cells so far"))).to_be_visible(timeout=LONG_MS)
     expect(page.get_by_text("Cell ", exact=False).first).to_be_visible()
     expect(page.get_by_text("Finished: 4 of 4 cells.")).to_be_visible(timeout=LONG_MS)
-    heat_map = page.locator(".st-key-sweep_map")
+    heat_map = page.get_by_test_id("stVegaLiteChart").last
     expect(heat_map).to_be_visible()
     expect(page.get_by_text("is best in", exact=False)).to_be_visible()
 
     expect(page).to_have_url(re.compile("[?&]sweep=[0-9a-f]{12}"))
     page.reload()
     expect(page.get_by_text("Finished: 4 of 4 cells.")).to_be_visible(timeout=SOON_MS)
-    expect(page.locator(".st-key-sweep_map")).to_be_visible()
+    expect(page.get_by_test_id("stVegaLiteChart")).to_be_visible(timeout=SOON_MS)
     with page.expect_download() as download:
         page.get_by_role("button", name="Cells (.csv)").click()
     rows = download.value.path().read_text().splitlines()

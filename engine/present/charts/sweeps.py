@@ -4,7 +4,7 @@ Speedups are purple where slower and green where faster, which colour-blind read
 figure as text. A cell that is not sure has a question mark and a dashed outline.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import log2
 from typing import Any, Literal
 
@@ -58,17 +58,16 @@ def heat_map(
     base = alt.Chart(data)
     measured = base.transform_filter("datum.kind == 'measured'")
     tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in _TOOLTIP]
+    place = {"x": x, "y": y, "tooltip": tooltip}
     layers = [
         base.transform_filter("datum.kind != 'measured'")
         .mark_rect(color=NO_RESULT_COLOUR, opacity=0.25)
-        .encode(x=x, y=y, tooltip=tooltip),
-        measured.mark_rect(stroke="white", strokeWidth=1).encode(
-            x=x, y=y, color=_colour(data, figure), tooltip=tooltip
-        ),
+        .encode(**place),
+        measured.mark_rect(stroke="white", strokeWidth=1).encode(color=_colour(data, figure), **place),
         base.transform_filter("datum.unsure")
         .mark_rect(filled=False, stroke=DARK_INK, strokeDash=[5, 4], strokeWidth=2, tooltip=None)
         .encode(x=x, y=y),
-        *_texts(base, x, y, two_lines=figure == "best"),
+        *_texts(base, place, two_lines=figure == "best"),
         *_lines(plan, axes, lines),
     ]
     height = ROW_HEIGHT * len(plan.values(axes[1])) + AROUND
@@ -226,15 +225,15 @@ def _colour(data: pd.DataFrame, figure: Figure) -> Any:
     )
 
 
-def _texts(base: alt.Chart, x: Any, y: Any, *, two_lines: bool) -> list[alt.Chart]:
-    ink = alt.Color("ink:N", scale=None)
+def _texts(base: alt.Chart, place: Mapping[str, Any], *, two_lines: bool) -> list[alt.Chart]:
+    # Not encoded: a second scale of colours would clash with the legend of the cells.
+    ink = alt.ExprRef("datum.ink")
+    size, dy = (12, -8) if two_lines else (14, 0)
     room = alt.ExprRef("bandwidth('x') - 6")
-    first = base.mark_text(
-        fontSize=12 if two_lines else 14, fontWeight="bold", dy=-8 if two_lines else 0, limit=room
-    )
-    texts = [first.encode(x=x, y=y, text="label:N", color=ink)]
+    first = base.mark_text(fontSize=size, fontWeight="bold", dy=dy, limit=room, color=ink)
+    texts = [first.encode(text="label:N", **place)]
     if two_lines:
-        texts.append(base.mark_text(fontSize=13, dy=9).encode(x=x, y=y, text="below:N", color=ink))
+        texts.append(base.mark_text(fontSize=13, dy=9, color=ink).encode(text="below:N", **place))
     return texts
 
 
@@ -268,8 +267,8 @@ def _lines(plan: SweepPlan, axes: tuple[Axis, Axis], lines: Sequence[SparsityLin
             "x": _position("x", "from", order["padding"], 0),
         }
     return [
-        base.mark_rule(strokeWidth=7, color="white").encode(**place),
-        base.mark_rule(strokeWidth=4, color=DARK_INK).encode(**place),
+        base.mark_rule(strokeWidth=7, color="white", tooltip=None).encode(**place),
+        base.mark_rule(strokeWidth=4, color=DARK_INK, tooltip=None).encode(**place),
     ]
 
 

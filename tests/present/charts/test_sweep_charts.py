@@ -1,8 +1,10 @@
 """The heat map of a sweep: a row a cell, marked where it is not sure, and the line where sparsity starts to pay."""
 
+import re
 from typing import Any
 
 import pytest
+import vl_convert
 
 from engine.analysis.sweeps import shown_cells, sparsity_lines
 from engine.present.charts.sweeps import Figure, heat_data, heat_map
@@ -57,8 +59,24 @@ def test_without_padding_on_an_axis_there_is_no_line() -> None:
 
 @pytest.mark.parametrize("figure", ["best", "speedup", "tokens"])
 def test_every_figure_can_be_drawn_with_and_without_cells(figure: Figure) -> None:
-    for cells in (0, 1, 7, 12):
-        assert the_map(a_sweep(cells=cells), figure)["layer"]
+    """By Vega itself: if it cannot join the layers, the page goes on showing the chart before."""
+    for cells, dots in ((0, 6), (7, 5), (12, 0)):
+        svg = vl_convert.vegalite_to_svg({**the_map(a_sweep(cells=cells), figure), "width": 600})
+        texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+        assert texts.count("…") == dots
+
+
+def test_values_ascend_upwards_and_the_line_lies_between_the_rows_it_parts() -> None:
+    """Layers with different orders of the same values lose them, and the line would lie elsewhere."""
+    svg = vl_convert.vegalite_to_svg(the_map(a_sweep(), "speedup"))
+    at = {words: float(y) for y, words in re.findall(r"translate\([-\d.]+,([\d.]+)\)[^>]*>(\d+%)<", svg)}
+    assert at["60%"] < at["30%"] < at["0%"]
+    (line,) = {
+        float(y)
+        for block in re.findall(r"mark-rule.*?</g>", svg, re.S)
+        for y in re.findall(r"translate\([-\d.]+,([\d.]+)\)", block)
+    }
+    assert at["30%"] < line < at["0%"]
 
 
 def test_a_path_without_a_result_has_a_reason() -> None:
