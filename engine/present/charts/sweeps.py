@@ -13,7 +13,7 @@ import pandas as pd
 
 from engine.analysis.sweeps import SparsityLine, best_path, ms_per_1000_tokens, value_at
 from engine.present.charts.runs import GUIDE_COLOUR, Drawing, chart_label, path_colour
-from engine.present.words.runs import interval_words, speedup_text
+from engine.present.words.runs import interval_words, speedup_text, times_as_fast
 from engine.present.words.sweeps import AXIS_TITLES, ms_text, value_words
 from engine.records import Run
 from engine.sweeps import Axis, Place, SweepCell, SweepPlan
@@ -135,7 +135,7 @@ def _best_figures(run: Run) -> dict[str, object]:
         "below": f"{speedup_text(best.speedup)}{mark}",
         "unsure": not best.sure,
         "path": chart_label(best.name),
-        "figure": f"{speedup_text(best.speedup)} the slow path",
+        "figure": f"{times_as_fast(best.speedup)} as the slow path",
         "interval": interval_words(run.path(best.name).speedup_ci95),
         "verdict": "best" if best.sure else "not sure",
         "note": equal,
@@ -156,7 +156,7 @@ def _path_figures(run: Run, figure: Figure, name: str) -> dict[str, object]:
         "label": shown + (" ?" if unsure and figure == "speedup" else ""),
         "unsure": unsure and figure == "speedup",
         "path": chart_label(name),
-        "figure": f"{speedup_text(path.speedup)} the slow path, {ms_text(tokens_ms)} for 1,000 real tokens",
+        "figure": f"{times_as_fast(path.speedup)} as the slow path, {ms_text(tokens_ms)} for 1,000 real tokens",
         "interval": interval_words(path.speedup_ci95),
         "verdict": path.verdict or "the baseline",
         "note": "",
