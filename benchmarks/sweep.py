@@ -53,8 +53,8 @@ def figures(sweep: Sweep, size: int) -> dict[str, object]:
         "best_not_sure": sum(not best.sure for best in bests),
         "quiet_cells": sum(run.environment.quiet for run in runs),
         "proven": all(path.evidence is not None and path.evidence.ok for run in runs for path in run.paths),
-        "sparsity_pays": {
-            f"{line.at.batch_size} x {line.at.length}": line.pays.model_dump()
+        "sparsity_faster": {
+            f"{line.at.batch_size} x {line.at.length}": line.faster.model_dump()
             for line in sparsity_lines(sweep)
         },
         "json_mb": round(size / 1e6, 2),

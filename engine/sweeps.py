@@ -21,8 +21,8 @@ from engine.records import (
     MEGABYTE,
     MOST_LENGTH,
     MOST_PATHS,
-    MOST_TEXTS,
     MOST_SEED,
+    MOST_TEXTS,
     MOST_THREADS,
     Allocator,
     DType,
@@ -41,7 +41,9 @@ MOST_SWEEP_BYTES = 256_000_000
 CELL_S = 4.0
 """Seconds of rounds in a cell, by default; rounds go on until there are enough for an interval."""
 FEWEST_ROUNDS = 8
-"""Rounds of a cell, even if they take longer than its budget (up to engine.measure.rounds.STRETCH times as long)."""
+"""Rounds of a cell, even if they take longer than its budget."""
+STRETCH = 6.0
+"""How many times as long as its budget they may take."""
 START_S = 10.0
 """A child's start and loading, in an estimate."""
 GFLOPS_A_THREAD = 60.0

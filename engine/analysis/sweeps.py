@@ -1,4 +1,4 @@
-"""What a sweep shows: the best path of each cell, where sparsity starts to pay, and the time of a token. Pure.
+"""What a sweep shows: the best path of each cell, where sparsity is faster, and the time of a token. Pure.
 
 Each cell is judged on its own, by the rule for runs: the verdicts of one cell hold together with 95 % confidence, those
 of all cells do not. Of many cells one may be wrong by chance. It then differs from its neighbours.
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from engine.analysis.conclude import judged
-from engine.analysis.crossover import Pays, where_it_pays
+from engine.analysis.crossover import FasterRatios, faster_ratios
 from engine.analysis.recommend import keeps_the_answer, recommend
 from engine.analysis.stats import shared_confidence
 from engine.analysis.verdict import Situation
@@ -34,11 +34,11 @@ class Best(Record):
 
 
 class SparsityLine(Record):
-    """Where sparsity starts to pay along the padding axis, for one value of each other axis."""
+    """Where sparsity is faster along the padding axis, for one value of each other axis."""
 
     at: Place
     """Its `padding` has no meaning."""
-    pays: Pays
+    faster: FasterRatios
     against: str
     """The path without sparsity that it was compared with."""
 
@@ -105,7 +105,7 @@ def value_at(place: Place, axis: Axis) -> float | None:
 
 
 def sparsity_lines(sweep: Sweep) -> tuple[SparsityLine, ...]:
-    """Where sparsity starts to pay, for every combination of the other axes with two or more measured cells.
+    """Where sparsity is faster, for every combination of the other axes with two or more measured cells.
 
     The intervals along one line hold together with 95 % confidence. Sparsity is compared with native MHA without it;
     if that was not measured, with the slow path.
@@ -125,7 +125,7 @@ def _line(cells: list[tuple[Place, Run]]) -> SparsityLine | None:
     if against is None or not all(_measured(run, SPARSE) for _, run in cells):
         return None
     points = [_point(place, run, against, len(cells)) for place, run in cells]
-    return SparsityLine(at=cells[0][0], pays=where_it_pays(points), against=against)
+    return SparsityLine(at=cells[0][0], faster=faster_ratios(points), against=against)
 
 
 def _measured(run: Run, name: str) -> bool:

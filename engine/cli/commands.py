@@ -20,8 +20,8 @@ from engine.cli.exporting import script
 from engine.cli.interrupts import INTERRUPTED, STOPPED
 from engine.cli.listing import models, modifications, paths
 from engine.cli.measuring import run, tutorial
-from engine.cli.sweeping import sweep
 from engine.cli.streams import GuardedFile, guard_streams, tell_user
+from engine.cli.sweeping import sweep
 from engine.errors import Refusal
 
 app = typer.Typer(

@@ -18,13 +18,13 @@ class Extent:
 
     Attributes:
         warm_up_cap_s: longest warm-up of one path, in seconds.
-        fewest_rounds: run even if they take longer than the budget (`StopRule.fewest`).
+        stretch: how many times its budget a run may take, while its rounds are too few for intervals.
         most_profiled: most profiled forwards of one path.
         costs: whether page faults, working memory and the machine's peaks are measured too.
     """
 
     warm_up_cap_s: float = WARM_UP_CAP_S
-    fewest_rounds: int = 0
+    stretch: float = 1.0
     most_profiled: int = PROFILED_FORWARDS
     costs: bool = True
 

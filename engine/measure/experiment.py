@@ -261,7 +261,7 @@ def _measured(bench: Bench, candidates: tuple[Candidate, ...], budget_s: float) 
         budget_s,
         bench.experiment.iterations,
         precision=None if before else PRECISION,
-        fewest=bench.extent.fewest_rounds,
+        most_s=budget_s * bench.extent.stretch,
     )
     what = Race(
         entries,

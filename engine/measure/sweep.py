@@ -20,7 +20,7 @@ from engine.models.memory import check_memory, memory_available_mb
 from engine.records import BYTES_PER_VALUE, MEGABYTE, DType, EncoderShape, Run
 from engine.settings import Settings
 from engine.sweeps import (
-    FEWEST_ROUNDS,
+    STRETCH,
     Place,
     SweepCell,
     SweepPlan,
@@ -30,7 +30,7 @@ from engine.sweeps import (
     measuring_order,
 )
 
-CELL = Extent(warm_up_cap_s=0.5, fewest_rounds=FEWEST_ROUNDS, most_profiled=1, costs=False)
+CELL = Extent(warm_up_cap_s=0.5, stretch=STRETCH, most_profiled=1, costs=False)
 """A cell is a shorter run: each path is still compared, and one profiled forward still proves how it ran."""
 STATES_AT_ONCE = 8
 """Copies of the hidden states that a layer holds at once, in an estimate of its working memory."""

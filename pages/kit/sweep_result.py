@@ -1,4 +1,4 @@
-"""A sweep on its page: the heat map of two axes, where sparsity pays, a table, one cell opened, and downloads."""
+"""A sweep on its page: the heat map of two axes, where sparsity becomes faster, a table, one cell opened, and downloads."""
 
 from datetime import UTC, datetime
 from typing import get_args
@@ -102,7 +102,7 @@ def _show_map(sweep: Sweep) -> None:
         key="sweep_map",
         alt=f"{words} {AXIS_TITLES[axes[0]]} across, {AXIS_TITLES[axes[1]].lower()} upwards.",
     )
-    caption = sparsity_caption([line for line in drawn if line.pays.faster_from is not None])
+    caption = sparsity_caption([line for line in drawn if line.faster.faster_from is not None])
     st.caption(f"{HOW_CELLS_ARE_JUDGED} {caption if 'padding' in axes else ''}")
 
 
@@ -173,7 +173,7 @@ def _message(cells: Shown, figure: Figure, path: str) -> str:
 def _show_sparsity(sweep: Sweep) -> None:
     if sentences := sparsity_sentences(sweep):
         with st.expander(
-            "Where sparsity starts to pay", icon=":material/padding:", expanded=len(sentences) <= 4
+            "Where sparsity becomes faster", icon=":material/padding:", expanded=len(sentences) <= 4
         ):
             st.markdown("\n".join(f"- {sentence}" for sentence in sentences))
             st.caption("Along each line the verdicts hold together with 95 % confidence.")

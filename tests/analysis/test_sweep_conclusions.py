@@ -50,12 +50,16 @@ def test_the_time_of_1000_real_tokens_leaves_padding_out() -> None:
 
 
 def test_sparsity_starts_to_pay_where_the_rule_says() -> None:
-    """It costs a tenth, so it pays from 30 % padding on, and not without padding."""
+    """It costs a tenth, so it is faster from 30 % padding on, and not without padding."""
     lines = sparsity_lines(a_sweep())
     assert len(lines) == 4
     assert {line.against for line in lines} == {"fast-mha"}
     for line in lines:
-        assert (line.pays.kind, line.pays.not_faster_up_to, line.pays.faster_from) == ("between", 0.0, 0.3)
+        assert (line.faster.kind, line.faster.not_faster_up_to, line.faster.faster_from) == (
+            "between",
+            0.0,
+            0.3,
+        )
 
 
 def test_without_native_mha_sparsity_is_compared_with_the_slow_path_and_without_sparsity_with_nothing() -> (

@@ -21,8 +21,8 @@ def test_a_sweep_lands_cell_by_cell_and_a_reload_keeps_it(browser: Browser, serv
         ("Tokens of the longest text", "8, 16"),
         ("Padding ratios", "0, 0.4"),
     ):
-        page.get_by_label(label).fill(value)
-        page.get_by_label(label).press("Enter")
+        page.get_by_role("textbox", name=label).fill(value)
+        page.get_by_role("textbox", name=label).press("Enter")
     expect(page.get_by_text(re.compile("^(timer )?4 cells, about"))).to_be_visible(timeout=SOON_MS)
     page.locator(".st-key-sweep_start").get_by_role("button").click()
 

@@ -9,12 +9,12 @@ from engine.errors import Refusal
 from engine.events import CellDone, CellStarted, Event, SweepRequest, Swept, request_of
 from engine.measure import sweep as sweep_module
 from engine.measure.instruments import Instruments
-from engine.measure.rounds import StopRule
+from engine.measure.rounds import MIN_ROUNDS
 from engine.measure.sweep import run_sweep, working_mb
 from engine.models.loading import LoadedModel
 from engine.paths import EXECUTION_PATHS
 from engine.settings import Settings
-from engine.sweeps import Place, Sweep, SweepPlan, new_sweep
+from engine.sweeps import FEWEST_ROUNDS, STRETCH, Place, Sweep, SweepPlan, new_sweep
 from tests.sweep_samples import NOW, a_plan
 
 PATHS = ("slow", "fast-mha", "fast-nested")
@@ -162,10 +162,14 @@ def test_the_memory_of_a_forward_grows_with_the_square_of_the_length(minilm: Loa
     assert 4 * short < long < 16 * short
 
 
-def test_a_cell_has_rounds_for_an_interval_even_beyond_its_budget() -> None:
-    """Without them every large cell would be not sure; but a very slow one ends all the same."""
-    rule = StopRule(budget_s=1.0, fewest=8)
-    assert rule.reason(7, 5.0, None) is None
-    assert rule.reason(8, 5.0, None) == "the budget of 1 s is used up after 8 rounds"
-    assert rule.reason(3, 6.0, None) == "the budget of 1 s is used up after 3 rounds"
-    assert rule.expected_at_most(2, 1.0) == 8
+def test_a_cell_has_rounds_for_an_interval_even_beyond_its_budget(
+    minilm: LoadedModel, told: list[Event]
+) -> None:
+    """Without them every large cell would be not sure."""
+    plan = small(batch_sizes=(8,), lengths=(64,), padding=(0.0,), iterations=None, cell_budget_s=0.05)
+    # The budget is used up in the first round; STRETCH times the budget in the second or third.
+    assert FEWEST_ROUNDS == MIN_ROUNDS
+    swept(minilm, request_of(new_sweep(plan, "MiniLM", NOW)), told)
+    ((_, run),) = measured(plan, told).measured
+    assert run.rounds > 1
+    assert f"the budget of {0.05 * STRETCH:g} s is used up after {run.rounds} rounds" in run.stop_reason

@@ -80,7 +80,7 @@ def test_a_sweep_is_shown_as_a_map_with_its_message(app: AppTest) -> None:
     sweep(app)
     shown = words(app.markdown)
     assert "is best in" in shown
-    assert "8 texts x 64 tokens: sparsity starts to pay between 0% and 30% padding." in shown
+    assert "8 texts x 64 tokens: sparsity becomes faster between 0% and 30% padding." in shown
     (chart,) = app.get("vega_lite_chart") or app.get("arrow_vega_lite_chart")
     assert chart is not None
     table = app.dataframe[0].value

@@ -46,7 +46,7 @@ def heat_map(
         cells: of one value of each other axis.
         axes: (across, upwards).
         path: whose figures are shown; has no meaning for "best".
-        lines: where sparsity starts to pay; drawn if one of the axes is the padding.
+        lines: where sparsity becomes faster; drawn if one of the axes is the padding.
     """
     data = heat_data(cells, axes, figure, path)
     x, y = (
@@ -245,10 +245,10 @@ def _lines(plan: SweepPlan, axes: tuple[Axis, Axis], lines: Sequence[SparsityLin
     rows = [
         {
             "other": value_words(other, value_at(line.at, other)),
-            "from": value_words("padding", line.pays.faster_from),
+            "from": value_words("padding", line.faster.faster_from),
         }
         for line in lines
-        if line.pays.faster_from is not None and line.pays.kind in ("always", "between", "from")
+        if line.faster.faster_from is not None and line.faster.kind in ("always", "between", "from")
     ]
     if not rows:
         return []

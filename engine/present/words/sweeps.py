@@ -1,4 +1,4 @@
-"""A sweep in sentences: how far it is, which path is best where, and where sparsity starts to pay. Pure functions."""
+"""A sweep in sentences: how far it is, which path is best where, and where sparsity becomes faster. Pure functions."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from engine.analysis.sweeps import SPARSE, Best, SparsityLine, best_path, ms_per_1000_tokens, sparsity_lines
 from engine.made import percent
 from engine.present.words.ages import duration_words
-from engine.present.words.doctor_sparsity import open_words, pays_words
+from engine.present.words.doctor_sparsity import faster_words, open_words
 from engine.present.words.runs import path_noun, sentence_case, speedup_text
 from engine.records import Run
 from engine.sweeps import Axis, Place, Sweep, counted
@@ -102,7 +102,7 @@ def ms_text(value: float) -> str:
 
 
 def sparsity_sentences(sweep: Sweep) -> tuple[str, ...]:
-    """Where sparsity starts to pay, a sentence for every combination of the other axes; the first `MOST_LINES`."""
+    """Where sparsity becomes faster, a sentence for every combination of the other axes; the first `MOST_LINES`."""
     lines = sparsity_lines(sweep)
     written = tuple(_line_words(line) for line in lines[:MOST_LINES])
     left = len(lines) - len(written)
@@ -110,7 +110,7 @@ def sparsity_sentences(sweep: Sweep) -> tuple[str, ...]:
 
 
 def _line_words(line: SparsityLine) -> str:
-    return f"{_where(line.at)}: {pays_words(line.pays)}{open_words(line.pays)}."
+    return f"{_where(line.at)}: {faster_words(line.faster)}{open_words(line.faster)}."
 
 
 def _where(place: Place) -> str:
@@ -124,7 +124,7 @@ def sparsity_caption(lines: Sequence[SparsityLine]) -> str:
         return ""
     against = sorted({path_noun(line.against) for line in lines})
     return (
-        f"The line is where sparsity starts to pay: on its side of more padding, {path_noun(SPARSE)} is faster than "
+        f"The line is where sparsity becomes faster: on its side of more padding, {path_noun(SPARSE)} is faster than "
         f"{' or '.join(against)}."
     )
 

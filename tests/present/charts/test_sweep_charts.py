@@ -1,4 +1,4 @@
-"""The heat map of a sweep: a row a cell, marked where it is not sure, and the line where sparsity starts to pay."""
+"""The heat map of a sweep: a row a cell, marked where it is not sure, and the line where sparsity becomes faster."""
 
 import re
 from typing import Any
@@ -44,7 +44,7 @@ def test_the_time_of_tokens_is_no_verdict() -> None:
     assert all(label.endswith(" ms") for label in data["label"])
 
 
-def test_the_line_is_drawn_at_the_first_ratio_that_pays_on_either_axis() -> None:
+def test_the_line_is_drawn_at_the_first_ratio_that_is_faster_on_either_axis() -> None:
     for axes in (AXES, ("padding", "length")):
         spec = the_map(a_sweep(), "speedup", axes=axes)
         rules = [layer for layer in spec["layer"] if layer["mark"]["type"] == "rule"]

@@ -39,10 +39,10 @@ def test_a_path_is_told_by_its_range_and_its_verdicts() -> None:
     assert tokens_sentence(SURE, "slow").startswith("The slow path takes 10 ms to ")
 
 
-def test_where_sparsity_pays_is_one_sentence_a_line() -> None:
+def test_where_sparsity_becomes_faster_is_one_sentence_a_line() -> None:
     sentences = sparsity_sentences(a_sweep())
     assert len(sentences) == 4
-    assert sentences[-1] == "8 texts x 64 tokens: sparsity starts to pay between 0% and 30% padding."
+    assert sentences[-1] == "8 texts x 64 tokens: sparsity becomes faster between 0% and 30% padding."
     assert "native MHA + sparsity is faster than native MHA alone" in sparsity_caption(
         sparsity_lines(a_sweep())
     )
