@@ -1,4 +1,4 @@
-"""Measure the chosen model at every combination of batch size, length, padding and threads, and see which path is best where."""
+"""Measure the chosen model at every combination of batch size, length, padding and threads: which path is best where."""
 
 import streamlit as st
 

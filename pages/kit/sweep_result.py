@@ -1,4 +1,4 @@
-"""A sweep on its page: the heat map of two axes, where sparsity becomes faster, a table, one cell opened, and downloads."""
+"""A sweep on its page: the heat map of two axes, where sparsity becomes faster, a table, an opened cell, downloads."""
 
 from datetime import UTC, datetime
 from typing import get_args

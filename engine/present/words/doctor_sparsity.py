@@ -40,6 +40,7 @@ def crossover_sentence(crossover: Crossover, padding_ratio: float) -> str:
 
 
 def faster_words(found: FasterRatios) -> str:
+    """From which padding ratio on sparsity is faster, as a clause."""
     low, high = _percent(found.not_faster_up_to), _percent(found.faster_from)
     return {
         "always": "sparsity is faster at every padding ratio that was tried",
