@@ -1,4 +1,4 @@
-"""Measure the chosen model at every combination of batch size, length, padding and threads: which path is best where."""
+"""One run for every combination of batch size, length, padding and threads: which path is best where."""
 
 import streamlit as st
 
