@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 
@@ -9,7 +10,8 @@ from engine.errors import Refusal
 from engine.events import CellDone, CellStarted, Event, SweepRequest, Swept, request_of
 from engine.measure import sweep as sweep_module
 from engine.measure.instruments import Instruments
-from engine.measure.rounds import MIN_ROUNDS
+from engine.measure.race import Race
+from engine.measure.rounds import StopRule
 from engine.measure.sweep import run_sweep, working_mb
 from engine.models.loading import LoadedModel
 from engine.paths import EXECUTION_PATHS
@@ -163,13 +165,19 @@ def test_the_memory_of_a_forward_grows_with_the_square_of_the_length(minilm: Loa
 
 
 def test_a_cell_has_rounds_for_an_interval_even_beyond_its_budget(
-    minilm: LoadedModel, told: list[Event]
+    minilm: LoadedModel, told: list[Event], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without them every large cell would be not sure."""
-    plan = small(batch_sizes=(8,), lengths=(64,), padding=(0.0,), iterations=None, cell_budget_s=0.05)
-    # The budget is used up in the first round; STRETCH times the budget in the second or third.
-    assert FEWEST_ROUNDS == MIN_ROUNDS
+    """Without them every large cell would be not sure; but a very slow one ends all the same."""
+    rules: list[StopRule] = []
+
+    def ask(what: Race, _instruments: Instruments) -> NoReturn:
+        rules.append(what.rule)
+        raise Refusal("enough")
+
+    monkeypatch.setattr("engine.measure.experiment.race", ask)
+    plan = small(batch_sizes=(8,), padding=(0.0,), iterations=None, cell_budget_s=2.0)
     swept(minilm, request_of(new_sweep(plan, "MiniLM", NOW)), told)
-    ((_, run),) = measured(plan, told).measured
-    assert run.rounds > 1
-    assert f"the budget of {0.05 * STRETCH:g} s is used up after {run.rounds} rounds" in run.stop_reason
+    assert [cell.reason for cell in measured(plan, told).cells] == ["enough"]
+    assert [(rule.budget_s, rule.most_s, rule.min_rounds) for rule in rules] == [
+        (2.0, 2.0 * STRETCH, FEWEST_ROUNDS)
+    ]

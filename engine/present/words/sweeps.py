@@ -45,17 +45,19 @@ def state_sentence(sweep: Sweep, live: bool = False) -> str:
 
 
 def best_sentence(runs: Sequence[Run]) -> str:
-    """Which path is best in how many cells, and in how many that is not sure."""
+    """Which path is best for certain in how many cells, and in how many that is not sure."""
     bests = [best_path(run) for run in runs]
     if not bests:
         return "No cell has a result yet."
-    counts = Counter(best.name for best in bests)
+    sure, cells = [best for best in bests if best.sure], counted(len(bests), "cell")
+    if not sure:
+        return f"Not sure which path is best in any of {cells}."
+    counts = Counter(best.name for best in sure)
     clauses = [
-        _best_clause(name, [best for best in bests if best.name == name], len(bests))
+        _best_clause(name, [best for best in sure if best.name == name], len(bests))
         for name, _ in counts.most_common()
     ]
-    unsure = sum(not best.sure for best in bests)
-    tail = f" Not sure in {unsure} of {counted(len(bests), 'cell')}." if unsure else ""
+    tail = f" Not sure in {len(bests) - len(sure)} of {cells}." if len(sure) < len(bests) else ""
     return f"{sentence_case('; '.join(clauses))}.{tail}"
 
 

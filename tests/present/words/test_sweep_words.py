@@ -16,6 +16,7 @@ from tests.sweep_samples import a_sweep
 
 RUNS = [run for _, run in a_sweep().measured]
 SURE = [run for place, run in a_sweep().measured if place.batch_size == 8]
+OPEN = [run for place, run in a_sweep().measured if place.batch_size == 4]
 
 
 def test_the_state_says_what_to_do() -> None:
@@ -27,7 +28,10 @@ def test_the_state_says_what_to_do() -> None:
 
 def test_the_best_path_is_told_with_its_cells_and_what_is_open() -> None:
     assert best_sentence(SURE) == "Packed execution is best in every cell (1.82x to 4.0x)."
-    assert "Not sure in" in best_sentence(RUNS)
+    assert best_sentence(RUNS) == (
+        "Packed execution is best in 6 of 12 cells (1.82x to 4.0x). Not sure in 6 of 12 cells."
+    )
+    assert best_sentence(OPEN) == "Not sure which path is best in any of 6 cells."
     assert best_sentence([]) == "No cell has a result yet."
 
 
