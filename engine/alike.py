@@ -18,7 +18,10 @@ EFFORT = ("budget_s",)
 SAME_QUESTION = (*SETUP, *CHOICE, *EFFORT)
 """Everything that must be equal, so that a stored run answers an experiment."""
 ORDER_ONLY = ("seed",)
-"""Fields that decide only the order of the rounds, not the answer. Of the batch, only its texts decide the answer."""
+"""Fields that decide only the order of the rounds, not the answer.
+
+Of the batch, only its texts decide the answer, or how it was made.
+"""
 
 
 def facts_of(experiment: Experiment) -> dict[str, object]:
@@ -28,7 +31,7 @@ def facts_of(experiment: Experiment) -> dict[str, object]:
     """
     return {
         **experiment.model_dump(include=set(SAME_QUESTION)),
-        "texts": experiment.batch.texts,
+        "texts": experiment.batch.made.model_dump() if experiment.batch.made else experiment.batch.texts,
         "paths": tuple(sorted(experiment.paths)),
     }
 

@@ -3,6 +3,7 @@
 The last event of a request is one of `ENDINGS`; if the output ends without one, the child has died.
 """
 
+from datetime import datetime
 from typing import Annotated, Literal, Self
 
 from pydantic import AliasChoices, Field, TypeAdapter, model_validator
@@ -22,6 +23,7 @@ from engine.records import (
     Record,
     Run,
 )
+from engine.sweeps import Sweep, SweepCell, SweepPlan
 
 
 class Step(Record):
@@ -91,6 +93,36 @@ class Diagnosed(Record):
     diagnosis: Diagnosis
 
 
+class CellStarted(Record):
+    """A cell of a sweep begins."""
+
+    kind: Literal["cell-started"] = "cell-started"
+    title: str
+    """Its place in words."""
+    done: int
+    """Cells that are complete, those of an earlier session included."""
+    of: int
+    left_s: float | None = None
+    """Estimated seconds until the sweep ends, from the cells so far; None before the first."""
+
+
+class CellDone(Record):
+    """A cell of a sweep is complete."""
+
+    kind: Literal["cell-done"] = "cell-done"
+    cell: SweepCell
+    done: int
+    of: int
+
+
+class Swept(Record):
+    """Every cell of the sweep is complete, or the sweep was stopped; the cells were sent before."""
+
+    kind: Literal["swept"] = "swept"
+    done: int
+    of: int
+
+
 class Refused(Record):
     """The request cannot be fulfilled; the message is for the user."""
 
@@ -108,10 +140,21 @@ class Failed(Record):
 
 
 Event = Annotated[
-    Step | Download | Round | Loaded | Tokenized | Finished | Diagnosed | Refused | Failed,
+    Step
+    | Download
+    | Round
+    | CellStarted
+    | CellDone
+    | Loaded
+    | Tokenized
+    | Finished
+    | Diagnosed
+    | Swept
+    | Refused
+    | Failed,
     Field(discriminator="kind"),
 ]
-ENDINGS = (Loaded, Tokenized, Finished, Diagnosed, Refused, Failed)
+ENDINGS = (Loaded, Tokenized, Finished, Diagnosed, Swept, Refused, Failed)
 
 
 class LoadRequest(Record):
@@ -176,13 +219,46 @@ class DoctorRequest(Record):
     """Older requests lack the field and mean the system's; new ones set DEFAULT_ALLOCATOR."""
 
 
+class SweepRequest(Record):
+    """Measure the cells of a sweep that are not done; each is sent when it is complete."""
+
+    do: Literal["sweep"] = "sweep"
+    id: str
+    created_at: datetime
+    title: str
+    plan: SweepPlan
+    done: tuple[int, ...] = ()
+    """Numbers of the cells that were measured before."""
+    like: Run | None = None
+    """A cell that was measured before: the others must be measured under its conditions."""
+
+    @property
+    def sweep(self) -> Sweep:
+        """The sweep without its cells."""
+        return Sweep(id=self.id, created_at=self.created_at, title=self.title, plan=self.plan)
+
+
+def request_of(sweep: Sweep) -> SweepRequest:
+    """The request that measures the missing cells of a sweep."""
+    return SweepRequest(
+        id=sweep.id,
+        created_at=sweep.created_at,
+        title=sweep.title,
+        plan=sweep.plan,
+        done=tuple(cell.number for cell in sweep.cells),
+        like=next((run for _, run in sweep.measured), None),
+    )
+
+
 class StopRequest(Record):
     """End the rounds of the present request, and keep what was measured. It has no answer of its own."""
 
     do: Literal["stop"] = "stop"
 
 
-Request = Annotated[LoadRequest | TokenizeRequest | RunRequest | DoctorRequest, Field(discriminator="do")]
+Request = Annotated[
+    LoadRequest | TokenizeRequest | RunRequest | DoctorRequest | SweepRequest, Field(discriminator="do")
+]
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
@@ -190,9 +266,39 @@ _REQUEST: TypeAdapter[Request] = TypeAdapter(Request)
 
 def allocator_of(request: Request) -> Allocator | None:
     """The allocator that a request must be measured with; None if it measures nothing."""
-    if isinstance(request, RunRequest):
-        return request.experiment.allocator
-    return request.allocator if isinstance(request, DoctorRequest) else None
+    match request:
+        case RunRequest(experiment=experiment):
+            return experiment.allocator
+        case SweepRequest(plan=plan):
+            return plan.allocator
+        case DoctorRequest(allocator=allocator):
+            return allocator
+        case _:
+            return None
+
+
+def device_of(request: Request) -> str:
+    """The device that a request needs."""
+    match request:
+        case RunRequest(experiment=experiment):
+            return experiment.device
+        case SweepRequest(plan=plan):
+            return plan.device
+        case TokenizeRequest():
+            return "cpu"
+        case _:
+            return request.device
+
+
+def model_of(request: Request) -> str:
+    """Name of the model that a request is about."""
+    match request:
+        case RunRequest(experiment=experiment):
+            return experiment.model
+        case SweepRequest(plan=plan):
+            return plan.model
+        case _:
+            return request.model
 
 
 def read_event(line: str) -> Event:

@@ -10,13 +10,17 @@ from engine.catalog.models import CATALOG, find_model
 from engine.catalog.modifications import find_modifications
 from engine.catalog.paths import find_paths
 from engine.errors import Refusal
-from engine.events import DoctorRequest, LoadRequest, Request, RunRequest
+from engine.events import DoctorRequest, LoadRequest, Request, RunRequest, SweepRequest
 from engine.records import Batch, Experiment, ModelSpec
 from engine.settings import Settings
+from engine.sweeps import SweepPlan, check_fits
 from engine.texts import checked_texts
 
 MAX_ITERATIONS = MOST_USEFUL_ROUNDS
 """As many rounds as are measured at most until an answer is precise."""
+MAX_CELLS = 24
+"""Cells of a sweep: some minutes of a machine that others wait for."""
+MAX_CELL_S = 10.0
 SPECIAL_TOKENS = 2
 """Tokens that are put around a text."""
 
@@ -76,6 +80,9 @@ def _check(request: Request, settings: Settings, cores: int) -> None:
         if request.trace_dir:
             raise Refusal("Traces are not kept on this shared server: measure without them.")
         return
+    if isinstance(request, SweepRequest):
+        _check_plan(request.plan, settings, cores)
+        return
     find_offered_model(request.model, settings)
     if not isinstance(request, LoadRequest):
         _check_batch(request.batch, settings)
@@ -95,13 +102,31 @@ def _check_experiment(experiment: Experiment, settings: Settings, cores: int) ->
     _at_most("rounds", experiment.iterations or 0, MAX_ITERATIONS)
 
 
+def _check_plan(plan: SweepPlan, settings: Settings, cores: int) -> None:
+    shape = find_offered_model(plan.model, settings).shape
+    find_paths(plan.paths)
+    check_fits(plan, shape, settings.max_tokens, settings.max_texts)
+    _check_device(plan.device)
+    _at_most("cells", plan.size, MAX_CELLS)
+    _at_most("threads", max(plan.threads, default=0), cores)
+    _at_most("seconds of rounds in a cell", plan.cell_budget_s, MAX_CELL_S)
+    _at_most("rounds", plan.iterations or 0, MAX_ITERATIONS)
+    _at_most(
+        "tokens in the batch, padding included,",
+        max(plan.batch_sizes) * max(plan.lengths),
+        settings.max_batch_tokens,
+    )
+
+
 def _check_effort(asked: Experiment | DoctorRequest, settings: Settings, cores: int) -> None:
     _at_most("threads", asked.threads or 0, cores)
     _at_most("seconds of measuring", asked.budget_s, settings.max_budget_s)
 
 
 def _check_batch(batch: Batch, settings: Settings) -> None:
-    checked_texts(batch.texts, settings)
+    if batch.made is None:
+        checked_texts(batch.texts, settings)
+    _at_most("texts", batch.rows, settings.max_texts)
     _at_most(
         "tokens in the batch, padding included,", most_tokens(batch, settings), settings.max_batch_tokens
     )

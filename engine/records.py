@@ -40,6 +40,10 @@ MOST_SEED = 2**63 - 1
 MOST_ROWS = 1_000_000_000
 """Larger than any size of an encoder; the sizes of a damaged config.json may be larger than any number of bytes."""
 MOST_LAYERS = 10_000
+MOST_TEXTS, MOST_LENGTH = 4096, 8192
+"""Largest made batch; settings and the model's longest text are usually stricter."""
+FEWEST_TOKENS = 3
+"""Of a text in a made batch: one drawn token between the two special ones."""
 
 Milliseconds = Annotated[float, Field(ge=0, le=1e12)]
 SampleMs = Annotated[float, Field(ge=1e-6, le=1e9)]
@@ -91,6 +95,11 @@ class EncoderShape(Record):
         layer = attention + feed_forward + 4 * d
         return (self.vocab_size + self.max_seq_len) * d + 2 * d + self.num_encoder_layers * layer
 
+    @property
+    def parameters_of_layers(self) -> int:
+        """Number of parameters of the layers alone: each takes part in one multiplication for every token."""
+        return self.parameters - (self.vocab_size + self.max_seq_len) * self.embedding_dim
+
     def weights_mb(self, dtype: DType) -> float:
         """Size of the encoder's weights in MB at this precision."""
         return self.parameters * BYTES_PER_VALUE[dtype] / MEGABYTE
@@ -127,11 +136,30 @@ class ModelCard(Record):
     notes: tuple[str, ...] = ()
 
 
+class MadeBatch(Record):
+    """How a batch without texts is made: token ids are drawn, so its shape and a seed say everything about it."""
+
+    rows: int = Field(ge=1, le=MOST_TEXTS)
+    """Number of texts."""
+    length: int = Field(ge=FEWEST_TOKENS, le=MOST_LENGTH)
+    """Tokens of the longest text, special tokens included."""
+    padding_ratio: float = Field(ge=0, lt=1)
+    """What was asked for; the batch's own `padding_ratio` is as close as whole tokens allow."""
+    seed: int = Field(0, ge=0, le=MOST_SEED)
+    """Of the drawn ids."""
+
+
 class Batch(Record):
-    """Texts that go through the encoder together. The last four fields are set when the texts are tokenized."""
+    """Texts that go through the encoder together, or a made batch.
+
+    The last four fields are set when texts are tokenized; a made batch has them from the start.
+    """
 
     name: str = Field(min_length=1, max_length=80)
-    texts: tuple[str, ...] = Field(min_length=1)
+    texts: tuple[str, ...] = ()
+    """Empty only in a made batch."""
+    made: MadeBatch | None = None
+    """How the batch was made, if it has no texts; None in older records."""
     lengths: tuple[int, ...] = ()
     """Real tokens of each text after truncation, special tokens included."""
     padding_ratio: float | None = None
@@ -143,14 +171,27 @@ class Batch(Record):
 
     @model_validator(mode="after")
     def _one_length_a_text(self) -> Self:
-        if self.lengths and len(self.lengths) != len(self.texts):
-            raise ValueError(f"{len(self.lengths)} lengths for {len(self.texts)} texts")
+        if bool(self.texts) == bool(self.made):
+            raise ValueError("a batch has texts, or says how it was made")
+        if (self.lengths or self.made) and len(self.lengths) != self.rows:
+            raise ValueError(f"{len(self.lengths)} lengths for {self.rows} texts")
+        if self.made and (self.lengths[0] != self.made.length or not _are_lengths(self.lengths)):
+            raise ValueError("the lengths of a made batch begin with its longest, and none is below 3")
         return self
+
+    @property
+    def rows(self) -> int:
+        """Number of texts."""
+        return self.made.rows if self.made else len(self.texts)
 
     @property
     def real_tokens(self) -> int:
         """Tokens that are not padding."""
         return sum(self.lengths)
+
+
+def _are_lengths(lengths: tuple[int, ...]) -> bool:
+    return min(lengths) >= FEWEST_TOKENS and max(lengths) == lengths[0]
 
 
 class Experiment(Record):

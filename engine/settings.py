@@ -66,7 +66,9 @@ class Settings(BaseSettings):
         500, description="Memory in MB that must stay free when a model is loaded."
     )
     max_budget_s: PositiveInt = Field(600, description="Longest measuring time of an experiment, in seconds.")
-    max_minutes: PositiveInt = Field(30, description="Longest time of a job, in minutes.")
+    max_minutes: PositiveInt = Field(
+        30, description="Longest time of a job, or of one cell of a sweep, in minutes."
+    )
     max_silence_s: PositiveInt = Field(
         300,
         description="Longest time without an event from a measuring process, in seconds; then it is ended.",

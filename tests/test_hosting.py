@@ -11,10 +11,21 @@ from engine.catalog.batches import PRESETS
 from engine.catalog.models import CATALOG
 from engine.catalog.paths import PATHS
 from engine.errors import Refusal
-from engine.events import DoctorRequest, LoadRequest, Request, RunRequest, TokenizeRequest
+from engine.events import (
+    DoctorRequest,
+    LoadRequest,
+    Request,
+    RunRequest,
+    SweepRequest,
+    TokenizeRequest,
+    request_of,
+)
 from engine.hosting import check_request, find_offered_model, most_tokens, without_internals
+from engine.made import made_batch
 from engine.records import Batch, Experiment
 from engine.settings import Settings
+from engine.sweeps import new_sweep
+from tests.sweep_samples import NOW, a_plan
 
 HOSTED, LAPTOP = Settings(hosted=True), Settings(hosted=False)
 CORES = 4
@@ -23,6 +34,10 @@ CORES = 4
 def run_of(trace_dir: str | None = None, **fields: Any) -> RunRequest:
     values = {"model": "minilm", "batch": PRESETS["tutorial-big"], "paths": ("slow", "fast-nested"), **fields}
     return RunRequest(experiment=Experiment.model_validate(values), trace_dir=trace_dir)
+
+
+def sweep_of(**fields: Any) -> SweepRequest:
+    return request_of(new_sweep(a_plan(**fields), "MiniLM", NOW))
 
 
 def doctor_of(**fields: Any) -> DoctorRequest:
@@ -41,6 +56,7 @@ def test_every_offered_model_and_batch_is_allowed(model: str, batch: Batch) -> N
         TokenizeRequest(model=model, batch=batch),
         run_of(model=model, batch=batch, paths=tuple(PATHS), threads=CORES, iterations=10),
         doctor_of(model=model, batch=batch, modifications=("left-padding", "hook")),
+        sweep_of(model=model, threads=(1, CORES)),
     )
     for request in requests:
         check_request(request, HOSTED, CORES)
@@ -54,6 +70,17 @@ REFUSED: dict[str, tuple[Request, str]] = {
     "a device": (LoadRequest(model="minilm", device="cpu; rm"), "device is cpu, cuda"),
     "a device to run on": (run_of(device="meta"), "device is cpu, cuda"),
     "a device to examine": (doctor_of(device="meta"), "device is cpu, cuda"),
+    "a model to sweep": (sweep_of(model="/etc"), "only the models minilm"),
+    "a device to sweep on": (sweep_of(device="meta"), "device is cpu, cuda"),
+    "a path to sweep": (sweep_of(paths=("slow", "fastest")), "no path 'fastest'"),
+    "cells": (sweep_of(batch_sizes=(2, 4, 8, 16, 32)), "30 cells are more than the 24 allowed"),
+    "threads of a sweep": (sweep_of(threads=(1, 5)), "5 threads are more than the 4 allowed"),
+    "seconds of a cell": (sweep_of(cell_budget_s=11), "11 seconds of rounds in a cell are more than the 10"),
+    "rounds of a cell": (sweep_of(iterations=1000), "1,000 rounds are more than the 200 allowed"),
+    "tokens of a cell": (sweep_of(batch_sizes=(128,), lengths=(400,)), "51,200 tokens in the batch"),
+    "a length of a sweep": (sweep_of(lengths=(513,)), "513 tokens is more than the 512"),
+    "rows of a made batch": (run_of(batch=made_batch(257, 8, 0.0)), "257 texts are more than the 256"),
+    "tokens of a made batch": (run_of(batch=made_batch(128, 400, 0.0)), "51,200 tokens in the batch"),
     "a path": (run_of(paths=("slow", "fastest")), "no path 'fastest'"),
     "a modification": (doctor_of(modifications=("storm",)), "no modification 'storm'"),
     "threads": (run_of(threads=CORES + 1), "5 threads are more than the 4 allowed"),

@@ -87,14 +87,13 @@ def check_same_conditions(run: Run, environment: Environment, card: ModelCard) -
     Raises:
         Refusal: one of them differs; it is named.
     """
-    found = tuple(_differences(run, environment, card))
+    found = next(changed_conditions(run, environment, card), None)
     if found:
-        raise Refusal(
-            f"This run cannot be continued, because {found[0]}: it is kept as it is; start a new run."
-        )
+        raise Refusal(f"This run cannot be continued, because {found}: it is kept as it is; start a new run.")
 
 
-def _differences(run: Run, environment: Environment, card: ModelCard) -> Iterator[str]:
+def changed_conditions(run: Run, environment: Environment, card: ModelCard) -> Iterator[str]:
+    """What differs from the conditions of a run, each in words."""
     for field, words in _FACTS.items():
         then, now = (getattr(seen, field) for seen in (run.environment, environment))
         if then != now:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.catalog.models import find_model
+from engine.catalog.paths import find_paths
 from engine.child.lock import machine_lock
 from engine.diagnosis import Diagnosis
 from engine.doctor import examine_request
@@ -25,6 +26,8 @@ from engine.events import (
     Request,
     RunRequest,
     Step,
+    SweepRequest,
+    Swept,
     Tokenized,
     TokenizeRequest,
     allocator_of,
@@ -32,6 +35,7 @@ from engine.events import (
 from engine.host import check_threads, usable_cores
 from engine.measure.experiment import run_experiment
 from engine.measure.instruments import Instruments
+from engine.measure.sweep import run_sweep
 from engine.models.inputs import tokenize
 from engine.models.loading import LoadedModel, ModelCache, load_model
 from engine.models.memory import NotEnoughMemory
@@ -86,6 +90,8 @@ class RequestHandler:
         with machine_lock(self._settings.lock_file, self._tell):
             if isinstance(request, DoctorRequest):
                 return Diagnosed(diagnosis=self._examine(request))
+            if isinstance(request, SweepRequest):
+                return self._sweep(request)
             return Finished(run=self._run(request))
 
     def _check_allocator(self, request: Request) -> None:
@@ -102,10 +108,20 @@ class RequestHandler:
         with kernels_compiled_meanwhile(experiment, kernels_folder(self._settings), self._tell_compiling):
             loaded = self._model(experiment.model, experiment.dtype, experiment.device)
         trace_dir = Path(request.trace_dir) if request.trace_dir else None
-        instruments = Instruments(
-            self._tell, time.perf_counter, stop_asked=self._stop_asked, trace_dir=trace_dir
-        )
+        instruments = self._instruments(trace_dir)
         return run_experiment(experiment, loaded, self._settings, instruments, request.continues)
+
+    def _sweep(self, request: SweepRequest) -> Swept:
+        plan = request.plan
+        find_paths(plan.paths)
+        for threads in plan.threads:
+            check_threads(threads, usable_cores())
+        with kernels_compiled_meanwhile(plan, kernels_folder(self._settings), self._tell_compiling):
+            loaded = self._model(plan.model, plan.dtype, plan.device)
+        return run_sweep(request, loaded, self._settings, self._instruments())
+
+    def _instruments(self, trace_dir: Path | None = None) -> Instruments:
+        return Instruments(self._tell, time.perf_counter, stop_asked=self._stop_asked, trace_dir=trace_dir)
 
     def _tell_compiling(self) -> None:
         self._tell(Step(name="compile", text="Compiling the kernels of packed execution"))
@@ -113,8 +129,7 @@ class RequestHandler:
     def _examine(self, request: DoctorRequest) -> Diagnosis:
         check_threads(request.threads, usable_cores())
         loaded = self._model(request.model, request.dtype, request.device)
-        instruments = Instruments(self._tell, time.perf_counter, stop_asked=self._stop_asked)
-        return examine_request(request, loaded, self._settings, instruments)
+        return examine_request(request, loaded, self._settings, self._instruments())
 
     def _model(self, name: str, dtype: DType, device: str) -> LoadedModel:
         spec = find_model(name)

@@ -1,6 +1,6 @@
 """The commands, and what a command ends with.
 
-The commands are models, paths, modifications, run, tutorial, doctor, compare, conclude, script and link.
+The commands are models, paths, modifications, run, tutorial, sweep, doctor, compare, conclude, script and link.
 Results go to standard output, progress and refusals to standard error; a refusal exits with code 2. torch is
 imported only by the commands that measure or examine.
 """
@@ -22,6 +22,7 @@ from engine.cli.linking import link
 from engine.cli.listing import models, modifications, paths
 from engine.cli.measuring import run, tutorial
 from engine.cli.streams import GuardedFile, guard_streams, tell_user
+from engine.cli.sweeping import sweep
 from engine.errors import Refusal
 
 app = typer.Typer(
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (models, paths, modifications, run, tutorial, doctor, compare, conclude, script, link):
+for command in (models, paths, modifications, run, tutorial, sweep, doctor, compare, conclude, script, link):
     app.command()(command)
 
 

@@ -11,20 +11,23 @@ from engine.errors import Refusal
 from engine.records import MEGABYTE, MOST_BYTES, Record
 
 
-def read_bytes(file: Path) -> bytes:
+def read_bytes(file: Path, most: int = MOST_BYTES) -> bytes:
     """The bytes of a file.
+
+    Args:
+        most: longest file that is read, in bytes.
 
     Raises:
         Refusal: it cannot be read, or is longer than any file of the lab.
     """
     try:
         with file.open("rb") as source:
-            data = source.read(MOST_BYTES + 1)
+            data = source.read(most + 1)
     except OSError as error:
         raise Refusal(f"The file {file} cannot be read: {error.strerror}.") from None
-    if len(data) > MOST_BYTES:
+    if len(data) > most:
         raise Refusal(
-            f"The file {file} is longer than {MOST_BYTES // MEGABYTE} MB, the most that is read; it was left as it is: "
+            f"The file {file} is longer than {most // MEGABYTE} MB, the most that is read; it was left as it is: "
             "choose a shorter one."
         )
     return data

@@ -5,6 +5,7 @@ A command so measures in the same way as the desk, and its own process imports n
 
 import os
 import sys
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from engine.diagnosis import Diagnosis
 from engine.errors import Refusal
 from engine.events import (
     ENDINGS,
+    CellDone,
     Diagnosed,
     DoctorRequest,
     Download,
@@ -29,14 +31,18 @@ from engine.events import (
     Refused,
     RunRequest,
     Step,
+    SweepRequest,
     allocator_of,
+    model_of,
 )
 from engine.host import measuring_environment
 from engine.records import Allocator, Run
+from engine.sweeps import SweepCell
 
 # -P keeps the user's folder off the path: a file called torch.py in it must not be imported.
 COMMAND = (sys.executable, "-P", "-m", "engine", "child")
 NOT_YET_MEASURING = ("wait", "load", "compile")
+Measuring = RunRequest | DoctorRequest | SweepRequest
 
 
 def measure(request: RunRequest) -> Run:
@@ -45,7 +51,7 @@ def measure(request: RunRequest) -> Run:
     Raises:
         Refusal: it cannot be met, or the child ended before it answered.
     """
-    ending = _ending(request, request.experiment.model)
+    ending = _ending(request)
     assert isinstance(ending, Finished)  # noqa: S101  (the only good ending of a run)
     return ending.run
 
@@ -56,9 +62,26 @@ def examine(request: DoctorRequest) -> Diagnosis:
     Raises:
         Refusal: it cannot be met, or the child ended before it answered.
     """
-    ending = _ending(request, request.model)
+    ending = _ending(request)
     assert isinstance(ending, Diagnosed)  # noqa: S101  (the only good ending of an examination)
     return ending.diagnosis
+
+
+def sweep_cells(request: SweepRequest, keep: Callable[[SweepCell], None]) -> None:
+    """Measure the missing cells of a sweep in a new child process, until all are complete or Ctrl-C stops it.
+
+    Args:
+        keep: gets each cell when it is complete.
+
+    Raises:
+        Refusal: it cannot be met, or the child ended before all cells were complete.
+    """
+
+    def hear(event: Event) -> None:
+        if isinstance(event, CellDone):
+            keep(event.cell)
+
+    _ending(request, hear)
 
 
 def restart_for(allocator: Allocator) -> None:
@@ -71,17 +94,22 @@ def restart_for(allocator: Allocator) -> None:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)  # noqa: S606  (this very command)
 
 
-def _ending(request: RunRequest | DoctorRequest, model: str) -> Event:
-    title = find_model(model).title
+def _ending(request: Measuring, hear: Callable[[Event], None] = lambda _event: None) -> Event:
+    """The last event of a request.
+
+    Args:
+        hear: gets every event before it.
+    """
+    title = find_model(model_of(request)).title
     # In the user's folder, because models, traces and settings may be named from there.
     child = ChildProcess(COMMAND, Path.cwd(), _environment(allocator_of(request) or "system"))
     try:
         with progress() as tell:
             tell(Step(name="load", text=f"Loading {title}"))
-            ending = _last_event(child, request, tell)
+            ending = _last_event(child, request, (hear, tell))
     except ChildDied as death:
         _print_log(child)
-        raise Refusal(_death_words(death)) from None
+        raise Refusal(_death_words(death, isinstance(request, SweepRequest))) from None
     finally:
         child.close()
     if isinstance(ending, Failed):
@@ -93,7 +121,7 @@ def _ending(request: RunRequest | DoctorRequest, model: str) -> Event:
     return ending
 
 
-def _last_event(child: ChildProcess, request: RunRequest | DoctorRequest, tell: Tell) -> Event:
+def _last_event(child: ChildProcess, request: Measuring, listeners: Iterable[Tell]) -> Event:
     """The last event of a request. Before measuring begins, Ctrl-C drops everything; after that it ends the rounds."""
     measuring = False
     with ExitStack() as stack:
@@ -103,7 +131,8 @@ def _last_event(child: ChildProcess, request: RunRequest | DoctorRequest, tell: 
             if not measuring and not _is_before_measuring(event):
                 stack.enter_context(stop_on_interrupt(child.stop))
                 measuring = True
-            tell(event)
+            for listener in listeners:
+                listener(event)
     raise AssertionError("a child that does not answer has died")
 
 
@@ -122,12 +151,11 @@ def _print_log(child: ChildProcess) -> None:
         tell_user(log)
 
 
-def _death_words(death: ChildDied) -> str:
+def _death_words(death: ChildDied, of_sweep: bool) -> str:
+    lost = "so the sweep is not complete" if of_sweep else "so nothing was measured"
     if death.killed:
         return (
-            "The system killed the measuring process, most often because memory ran out, so nothing was measured: "
+            f"The system killed the measuring process, most often because memory ran out, {lost}: "
             "try a smaller model or batch."
         )
-    return (
-        "The measuring process ended before it answered, so nothing was measured; its last output is above."
-    )
+    return f"The measuring process ended before it answered, {lost}; its last output is above."

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from engine.cli.streams import tell_user
-from engine.events import Download, Event, Round, Step
+from engine.events import CellStarted, Download, Event, Round, Step
+from engine.present.words.sweeps import cell_words
 
 Tell = Callable[[Event], None]
 
@@ -52,11 +53,14 @@ def progress() -> Iterator[Tell]:
         transient=True,
         disable=not console.is_terminal,
     )
-    task = bars.add_task("Starting", total=None)
+    task, cell = bars.add_task("Starting", total=None), ""
 
     def tell(event: Event) -> None:
-        if isinstance(event, Step):
-            bars.update(task, description=event.text, total=None, completed=0)
+        nonlocal cell
+        if isinstance(event, CellStarted):
+            cell = f"{cell_words(event.done, event.of, event.title, event.left_s)}. "
+        elif isinstance(event, Step):
+            bars.update(task, description=cell + event.text, total=None, completed=0)
         elif isinstance(event, Round):
             bars.update(task, total=event.at_most, completed=event.done)
         elif isinstance(event, Download):

@@ -21,7 +21,7 @@ from distributed.scheduler import KilledWorker, NoValidWorkerError
 from engine.desk.cluster_worker import machine_name, measure, scheduler_problem
 from engine.desk.process import CHILD_COMMAND, Child, ChildDied, local_child
 from engine.errors import Refusal
-from engine.events import ENDINGS, Event, Refused, Request, RunRequest, TokenizeRequest, read_event
+from engine.events import ENDINGS, Event, Refused, Request, RunRequest, device_of, read_event
 from engine.records import Allocator
 
 LOG = logging.getLogger(__name__)
@@ -93,7 +93,8 @@ class Cluster:
             self._look()
             if self._client is None or self._problem:
                 raise Refusal(self._problem)
-            device, worker = _device_of(request), self._find(machine)
+            # The resource of Dask: `cuda:1` is a `cuda`.
+            device, worker = device_of(request).partition(":")[0], self._find(machine)
             if isinstance(request, RunRequest) and request.trace_dir:
                 raise Refusal(
                     f"Traces stay on the machine that writes them: measure on {machine} without traces."
@@ -302,11 +303,3 @@ def _machines_of(workers: Mapping[str, Mapping[str, Any]]) -> tuple[Machine, ...
         if worker.get("status", "running") == "running":
             found.setdefault(name, Machine(name, address, tuple(sorted(worker.get("resources", ())))))
     return tuple(found[name] for name in sorted(found))
-
-
-def _device_of(request: Request) -> str:
-    """The resource that a request needs: `cuda:1` is a `cuda`."""
-    if isinstance(request, TokenizeRequest):
-        return "cpu"
-    device = request.experiment.device if isinstance(request, RunRequest) else request.device
-    return device.partition(":")[0]

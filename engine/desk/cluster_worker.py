@@ -16,7 +16,7 @@ from distributed import Worker, get_worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from engine.desk.process import ChildDied, ChildProcess
-from engine.events import Diagnosed, Event, Finished, allocator_of, read_request
+from engine.events import CellDone, Diagnosed, Event, Finished, allocator_of, read_request
 from engine.host import measuring_environment
 from engine.records import Allocator, Environment
 
@@ -103,10 +103,13 @@ def machine_name(worker_name: object, address: str) -> str:
 
 
 def with_machine(event: Event, machine: str) -> Event:
-    """The event, with the host name in its run or diagnosis replaced by the machine's name."""
+    """The event, with the host name in its run, cell or diagnosis replaced by the machine's name."""
     if isinstance(event, Finished):
         run = event.run
         return Finished(run=run.model_copy(update=_renamed(run.environment, machine)))
+    if isinstance(event, CellDone) and event.cell.run is not None:
+        run = event.cell.run.model_copy(update=_renamed(event.cell.run.environment, machine))
+        return event.model_copy(update={"cell": event.cell.model_copy(update={"run": run})})
     if isinstance(event, Diagnosed):
         diagnosis = event.diagnosis
         return Diagnosed(diagnosis=diagnosis.model_copy(update=_renamed(diagnosis.environment, machine)))

@@ -24,10 +24,12 @@ from engine.desk.tickets import DeskView, Ticket, TicketView, opens
 from engine.desk.worker import Worker
 from engine.diagnosis import Diagnosis
 from engine.errors import Refusal
-from engine.events import Event, Refused, Request
+from engine.events import CellDone, Event, Refused, Request, SweepRequest
 from engine.records import Run
 from engine.settings import Settings, load_settings
 from engine.store.store import the_store
+from engine.store.sweeps import the_sweeps
+from engine.sweeps import Sweep, SweepCell
 
 LOG = logging.getLogger(__name__)
 TICK_S = 0.5
@@ -44,22 +46,24 @@ class Desk:
         machines: gives the names of the machines that can measure now; the empty name is this one.
         journal: keeps the queue across restarts; None keeps nothing.
         on_finished: gets each result before its ticket is done.
+        on_cell: gets each cell of a sweep before its ticket counts it.
         clock: seconds, monotonic.
         now: the time of day, in UTC.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (all have defaults)
         self,
         start_child: StartChild = local_child,
         machines: Callable[[], tuple[str, ...]] = lambda: (THIS_MACHINE,),
         *,
         journal: Journal | None = None,
         on_finished: Callable[[Run | Diagnosis], None] = lambda _result: None,
+        on_cell: Callable[[Sweep, SweepCell], None] = lambda _sweep, _cell: None,
         limits: Limits = Limits(),  # noqa: B008  (frozen)
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._start_child, self._on_finished = start_child, on_finished
+        self._start_child, self._on_finished, self._on_cell = start_child, on_finished, on_cell
         self._machines = Machines(machines, clock)
         self._ledger = Ledger(limits, self._machines, journal, clock, now)
         self._changed = threading.Condition()
@@ -130,13 +134,19 @@ class Desk:
             job = self._ledger.find(ticket.id)
             if not opens(ticket.secret, job.digest):
                 raise Refusal("Only the visitor who started this measurement can cancel it; it continues.")
-            child = self._end(job, "cancelled", "Cancelled; your settings are kept.")
+            kept = "the cells that were complete are kept" if job.view.sweep_id else "your settings are kept"
+            child = self._end(job, "cancelled", f"Cancelled; {kept}.")
         _kill(child)
 
     def seen(self, visitor: str) -> None:
         """Note that a viewer of this visitor is present: the visitor's queued jobs stay queued."""
         with self._changed:
             self._ledger.seen(visitor)
+
+    def ticket_of_sweep(self, sweep_id: str) -> str:
+        """The id of the ticket whose job measures this sweep, or waits to; empty where there is none."""
+        with self._changed:
+            return self._ledger.ticket_of_sweep(sweep_id)
 
     def view(self, visitor: str = "") -> DeskView:
         """How busy the machines are, and the place of this visitor's first measurement."""
@@ -198,7 +208,7 @@ class Desk:
             return worker.job
 
     def _answer(self, worker: Worker, job: Job, request: Request) -> Event:
-        begin, tell = partial(self._begin, worker, job), partial(self._tell, job)
+        begin, tell = partial(self._begin, worker, job), partial(self._tell, job, request)
         ending = worker.answer(request, begin, tell)
         lacks_memory = isinstance(ending, Refused) and ending.lack == "memory"
         if lacks_memory and worker is not self._assistant and self._ended_idle_assistant(worker.machine):
@@ -211,7 +221,9 @@ class Desk:
             self._changed.notify_all()
             return begun
 
-    def _tell(self, job: Job, event: Event) -> None:
+    def _tell(self, job: Job, request: Request, event: Event) -> None:
+        if isinstance(event, CellDone) and isinstance(request, SweepRequest):
+            self._keep_cell(request.sweep, event.cell)
         with self._changed:
             self._ledger.hear(job, event)
             self._changed.notify_all()
@@ -235,6 +247,12 @@ class Desk:
                 LOG.exception("a result could not be stored")
                 return False
         return True
+
+    def _keep_cell(self, sweep: Sweep, cell: SweepCell) -> None:
+        try:
+            self._on_cell(sweep, cell)
+        except Exception:
+            LOG.exception("a cell of a sweep could not be stored")
 
     def _watch(self) -> None:
         """The thread that applies limits and updates the machines; it sleeps while there is no work."""
@@ -280,6 +298,7 @@ def _open_desk(settings: Settings) -> Desk:
         machines,
         journal=open_journal(settings.data_folder),
         on_finished=_keep_in_store,
+        on_cell=_keep_cell_in_store,
         limits=Limits.of(settings),
     )
 
@@ -287,3 +306,7 @@ def _open_desk(settings: Settings) -> Desk:
 def _keep_in_store(result: Run | Diagnosis) -> None:
     if isinstance(result, Run):
         the_store().save(result)
+
+
+def _keep_cell_in_store(sweep: Sweep, cell: SweepCell) -> None:
+    the_sweeps().keep(sweep, cell)

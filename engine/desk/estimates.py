@@ -4,8 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from engine.catalog.models import CATALOG
 from engine.desk.fairness import Waiting
-from engine.events import DoctorRequest, Request, RunRequest
+from engine.events import DoctorRequest, Request, RunRequest, SweepRequest, model_of
+from engine.host import threads_here
+from engine.sweeps import expected_s as expected_sweep_s
 
 START_S = 15.0
 """A child's start, loading, warm-up and profile: the estimate before the first job has ended."""
@@ -23,16 +26,17 @@ class Duration:
 
 
 def expected_s(request: Request, past: Sequence[Duration]) -> float:
-    """Estimated seconds of a request: the median of the same kind and model, of the same kind, or from its budget."""
+    """Estimated seconds of a request: the median of the same kind and model, of the same kind, or from its budget.
+
+    Sweeps differ too much in their number of cells, so a sweep is estimated from its plan.
+    """
+    if isinstance(request, SweepRequest):
+        spec = CATALOG.get(request.plan.model)
+        return expected_sweep_s(request.plan, spec.shape if spec else None, threads_here(), request.done)
     kind = [duration for duration in past if duration.do == request.do]
     like = [duration.seconds for duration in kind if duration.model == model_of(request)]
     seen = like or [duration.seconds for duration in kind]
     return median(seen) if seen else START_S + budget_s(request)
-
-
-def model_of(request: Request) -> str:
-    """Name of the model that a request is about."""
-    return request.experiment.model if isinstance(request, RunRequest) else request.model
 
 
 def budget_s(request: Request) -> float:

@@ -4,16 +4,19 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from engine.desk.estimates import model_of
 from engine.desk.journal import Ended, Entry, Queued, Started
 from engine.desk.tickets import Ticket, TicketView, advanced, digest_of
-from engine.events import Event, Request, RunRequest, Step
+from engine.events import CellDone, Event, Request, RunRequest, Step, SweepRequest, model_of
 
-TIMED = ("run", "doctor")
+TIMED = ("run", "doctor", "sweep")
 """Requests that measure time: a machine runs only one of them at once."""
 CUT_OFF = (
     "The server stopped in the middle of this measurement, so it was interrupted and nothing was kept; "
     "start it again."
+)
+SWEEP_CUT_OFF = (
+    "The server stopped in the middle of this sweep. The cells that were complete are kept: "
+    "open the sweep and resume it."
 )
 RUN_IN_STORE = "Measured before the server was restarted; the result is in the history."
 NOT_IN_STORE = (
@@ -32,6 +35,7 @@ class Job:
         timed: whether it measures time.
         request: None once it has ended.
         started: when it began, in seconds of the desk's clock; reset while it waits for another program.
+        limited_from: from when on the limit of its time counts: its start, or that of a sweep's present cell.
         heard: when the child sent its last event.
     """
 
@@ -43,18 +47,21 @@ class Job:
     request: Request | None
     view: TicketView
     started: float = 0.0
+    limited_from: float = 0.0
     heard: float = 0.0
 
     def begin(self, machine: str, clock_s: float, at: datetime) -> None:
         """A child for this job has started."""
-        self.started = self.heard = clock_s
+        self.started = self.limited_from = self.heard = clock_s
         self.view = replace(self.view, state="running", machine=machine, started_at=at)
 
     def hear(self, event: Event, clock_s: float) -> None:
         """The child has sent an event."""
         self.heard = clock_s
         if isinstance(event, Step) and event.name == "wait":
-            self.started = clock_s
+            self.started = self.limited_from = clock_s
+        if isinstance(event, CellDone):
+            self.limited_from = clock_s
         self.view = advanced(self.view, event)
 
     def close(self, at: datetime) -> None:
@@ -75,6 +82,7 @@ class Job:
             visitor=self.visitor,
             machine=self.machine,
             title=self.view.title,
+            sweep_id=self.view.sweep_id,
             at=self.view.queued_at,
             request=self.request,
         )
@@ -103,14 +111,23 @@ def new_job(
         secret: the ticket's secret; empty for a new random one.
     """
     ticket = Ticket(id=secrets.token_hex(6), secret=secret or secrets.token_urlsafe(16))
-    view = TicketView(ticket.id, title=title_of(request), machine=machine, queued_at=at)
+    view = TicketView(
+        ticket.id, title=title_of(request), machine=machine, queued_at=at, sweep_id=sweep_id_of(request)
+    )
     return Job(
         ticket.id, digest_of(ticket.secret), visitor, machine, request.do in TIMED, request, view
     ), ticket
 
 
+def sweep_id_of(request: Request) -> str:
+    """The id of the sweep that a request measures; empty for other requests."""
+    return request.id if isinstance(request, SweepRequest) else ""
+
+
 def title_of(request: Request) -> str:
     """Model and batch of a request, as a title."""
+    if isinstance(request, SweepRequest):
+        return request.title
     batch = request.experiment.batch if isinstance(request, RunRequest) else getattr(request, "batch", None)
     return model_of(request) + (f", {batch.name}" if batch else "")
 
@@ -122,6 +139,7 @@ def remembered(entry: Entry) -> Job:
         queued.id,
         title=queued.title,
         machine=started.machine if started else queued.machine,
+        sweep_id=queued.sweep_id,
         queued_at=queued.at,
         started_at=started.at if started else None,
     )

@@ -35,6 +35,8 @@ class Queued(Record):
     title: str
     at: datetime
     request: Request | None
+    sweep_id: str = ""
+    """Of the sweep that it measures; empty for other requests, and in journals of older versions."""
 
 
 class Started(Record):

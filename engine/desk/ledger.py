@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Literal
 
 from engine.desk.backend import THIS_MACHINE
-from engine.desk.estimates import Duration, expected_s, model_of
-from engine.desk.jobs import CUT_OFF, Job, new_job, remembered
+from engine.desk.estimates import Duration, expected_s
+from engine.desk.jobs import CUT_OFF, SWEEP_CUT_OFF, Job, new_job, remembered
 from engine.desk.journal import Ended, Entry, Journal, Queued, Started
 from engine.desk.limits import (
     Limits,
@@ -25,7 +25,7 @@ from engine.desk.machines import Machines
 from engine.desk.tickets import DeskView, Ticket, TicketView
 from engine.desk.turns import Turns
 from engine.errors import Refusal
-from engine.events import Event, Request
+from engine.events import Event, Request, model_of
 
 TICKETS_KEPT = 500
 RESULTS_KEPT = 50
@@ -83,7 +83,7 @@ class Ledger:
             machines = self._machines.names if job.timed else (THIS_MACHINE,)
             wait_s = turns.starts_in_s(machines, self._running_s()).get(job.id)
             return replace(job.view, place=turns.place(job.id), wait_s=wait_s)
-        if job.view.state == "running":
+        if job.view.state == "running" and job.view.left_s is None:
             return replace(job.view, left_s=turns.left_s(job.id, self._clock() - job.started))
         return job.view
 
@@ -91,6 +91,11 @@ class Ledger:
         """The measurements and examinations of a visitor, newest first."""
         own = [job for job in self._jobs.values() if job.timed and job.visitor == visitor]
         return tuple(self.shown(job) for job in reversed(own))
+
+    def ticket_of_sweep(self, sweep_id: str) -> str:
+        """The id of the live job of this sweep; empty where there is none."""
+        live = (job.id for job in self._jobs.values() if job.view.sweep_id == sweep_id and not job.view.ended)
+        return next(live, "")
 
     def desk_view(self, visitor: str) -> DeskView:
         """How busy the machines are, and the place of this visitor's first measurement."""
@@ -129,7 +134,7 @@ class Ledger:
                 self._queue(job, job.request)
             else:
                 self._jobs[job.id] = job
-                self.end(job, "interrupted", CUT_OFF)
+                self.end(job, "interrupted", SWEEP_CUT_OFF if job.view.sweep_id else CUT_OFF)
 
     def seen(self, visitor: str) -> None:
         """Note that a viewer of this visitor is present."""
@@ -191,7 +196,8 @@ class Ledger:
     def _end_due(self, job: Job) -> tuple[EndState, str] | None:
         now = self._clock()
         if job.view.state == "running":
-            sentence = overdue(self._limits, now - job.started, now - job.heard)
+            since = job.limited_from if self._limits.cells_apart else job.started
+            sentence = overdue(self._limits, now - since, now - job.heard)
             return ("failed", sentence) if sentence else None
         if not self._measuring.waits(job.id):
             return None

@@ -14,6 +14,7 @@ class Limits:
 
     Attributes:
         longest_s: wall-clock time of one job.
+        cells_apart: whether this is the time of each cell of a sweep, and not of all together.
         silence_s: longest time without an event from a child that works.
         grace_s: time without a viewer after which a visitor's queued jobs are cancelled.
         share: measurements that one visitor may have in the queue, besides a running one.
@@ -25,6 +26,7 @@ class Limits:
     grace_s: float = inf
     share: float = inf
     quick_share: float = inf
+    cells_apart: bool = True
 
     @property
     def one_each(self) -> bool:
@@ -37,7 +39,7 @@ class Limits:
         longest_s, silence_s = settings.max_minutes * SECONDS_A_MINUTE, settings.max_silence_s
         if not settings.hosted:
             return cls(longest_s, silence_s)
-        return cls(longest_s, silence_s, settings.viewer_grace_s, share=1, quick_share=4)
+        return cls(longest_s, silence_s, settings.viewer_grace_s, share=1, quick_share=4, cells_apart=False)
 
 
 def overdue(limits: Limits, running_s: float, silent_s: float) -> str:

@@ -12,6 +12,8 @@ from typing import Literal
 
 from engine.diagnosis import Diagnosis
 from engine.events import (
+    CellDone,
+    CellStarted,
     Diagnosed,
     Download,
     Event,
@@ -21,6 +23,7 @@ from engine.events import (
     Refused,
     Round,
     Step,
+    Swept,
     Tokenized,
 )
 from engine.records import Batch, Interval, ModelCard, Run
@@ -57,13 +60,16 @@ class TicketView:
         title: model and batch of the request.
         place: jobs that come first, a running one included; 0 once it runs.
         wait_s: estimated seconds until it starts; None if unknown, or once it runs.
-        left_s: estimated seconds until a running job ends; None if unknown.
+        left_s: estimated seconds until a running job ends; None if unknown. A sweep estimates it from its cells.
         machine: the machine that runs it, or that was requested; empty for this one.
         step: the stage of the job, as text for the user.
         stage: the same by its name (`engine.events.Step`); empty before the first.
         history: 95 % interval of each path's speedup after each of the last rounds, oldest first.
         run: the result; None once it is old: then only `run_id` is kept.
         stored: whether the result could be stored; True for a job without a result.
+        sweep_id: of the sweep that it measures; empty for other jobs.
+        cell: the place of the cell that is being measured, in words.
+        cells_done, cells_of: complete cells of the sweep, and all its cells.
         message: why it failed or was refused, in one sentence for the user.
     """
 
@@ -89,6 +95,10 @@ class TicketView:
     card: ModelCard | None = None
     batch: Batch | None = None
     diagnosis: Diagnosis | None = None
+    sweep_id: str = ""
+    cell: str = ""
+    cells_done: int = 0
+    cells_of: int = 0
     message: str = ""
 
     @property
@@ -129,10 +139,19 @@ def advanced(view: TicketView, event: Event) -> TicketView:
             return replace(view, download=event)
         case Round():
             return _after_round(view, event)
-        case Refused(message=message) | Failed(message=message):
-            return replace(view, state="failed", message=message)
+        case CellStarted() | CellDone():
+            return _of_sweep(view, event)
         case _:
-            return _done(view, event)
+            return _ended(view, event)
+
+
+def _of_sweep(view: TicketView, event: CellStarted | CellDone) -> TicketView:
+    counted = replace(view, cells_done=event.done, cells_of=event.of)
+    if isinstance(event, CellDone):
+        return counted
+    return replace(
+        counted, cell=event.title, left_s=event.left_s, rounds_done=0, rounds_at_most=0, history=()
+    )
 
 
 def _after_round(view: TicketView, event: Round) -> TicketView:
@@ -145,9 +164,13 @@ def _after_round(view: TicketView, event: Round) -> TicketView:
     )
 
 
-def _done(view: TicketView, event: Finished | Loaded | Tokenized | Diagnosed) -> TicketView:
-    done = replace(view, state="done")
+def _ended(
+    view: TicketView, event: Finished | Loaded | Tokenized | Diagnosed | Swept | Refused | Failed
+) -> TicketView:
+    done = replace(view, state="done", left_s=None)
     match event:
+        case Refused(message=message) | Failed(message=message):
+            return replace(view, state="failed", left_s=None, message=message)
         case Finished(run=run):
             return replace(done, run=run, run_id=run.id)
         case Loaded(card=card):
@@ -156,3 +179,5 @@ def _done(view: TicketView, event: Finished | Loaded | Tokenized | Diagnosed) ->
             return replace(done, batch=batch)
         case Diagnosed(diagnosis=diagnosis):
             return replace(done, diagnosis=diagnosis)
+        case Swept(done=cells, of=of):
+            return replace(done, cells_done=cells, cells_of=of)

@@ -4,7 +4,7 @@ The steps: tokenize, prepare every path, check that their outputs agree, warm up
 the highest arithmetic rate and bandwidth of the machine. A path that fails is kept with its reason; the others go on.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +22,7 @@ from engine.errors import Refusal, first_line
 from engine.events import Step
 from engine.host import with_threads
 from engine.measure.agreement import compare, disagreement, hidden_states
+from engine.measure.bench import Bench, Candidate, Extent, PathStock
 from engine.measure.environment import load_average, read_environment
 from engine.measure.instruments import Instruments
 from engine.measure.profiling import (
@@ -33,7 +34,13 @@ from engine.measure.profiling import (
 )
 from engine.measure.race import Entry, Race, RaceResult, race
 from engine.measure.roofline import WORKING_MB, measure_roofline
-from engine.measure.rounds import BASELINE_AGAIN, PRECISION, Earlier, StopRule, Timed
+from engine.measure.rounds import (
+    BASELINE_AGAIN,
+    PRECISION,
+    Earlier,
+    StopRule,
+    Timed,
+)
 from engine.models.inputs import TokenBatch, tokenize
 from engine.models.loading import LoadedModel
 from engine.models.memory import check_memory, memory_available_mb
@@ -56,64 +63,21 @@ PROFILE_S = 3.0
 """Time limit for the profiled forwards of one path; two forwards are profiled in any case."""
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What every step of one experiment works with."""
-
-    experiment: Experiment
-    loaded: LoadedModel
-    batch: TokenBatch
-    instruments: Instruments
-    exports: Path | None = None
-    """Folder for files that paths export from this model; None keeps nothing."""
-    memory_reserve_mb: float = 0.0
-    continues: Run | None = None
-    """The run that the rounds are added to."""
-
-    @property
-    def layers(self) -> int:
-        """Number of layers of the encoder."""
-        return self.loaded.card.shape.num_encoder_layers
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A path that was prepared and called once, with its result so far.
-
-    If preparing failed, `prepared` is None and the status is not "ok".
-    """
-
-    path: ExecutionPath
-    prepared: PreparedPath | None
-    result: PathResult
-
-    @property
-    def ready(self) -> PreparedPath:
-        """The prepared path; only for candidates whose status is "ok"."""
-        assert self.prepared is not None  # noqa: S101  (a path that is ok was prepared)
-        return self.prepared
-
-    def failed(self, reason: str) -> "Candidate":
-        """The same path with status "failed": it is not timed."""
-        return self.with_(status="failed", reason=reason)
-
-    def with_(self, **facts: object) -> "Candidate":
-        """The same path with these fields of its result replaced."""
-        return replace(self, result=self.result.model_copy(update=facts))
-
-
 def run_experiment(
     experiment: Experiment,
     loaded: LoadedModel,
     settings: Settings,
     instruments: Instruments,
     continues: Run | None = None,
+    extent: Extent = Extent(),  # noqa: B008  (frozen)
+    stock: PathStock | None = None,
 ) -> Run:
     """Measure an experiment on a loaded model.
 
     Args:
         continues: a run of the same experiment. Its rounds come first in the returned run; its profiles and peaks are
             kept, not measured again.
+        stock: paths that were prepared for this model and these threads; those that are missing are added.
 
     Raises:
         Refusal: the texts do not fit, a path is unknown, the baseline itself cannot run, or the conditions are not
@@ -123,7 +87,12 @@ def run_experiment(
     experiment = with_threads(experiment)
     assert experiment.threads is not None  # noqa: S101  (with_threads has set it)
     torch.set_num_threads(experiment.threads)
-    bench = _bench(experiment, loaded, settings, instruments, continues)
+    bench = replace(
+        _bench(experiment, loaded, settings, instruments),
+        continues=continues,
+        extent=extent,
+        stock={} if stock is None else stock,
+    )
     if continues is not None:
         check_same_conditions(continues, read_environment(experiment.device, None), loaded.card)
     candidates = checked(bench)
@@ -136,18 +105,14 @@ def run_experiment(
 
 
 def _bench(
-    experiment: Experiment,
-    loaded: LoadedModel,
-    settings: Settings,
-    instruments: Instruments,
-    continues: Run | None,
+    experiment: Experiment, loaded: LoadedModel, settings: Settings, instruments: Instruments
 ) -> Bench:
     """Tokenize the texts and gather everything that the later steps need."""
     instruments.tell(Step(name="tokenize", text="Turning the texts into tokens"))
     batch = tokenize(experiment.batch, loaded.tokenizer, loaded.card.shape, settings)
     batch = replace(batch, tokens=batch.tokens.to(experiment.device))
     exports = _exports(loaded.card, settings)
-    return Bench(experiment, loaded, batch, instruments, exports, settings.memory_reserve_mb, continues)
+    return Bench(experiment, loaded, batch, instruments, exports, settings.memory_reserve_mb)
 
 
 def _run_of(
@@ -160,7 +125,7 @@ def _run_of(
     seen = tuple(_with_samples(bench, candidate, measured) for candidate in candidates)
     if is_new:
         seen = tuple(_profiled(bench, candidate) for candidate in seen)
-    roofline = _roofline(bench) if is_new else None
+    roofline = _roofline(bench) if is_new and bench.extent.costs else None
     created_at = bench.instruments.now()
     return Run(
         id=_run_id(experiment, created_at),
@@ -241,10 +206,7 @@ def _prepared(bench: Bench, name: str) -> Candidate:
     result = PathResult(name=name, dtype=path.precision or bench.experiment.dtype, status="ok")
     bench.instruments.tell(Step(name="prepare", text=f"Preparing: {PATHS[name].title}"))
     try:
-        _check_memory(bench, path)
-        start = bench.instruments.clock()
-        prepared = path.prepare(bench.loaded.model, bench.exports)
-        prepare_ms = (bench.instruments.clock() - start) * 1000
+        prepared, prepare_ms = bench.stock.get(name) or _newly_prepared(bench, path)
     except Refusal as refusal:
         return Candidate(path, None, result).with_(status="unavailable", reason=str(refusal))
     except Exception as error:  # as above
@@ -252,6 +214,14 @@ def _prepared(bench: Bench, name: str) -> Candidate:
     return Candidate(path, prepared, result).with_(
         prepare_ms=prepare_ms, prepare_note=prepared.note, weights_mb=prepared.weights_mb
     )
+
+
+def _newly_prepared(bench: Bench, path: ExecutionPath) -> tuple[PreparedPath, float]:
+    _check_memory(bench, path)
+    start = bench.instruments.clock()
+    prepared = path.prepare(bench.loaded.model, bench.exports)
+    bench.stock[path.name] = prepared, (bench.instruments.clock() - start) * 1000
+    return bench.stock[path.name]
 
 
 def _check_memory(bench: Bench, path: ExecutionPath) -> None:
@@ -287,9 +257,20 @@ def _measured(bench: Bench, candidates: tuple[Candidate, ...], budget_s: float) 
     before = bench.continues
     entries = {c.path.name: _entry(bench, c) for c in candidates if c.result.status == "ok"}
     # A user who continues a run wants more rounds, however precise it is already.
-    rule = StopRule(budget_s, bench.experiment.iterations, precision=None if before else PRECISION)
-    earlier = _earlier(before) if before else Earlier()
-    what = Race(entries, bench.experiment.baseline, rule, bench.experiment.seed, earlier=earlier)
+    rule = StopRule(
+        budget_s,
+        bench.experiment.iterations,
+        precision=None if before else PRECISION,
+        most_s=budget_s * bench.extent.stretch,
+    )
+    what = Race(
+        entries,
+        bench.experiment.baseline,
+        rule,
+        bench.experiment.seed,
+        warm_up_cap_s=bench.extent.warm_up_cap_s,
+        earlier=_earlier(before) if before else Earlier(),
+    )
     return race(what, bench.instruments)
 
 
@@ -313,7 +294,7 @@ def _with_samples(bench: Bench, candidate: Candidate, measured: RaceResult) -> C
         warm_up_calls=measured.warm_up_calls[name],
         calls_per_sample=measured.calls_per_sample[name],
         # Counted before any profiler runs: its memory keeps the allocator from giving memory back.
-        page_faults=page_faults(candidate.ready, bench.batch.tokens),
+        page_faults=page_faults(candidate.ready, bench.batch.tokens) if bench.extent.costs else None,
     )
 
 
@@ -332,15 +313,16 @@ def _profiled(bench: Bench, candidate: Candidate) -> Candidate:
     bench.instruments.tell(Step(name="profile", text=f"Profiling: {PATHS[name].title}"))
     median_ms = median(candidate.result.samples_ms)
     trace = bench.instruments.trace_dir / f"{name}.json.gz" if bench.instruments.trace_dir else None
-    forwards = profiled_forwards(median_ms)
+    forwards = min(profiled_forwards(median_ms), bench.extent.most_profiled)
     profiled = profile(candidate.ready, bench.batch.tokens, bench.instruments.clock, forwards, trace)
     inside_torch = not PATHS[name].outside_torch
+    measures_memory = inside_torch and bench.extent.costs
     return candidate.with_(
         evidence=candidate.ready.promise.evidence(profiled.calls),
         # Of a path outside torch the profiler sees only the head. That proves that torch did not run the encoder,
         # but a table of it would mislead.
         profile=profiled.table(median_ms) if inside_torch else None,
-        peak_memory_mb=peak_memory_mb(candidate.ready, bench.batch.tokens) if inside_torch else None,
+        peak_memory_mb=peak_memory_mb(candidate.ready, bench.batch.tokens) if measures_memory else None,
     )
 
 

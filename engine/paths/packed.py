@@ -24,6 +24,7 @@ from engine.paths.execution import (
 )
 from engine.records import DType, Experiment
 from engine.settings import Settings, load_settings
+from engine.sweeps import SweepPlan
 
 LINEARS_A_LAYER, NORMS_A_LAYER = 4, 2
 CLAIM = "real tokens only"
@@ -39,7 +40,7 @@ def kernels_folder(settings: Settings) -> Path:
 
 @contextmanager
 def kernels_compiled_meanwhile(
-    experiment: Experiment, folder: Path, on_wait: Callable[[], None]
+    experiment: Experiment | SweepPlan, folder: Path, on_wait: Callable[[], None]
 ) -> Iterator[None]:
     """Compile the kernels while the block loads the model, if the experiment needs them and they do not exist yet.
 
@@ -62,7 +63,7 @@ def kernels_compiled_meanwhile(
             compiled.result()
 
 
-def _needs_kernels(experiment: Experiment) -> bool:
+def _needs_kernels(experiment: Experiment | SweepPlan) -> bool:
     packed = any(path_spec(name).kind == "packed" for name in experiment.paths)
     return packed and experiment.device == "cpu" and gain_here()
 

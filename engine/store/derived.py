@@ -60,8 +60,8 @@ def build_key(facts: BuildFacts) -> str:
 
 
 def is_preset(batch: Batch) -> bool:
-    """Whether the texts are a preset's, and so nothing private."""
-    return any(preset.texts == batch.texts for preset in PRESETS.values())
+    """Whether the texts are a preset's or a made batch has none, so that nothing is private."""
+    return batch.made is not None or any(preset.texts == batch.texts for preset in PRESETS.values())
 
 
 def time_text(moment: datetime) -> str:

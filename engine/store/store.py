@@ -223,6 +223,17 @@ class Store:
                 self._engine.dispose()
                 self._engine = None
 
+    def transaction(
+        self, done: str, how: Callable[[Engine], AbstractContextManager[Connection]] = Engine.begin
+    ) -> AbstractContextManager[Connection]:
+        """A transaction for other tables of this database.
+
+        Args:
+            done: what is being done to what is kept, for the sentence of a refusal: "kept", "read", "deleted".
+            how: `writing` if it changes anything.
+        """
+        return self._connected(done, how)
+
     def _set_deleted(self, run_ids: Collection[str], moment: str | None, which: Any) -> None:
         with self._connected("restored" if moment is None else "deleted", writing) as connection:
             for some in in_parts([storable(run_id) for run_id in run_ids]):

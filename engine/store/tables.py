@@ -2,13 +2,13 @@
 
 `runs` keeps each run's JSON, with the columns of the lab's first version, which may still be running beside this one.
 Lists read `run_rows`, `run_paths` and `run_tags` alone: in SQLite, a column that is added behind a long JSON costs as
-much to read as the JSON.
+much to read as the JSON. `sweeps` has a row for each sweep without its cells, `sweep_cells` one for each cell.
 """
 
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Connection, Float, Index, MetaData, String, Table, Text
+from sqlalchemy import Boolean, Column, Connection, Float, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.dialects import postgresql, sqlite
 
 METADATA = MetaData()
@@ -90,6 +90,28 @@ RUN_TAGS = Table(
     Column("run_id", String(ID_LENGTH), primary_key=True),
     Column("tag", Text, primary_key=True),
     Index("run_tags_by_tag", "tag", "run_id"),
+)
+
+SWEEPS = Table(
+    "sweeps",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("created_at", String(40), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("machine", Text, nullable=False),  # of the first cell with a run; empty before it
+    Column("size", Integer, nullable=False),  # cells of the plan
+    Column("json", Text, nullable=False),  # the sweep without its cells
+    Column("deleted_at", String(40)),
+    Index("sweeps_by_time", "deleted_at", "created_at"),
+)
+
+SWEEP_CELLS = Table(
+    "sweep_cells",
+    METADATA,
+    Column("sweep_id", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("json", Text, nullable=False),
 )
 
 INSERTS: dict[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}

@@ -9,6 +9,7 @@ from engine.desk.tickets import TicketView
 from engine.hosting import without_internals
 from engine.present.words.ages import duration_words
 from engine.present.charts.runs import LIVE_HEIGHT, closing_in_spec, closing_in_words
+from engine.present.words.sweeps import cell_words
 from engine.records import Run
 from engine.settings import load_settings
 from pages.kit.state import cancel, the_lab, view_of
@@ -139,7 +140,15 @@ def waiting_words(view: TicketView) -> str:
 
 
 def share_done(view: TicketView) -> float:
-    """The share of the job that is done, 0 to 1: each stage begins at a fixed share, and rounds add to theirs."""
+    """The share of the job that is done, 0 to 1: complete cells of a sweep, and the stages of the run or the cell."""
+    if not view.cells_of:
+        return _share_of_run(view)
+    present = _share_of_run(view) if view.cells_done < view.cells_of else 0.0
+    return min((view.cells_done + present) / view.cells_of, 1.0)
+
+
+def _share_of_run(view: TicketView) -> float:
+    """Each stage begins at a fixed share, and rounds add to theirs."""
     start = STAGE_STARTS.get(view.stage, 0.0)
     if view.stage != "measure":
         return start
@@ -151,6 +160,8 @@ def progress_words(view: TicketView) -> str:
     text = view.step or "Starting the process"
     if view.rounds_done and view.stage == "measure":
         text = f"{text}: {view.rounds_done} done, {view.rounds_at_most} at most"
+    if view.cell:
+        return f"{cell_words(view.cells_done, view.cells_of, view.cell, view.left_s)}. {text}"
     return text if view.left_s is None else f"{text}; about {duration_words(view.left_s)} left"
 
 

@@ -6,12 +6,22 @@ from engine.desk.desk import the_desk
 from engine.desk.tickets import DeskView, TicketView
 from engine.present.words.ages import duration_words
 from pages.kit import nav
-from pages.kit.state import ANNOUNCED_SLOTS, DOCTOR_SLOT, RUN_SLOT, live, newly_ended, the_lab, view_of
+from pages.kit.state import (
+    ANNOUNCED_SLOTS,
+    DOCTOR_SLOT,
+    RUN_SLOT,
+    SWEEP_SLOT,
+    live,
+    newly_ended,
+    the_lab,
+    view_of,
+)
 
 POLL_S = 3.0
 _SHOWN_ON = {
     RUN_SLOT: ("benchmark", "Your measurement"),
     DOCTOR_SLOT: ("doctor", "Your examination"),
+    SWEEP_SLOT: ("sweep", "Your sweep"),
 }
 _ICONS = {"done": ":material/check_circle:", "cancelled": ":material/stop_circle:"}
 

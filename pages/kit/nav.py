@@ -13,7 +13,8 @@ _IN_FRAME, _PATH = "_in_frame", "_page_path"
 
 OVERVIEW, MODEL, BATCH = "pages/overview.py", "pages/model.py", "pages/batch.py"
 BENCHMARK, DOCTOR, WALKTHROUGH = "pages/benchmark.py", "pages/doctor.py", "pages/walkthrough.py"
-HISTORY, COMPARE, LINK = "pages/history.py", "pages/compare.py", "pages/link.py"
+HISTORY, COMPARE, SWEEP = "pages/history.py", "pages/compare.py", "pages/sweep.py"
+LINK = "pages/link.py"
 
 
 def configure_page() -> None:
@@ -33,6 +34,7 @@ def page_list() -> dict[str, list[StreamlitPage]]:
             st.Page(BATCH, title="Batch", icon=":material/format_list_bulleted:"),
             st.Page(BENCHMARK, title="Benchmark", icon=":material/speed:"),
             st.Page(DOCTOR, title="Doctor", icon=":material/stethoscope:"),
+            st.Page(SWEEP, title="Sweep", icon=":material/grid_on:"),
             st.Page(HISTORY, title="History", icon=":material/history:"),
             st.Page(COMPARE, title="Compare", icon=":material/compare_arrows:"),
         ],

@@ -31,9 +31,10 @@ from pages.kit.browser import browser_secret
 OWN_TEXTS = "own texts"
 RUN_SLOT = "run"
 DOCTOR_SLOT = "doctor"
+SWEEP_SLOT = "sweep"
 ALLOCATOR_SLOT = "run-other-allocator"
 """The last run again, with the other allocator."""
-ANNOUNCED_SLOTS = (RUN_SLOT, DOCTOR_SLOT)
+ANNOUNCED_SLOTS = (RUN_SLOT, DOCTOR_SLOT, SWEEP_SLOT)
 """Jobs that take so long that visitors open another page meanwhile."""
 PATH_KEYS: dict[PathGroup, str] = {
     "tutorial": "bench_paths",
@@ -67,6 +68,7 @@ class Lab:
         secret: what allows to cancel this session's jobs, where the browser has no secret of its own.
         sought: slots whose job was looked for in the page's address.
         followed: the model and the batch in the page's address, by parameter, as they were followed or written last.
+        deleted_sweep: the sweep that was deleted last, which can be restored; empty where there is none.
         announced: tickets whose end was shown.
         traces: folder of the last run's Chrome traces, removed with the session; None where none were wanted.
     """
@@ -90,6 +92,7 @@ class Lab:
     secret: str = field(default_factory=lambda: token_urlsafe(16))
     sought: set[str] = field(default_factory=set)
     followed: dict[str, str] = field(default_factory=dict)
+    deleted_sweep: str = ""
     announced: set[str] = field(default_factory=set)
     traces: TemporaryDirectory[str] | None = None
 

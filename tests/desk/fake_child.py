@@ -6,6 +6,7 @@ silent: waits for ever and tells nothing.  busy: tells for ever that it waits fo
 linger: tells its pid, and ends with its input.  leave: refuses, and is gone a moment later.
 faint: refuses, and ends at the next request.  finish: finishes a run.
 lack <pid>: lacks memory as long as that process lives.
+A sweep tells two cells without a result, of which the first is the first that is not done; then it does the same.
 <folder>: waits there for a file `go`, then answers.
 """
 
@@ -69,9 +70,18 @@ WISHES = {
     "silent": lambda: time.sleep(60),
 }
 
+
+def tell_cells(done: list[int]) -> None:
+    for number in range(len(done), len(done) + 2):
+        tell(kind="cell-started", title=f"cell {number}", done=number, of=12, left_s=30.0)
+        tell(kind="cell-done", cell={"number": number, "reason": "no result"}, done=number + 1, of=12)
+
+
 for line in sys.stdin:
     request = json.loads(line)
-    wish = request["experiment"]["model"] if request["do"] == "run" else request["model"]
+    wish = {**request, **request.get("experiment", {}), **request.get("plan", {})}["model"]
+    if request["do"] == "sweep":
+        tell_cells(request["done"])
     if wish in WISHES:
         WISHES[wish]()
     elif wish == "talk":

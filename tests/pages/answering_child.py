@@ -1,7 +1,8 @@
 """A child that answers every request at once with plausible records and no torch.
 
 The models `no-such/model` is refused, `dies/at-once` ends the process, and a run of more than ten texts waits for
-ever, so that it can be cancelled.
+ever, so that it can be cancelled. So does a sweep with a batch of 100 texts, after its first three cells; if these are
+done before, it measures the others at once.
 """
 
 import os
@@ -13,6 +14,8 @@ from engine.allocator import DEFAULTS, KEPT
 from engine.analysis.continuing import continued
 from engine.diagnosis import Diagnosis
 from engine.events import (
+    CellDone,
+    CellStarted,
     Diagnosed,
     DoctorRequest,
     Finished,
@@ -21,12 +24,16 @@ from engine.events import (
     Refused,
     RunRequest,
     Step,
+    SweepRequest,
+    Swept,
     Tokenized,
     TokenizeRequest,
+    model_of,
     read_request,
 )
 from engine.records import Batch, PathResult, Record, read_run
 from tests.samples import a_broken_diagnosis, a_diagnosis, a_silently_wrong_diagnosis, checked_by_every_part
+from tests.sweep_samples import a_cell
 
 SAMPLE = read_run((Path(__file__).parents[1] / "data" / "run_minilm_tutorial_big.json").read_bytes())
 
@@ -45,7 +52,7 @@ def tokenized(batch: Batch) -> Batch:
 
 def answer(line: str, loaded: set[str]) -> Record:
     request = read_request(line)
-    if not isinstance(request, RunRequest) and request.model == "dies/at-once":
+    if not isinstance(request, RunRequest) and model_of(request) == "dies/at-once":
         os._exit(7)
     if isinstance(request, TokenizeRequest):
         return Tokenized(batch=tokenized(request.batch))
@@ -59,7 +66,20 @@ def answer(line: str, loaded: set[str]) -> Record:
         return Loaded(card=SAMPLE.model_card.model_copy(update={"name": request.model}))
     if isinstance(request, DoctorRequest):
         return Diagnosed(diagnosis=diagnosis_for(request.modifications))
-    return answer_run(request)
+    return answer_sweep(request) if isinstance(request, SweepRequest) else answer_run(request)
+
+
+def answer_sweep(request: SweepRequest) -> Record:
+    plan = request.plan
+    for number, place in enumerate(plan.places):
+        if number in request.done:
+            continue
+        tell(CellStarted(title=place.title, done=number, of=plan.size, left_s=20.0))
+        if number == 3 and not request.done and 100 in plan.batch_sizes:
+            tell(Step(name="measure", text="Measuring for ever"))
+            time.sleep(60)
+        tell(CellDone(cell=a_cell(plan, number, place), done=number + 1, of=plan.size))
+    return Swept(done=plan.size, of=plan.size)
 
 
 def diagnosis_for(modifications: tuple[str, ...]) -> Diagnosis:

@@ -64,7 +64,7 @@ def test_an_old_database_is_migrated_by_the_first_start(old: URL) -> None:
     for run_id, sentence in (("damaged", "damaged"), ("newer", "newer version of the lab")):
         with pytest.raises(Refusal, match=sentence):
             store.get(run_id)
-    assert rows_of(old, "SELECT version_num FROM alembic_version") == [("0002",)]
+    assert rows_of(old, "SELECT version_num FROM alembic_version") == [("0003",)]
     store.close()
 
 

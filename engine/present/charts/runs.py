@@ -272,10 +272,10 @@ def padding_map(batch: Batch) -> Drawing:
 
 def padding_data(batch: Batch) -> pd.DataFrame:
     """Two rows per text: text (from 1), kind (real or padding), tokens, rank, beginning."""
-    longest = max(batch.lengths)
+    longest, texts = max(batch.lengths), batch.texts or ("",) * batch.rows
     rows = [
         {"text": number, "kind": kind, "tokens": tokens, "rank": rank, "beginning": text[:40]}
-        for number, (text, length) in enumerate(zip(batch.texts, batch.lengths, strict=True), start=1)
+        for number, (text, length) in enumerate(zip(texts, batch.lengths, strict=True), start=1)
         for rank, (kind, tokens) in enumerate((("real", length), ("padding", longest - length)))
     ]
     return pd.DataFrame(rows)

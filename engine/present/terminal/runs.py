@@ -237,7 +237,7 @@ def gate_words(run: Run, name: str, least: float, verdict: Gate) -> str:
 def batch_words(run: Run) -> str:
     """The batch in numbers."""
     batch = run.experiment.batch
-    rows, longest = batch.shape or (len(batch.texts), 0)
+    rows, longest = batch.shape or (batch.rows, 0)
     cut = f", {len(batch.truncated)} texts truncated" if batch.truncated else ""
     texts = "1 text" if rows == 1 else f"{rows} texts"
     return f"{texts} x {longest} tokens, {batch.padding_ratio or 0:.0%} padding{cut}"

@@ -34,12 +34,13 @@ def crossover_sentence(crossover: Crossover, padding_ratio: float) -> str:
     rows, length = crossover.shape
     return (
         f"For batches of {rows} x {length} tokens on this machine: "
-        f"{_few_rounds_words(crossover) or _faster_words(found)}{_open_words(found)}. "
+        f"{_few_rounds_words(crossover) or faster_words(found)}{open_words(found)}. "
         f"{_batch_words(found, padding_ratio)}"
     ).strip()
 
 
-def _faster_words(found: FasterRatios) -> str:
+def faster_words(found: FasterRatios) -> str:
+    """From which padding ratio on sparsity is faster, as a clause."""
     low, high = _percent(found.not_faster_up_to), _percent(found.faster_from)
     return {
         "always": "sparsity is faster at every padding ratio that was tried",
@@ -72,7 +73,7 @@ def _from_words(found: FasterRatios) -> str:
     return f"sparsity is faster from {high} padding on, perhaps from less"
 
 
-def _open_words(found: FasterRatios) -> str:
+def open_words(found: FasterRatios) -> str:
     """At which ratios the sweep has no clear verdict; empty where the rest of the sentence says it."""
     if found.kind == "imprecise" or not found.open_ratios:
         return ""
