@@ -5,14 +5,17 @@ Every answer is timed from the moment it was wanted until the server reports tha
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from pyarrow.ipc import open_stream
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ClientState_pb2 import ClientState
+from streamlit.proto.Common_pb2 import StringTriggerValue
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import ClientConnection, connect
@@ -107,6 +110,19 @@ class Tab:
     async def click(self, key: str) -> None:
         """Press a button."""
         await self._touch(WidgetState(id=self._find(key).element.id, trigger_value=True))
+
+    def rows(self, key: str) -> int:
+        """How many rows the table of this key has; 0 where the page does not have it."""
+        if key not in self.widgets():
+            return 0
+        rows: int = open_stream(self._find(key).element.arrow_data.data).read_all().num_rows
+        return rows
+
+    async def press(self, key: str, column: str, row: int) -> None:
+        """Press a button in a table."""
+        trigger = StringTriggerValue(data=json.dumps({"row": row, "label": ""}))
+        widget = self._find(key).element.button_click_widgets[column]
+        await self._touch(WidgetState(id=widget, string_trigger_value=trigger))
 
     async def choose(self, key: str, value: str) -> None:
         """Choose a pill or a segment, or type into a text area."""

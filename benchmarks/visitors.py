@@ -38,6 +38,8 @@ SMALL, LONG = "tutorial-small", "mixed"
 TEN_ROUNDS = "10, as in the tutorial"
 CANCEL, AGAIN, RESULT = "cancel_run", "bench_again", "bench_download_json"
 """Buttons: while one's own run is in progress; beside a run from the store; below every result."""
+RUNS = "history_table"
+"""The table of the History page; the buttons in its column *Run* open a run."""
 CHART = "vega_lite_chart"
 """The chart of speedups during the rounds. With it a poll has the most to draw."""
 WARM_UP_S, STRETCH_S = 120.0, 60.0
@@ -129,8 +131,8 @@ class Visitor:
         """Open one of the finished runs."""
         await tab.go(HISTORY)
         await self._think()
-        if found := tab.widgets("history_open_"):
-            await tab.click(self.random.choice(found))
+        if rows := tab.rows(RUNS):
+            await tab.press(RUNS, "Run", self.random.randrange(rows))
             await self._think()
 
     async def _think(self) -> None:

@@ -1,19 +1,25 @@
-"""The parts of the History page: a card per finished run, an opened run, and the button that deletes it."""
+"""A stored run on the History page: its heading, what can be changed about it, its result, and its repetitions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
+from engine.alike import experiment_key
+from engine.analysis.conclude import concluded
 from engine.errors import Refusal
+from engine.present.charts.repeats import of_this_machine, repeats_chart, repeats_words
 from engine.present.words.ages import age_words
-from engine.present.words.runs import path_noun, sentence_case, speedup_text
+from engine.present.words.judged_again import judged_again_words
 from engine.records import Run
+from engine.store.derived import MOST_TAGS, NOTE_LENGTH, TITLE_LENGTH
 from engine.store.queries import RunRow
 from engine.store.store import the_store
 from pages.kit.doctor import as_text
 from pages.kit.linking import RUN_PARAMETER, offer_links
+from pages.kit.history_actions import delete_runs
+from pages.kit.history_list import close_popovers, popover_key
 from pages.kit.results import (
     show_downloads,
     show_explanations,
@@ -26,27 +32,7 @@ from pages.kit.results import (
     show_verdict,
 )
 
-_ICONS = {
-    "faster": ":material/trending_up:",
-    "slower": ":material/trending_down:",
-    "same": ":material/trending_flat:",
-    "not sure": ":material/help:",
-}
-
-
-def verdict_words(row: RunRow) -> str:
-    """The verdict on a run's fastest path in a few words."""
-    if row.best_path is None:
-        return "no path was compared with the slow path"
-    noun = path_noun(row.best_path)
-    value = f" ({speedup_text(row.speedup)})" if row.speedup is not None else ""
-    match row.verdict:
-        case "faster" | "slower":
-            return f"{noun} is {row.verdict}{value}"
-        case "same":
-            return f"{noun} is as fast as the slow path{value}"
-        case _:
-            return f"{noun}: not sure{value}"
+_TITLE, _TAGS, _NOTE = "history_edit_title_", "history_edit_tags_", "history_edit_note_"
 
 
 def when_and_where(measured_at: datetime | None, machine: str, now: datetime, zone: tzinfo) -> str:
@@ -83,27 +69,19 @@ def close_run() -> None:
     st.query_params.pop(RUN_PARAMETER, None)
 
 
-def show_card(row: RunRow, now: datetime) -> None:
-    """One finished run in the list, with a button that opens it."""
-    title, words = row.title or "A run whose entry is damaged", verdict_words(row)
-    with st.container(border=True, horizontal=True, vertical_alignment="center"):
-        with st.container(gap="xxsmall"):
-            st.markdown(f"{_ICONS.get(row.verdict or '', ':material/help:')} **{as_text(title)}**")
-            st.markdown(as_text(f"{sentence_case(words)}."))
-            st.caption(as_text(when_and_where(row.created_at, row.machine, now, reader_zone())))
-        st.button(
-            "Open",
-            key=f"history_open_{row.id}",
-            help=f"Open {as_text(title)}",
-            on_click=open_run,
-            args=(row.id,),
-        )
-
-
-def show_heading(run: Run, now: datetime) -> None:
-    """What was measured, when and where."""
-    st.subheader(as_text(run.title))
-    st.caption(as_text(when_and_where(run.created_at, run.environment.machine, now, reader_zone())))
+def show_heading(run: Run, row: RunRow | None, now: datetime) -> None:
+    """What was measured, when and where, and what users have added to it."""
+    title = row.title if row else run.title
+    st.subheader(as_text(title))
+    own_title = (run.title,) if title != run.title else ()
+    when = when_and_where(run.created_at, run.environment.machine, now, reader_zone())
+    st.caption(as_text(". ".join((*own_title, when))))
+    if row and row.tags:
+        with st.container(horizontal=True, gap="small"):
+            for tag in row.tags:
+                st.badge(as_text(tag), color="gray", icon=":material/sell:")
+    if row and row.note:
+        st.markdown(as_text(row.note).replace("\n", "  \n"))
 
 
 def show_run(
@@ -152,24 +130,81 @@ def show_unreadable(run_id: str, why: str) -> None:
         )
 
 
+def show_changes(row: RunRow, tags: Sequence[str]) -> None:
+    """The form for title, tags and note, and the button that deletes.
+
+    Args:
+        tags: those in use, to choose from.
+    """
+    with st.container(horizontal=True, gap="small"):
+        with (
+            st.popover("Title, tags, note", icon=":material/edit:", key=popover_key("history_edit")),
+            st.form(f"history_edit_{row.id}", border=False),
+        ):
+            st.text_input("Title", row.title, max_chars=TITLE_LENGTH, key=f"{_TITLE}{row.id}")
+            st.multiselect(
+                "Tags",
+                sorted({*tags, *row.tags}, key=str.casefold),
+                default=list(row.tags),
+                accept_new_options=True,
+                max_selections=MOST_TAGS,
+                key=f"{_TAGS}{row.id}",
+                placeholder="A tag, new or in use",
+            )
+            st.text_area("Note", row.note, max_chars=NOTE_LENGTH, key=f"{_NOTE}{row.id}")
+            st.form_submit_button("Save", type="primary", on_click=_annotate, args=(row.id,))
+        offer_deletion(row.id)
+
+
 def offer_deletion(run_id: str) -> None:
-    """A button to delete a run, which asks for confirmation."""
-    with st.popover("Delete", icon=":material/delete:", key="history_delete"):
-        st.markdown("Links to the run stop working.")
-        st.button(
-            "Delete this run",
-            key="history_delete_sure",
-            type="primary",
-            on_click=_forget,
-            args=(run_id,),
-        )
+    """A button that deletes the run and goes back to the list, where this can be undone."""
+    st.button("Delete", key="history_delete", icon=":material/delete:", on_click=_delete, args=(run_id,))
 
 
-def _forget(run_id: str) -> None:
+def _annotate(run_id: str) -> None:
+    close_popovers()
+    session = st.session_state
     try:
-        the_store().delete([run_id])
+        the_store().annotate(
+            run_id,
+            title=session[f"{_TITLE}{run_id}"],
+            tags=tuple(session[f"{_TAGS}{run_id}"]),
+            note=session[f"{_NOTE}{run_id}"],
+        )
     except Refusal as refusal:
         st.toast(str(refusal), icon=":material/error:", duration="long")
-        return
+
+
+def _delete(run_id: str) -> None:
+    delete_runs((run_id,))
     close_run()
-    st.toast("The run is deleted.", icon=":material/delete:")
+
+
+def run_as_judged(run: Run) -> Run:
+    """The run with its stored conclusions, or, if the reader wants it, with those that follow from its samples.
+
+    Where both are the same, nothing is shown.
+    """
+    words = judged_again_words(run)
+    if not words:
+        return run
+    with st.container(border=True):
+        st.markdown(f":orange[:material/rule:] {as_text(words)}")
+        st.caption(
+            "An older version of the lab judged this run by another rule, or its file was edited. The stored run is "
+            "not changed."
+        )
+        again = st.toggle("Show what follows from the samples", key=f"history_again_{run.id}")
+    return concluded(run) if again else run
+
+
+def show_repeats(run: Run, key: str) -> None:
+    """Each path's speedup over the runs of this experiment on this machine; nothing if this is the only one."""
+    found = the_store().repeats(experiment_key(run.experiment))
+    points = of_this_machine(found, run.environment.machine)
+    if not points:
+        return
+    words = repeats_words(points)
+    with st.container(border=True):
+        st.markdown(f"**:material/history: {as_text(words)}**")
+        st.altair_chart(repeats_chart(points, run.id), key=f"{key}_repeats", alt=words)

@@ -14,6 +14,7 @@ from engine.present.charts.allocators import allocator_chart
 from engine.present.charts.axes import few_ticks
 from engine.present.charts.doctor import crossover_chart, states_chart
 from engine.present.charts.explanations import steps_chart, waterfall_chart
+from engine.present.charts.repeats import repeats_chart
 from engine.present.charts.roofline import roofline_chart
 from engine.present.charts.runs import (
     closing_in_spec,
@@ -23,6 +24,7 @@ from engine.present.charts.runs import (
     speedup_chart,
 )
 from engine.records import Allocator, Run, read_run
+from tests.present.charts.test_repeats import POINTS
 from tests.samples import a_broken_diagnosis, a_run_with_costs, sample_run, some_sparsity
 
 DATA = Path(__file__).parents[2] / "data"
@@ -58,6 +60,7 @@ CHARTS: dict[str, Callable[[], Spec]] = {
         both_allocators(of_allocator("kept"), of_allocator("system"))
     ).to_dict(),
     "roofline": lambda: roofline_chart(a_run_with_costs()).to_dict(),
+    "repeats": lambda: repeats_chart(POINTS, "run1").to_dict(),
     "states": lambda: states_chart(a_broken_diagnosis()).to_dict(),
     "crossover": crossover,
 }
