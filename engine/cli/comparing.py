@@ -9,11 +9,10 @@ from rich.console import Console
 from engine.analysis.compare import compare_runs, gate
 from engine.analysis.conclude import concluded, concludes_alike
 from engine.analysis.verdict import MARGIN
-from engine.cli.files import check_writable, read_bytes, written
+from engine.cli.files import check_writable, read_one_run, written
 from engine.cli.options import JsonFile
 from engine.errors import Refusal
 from engine.present.terminal import runs as terminal
-from engine.records import read_run
 
 
 def compare(
@@ -29,7 +28,7 @@ def compare(
     """
     if not 0 <= margin < 1:
         raise Refusal(f"--margin must be at least 0 and less than 1, such as 0.02; it is {margin:g}.")
-    older, newer = read_run(read_bytes(before)), read_run(read_bytes(after))
+    older, newer = read_one_run(before), read_one_run(after)
     changes = compare_runs(older, newer, margin, unlike_allowed=anyway)
     if markdown:
         typer.echo(terminal.comparison_markdown(changes, newer.title), nl=False)
@@ -45,7 +44,7 @@ def conclude(
 ) -> None:
     """Compute a stored run's conclusions again from its raw samples, and say whether they differ."""
     check_writable(json_file)
-    stored = read_run(read_bytes(file))
+    stored = read_one_run(file)
     again = concluded(stored)
     with written(again, "run", json_file):
         _console().print(terminal.paths_table(again))

@@ -17,6 +17,7 @@ from engine.records import DEFAULT_ALLOCATOR, Allocator, Experiment, Run
 from pages.kit.all_machines import machines
 from pages.kit.job_panel import job_panel
 from pages.kit.recall import build_here, recall
+from pages.kit.saving import save_menu_of
 from pages.kit.state import ALLOCATOR_SLOT, RUN_SLOT, forget, live, submit, the_lab, view_of
 
 
@@ -90,6 +91,7 @@ def show_both_allocators(run: Run) -> None:
     words = costs_sentence(both)
     st.altair_chart(allocator_chart(both), key="bench_allocators", alt=words)
     st.caption(words)
+    save_menu_of((both.kept, both.system), "allocators", "bench")
     if len(tutorial_steps(both.system)) > 1:
         steps = steps_words(both.system, both)
         st.altair_chart(steps_chart(both.system, both), key="bench_allocators_steps", alt=steps)
