@@ -1,6 +1,6 @@
 """The commands, and what a command ends with.
 
-The commands are models, paths, modifications, run, tutorial, sweep, doctor, compare, conclude, script and link.
+The commands are models, paths, modifications, run, tutorial, sweep, doctor, compare, conclude, report, script and link.
 Results go to standard output, progress and refusals to standard error; a refusal exits with code 2. torch is
 imported only by the commands that measure or examine.
 """
@@ -16,7 +16,7 @@ import typer
 from engine.cli.comparing import compare, conclude
 from engine.cli.examining import doctor
 from engine.cli.exits import DEFECT, REFUSED
-from engine.cli.exporting import script
+from engine.cli.exporting import report, script
 from engine.cli.interrupts import INTERRUPTED, STOPPED
 from engine.cli.linking import link
 from engine.cli.listing import models, modifications, paths
@@ -31,7 +31,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (models, paths, modifications, run, tutorial, sweep, doctor, compare, conclude, script, link):
+for command in (
+    models,
+    paths,
+    modifications,
+    run,
+    tutorial,
+    sweep,
+    doctor,
+    compare,
+    conclude,
+    report,
+    script,
+    link,
+):
     app.command()(command)
 
 

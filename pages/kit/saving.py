@@ -1,0 +1,52 @@
+"""The menu of a chart: save it as SVG or PNG. The image is made when it is asked for, not in every redraw."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from engine.present.reports.figures import Figure, figure_of
+from engine.present.reports.images import chart_png, chart_svg, source_words
+from engine.records import Run
+
+
+def save_menu(figure: Callable[[], Figure], source: str, file_name: str, key: str) -> None:
+    """A small menu that saves a chart on white, with its message as title.
+
+    Args:
+        figure: the chart with its words.
+        source: which run it shows, in a line below the title.
+        file_name: without a suffix.
+    """
+    with st.popover("Save chart", icon=":material/image:", type="tertiary", key=f"{key}_save"):
+        st.download_button(
+            "SVG",
+            lambda: chart_svg(figure(), source),
+            file_name=f"{file_name}.svg",
+            mime="image/svg+xml",
+            key=f"{key}_save_svg",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.download_button(
+            "PNG",
+            lambda: chart_png(figure(), source),
+            file_name=f"{file_name}.png",
+            mime="image/png",
+            key=f"{key}_save_png",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def save_menu_of(runs: tuple[Run, ...], chart: str, key: str, waterfall_to: str = "") -> None:
+    """The menu of a chart of one run, or of two.
+
+    Args:
+        chart: its name in `engine.present.reports.figures`.
+    """
+    save_menu(
+        lambda: figure_of(runs, chart, waterfall_to),
+        source_words(runs[0]),
+        f"fastpath-{runs[0].id}-{chart}",
+        f"{key}_{chart}",
+    )
