@@ -85,6 +85,7 @@ def test_a_finished_sweep_is_only_printed(tmp_path: Path) -> None:
         (("--resume", "tests/data/run_minilm_tutorial_big.json"), "This sweep cannot be used"),
         (("--resume", "x.json", "--lengths", "8"), "--lengths does not go with --resume"),
         (("--json", "no/such/folder.json"), "so nothing was measured: choose one in a folder"),
+        (("--json", "/dev/null"), "/dev/null is no ordinary file"),
         (("--allocator", "mine"), "--allocator takes kept or system"),
     ],
 )

@@ -1,5 +1,6 @@
 """The command `sweep`: one run at every combination of batch size, length, padding ratio and threads."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +11,10 @@ from rich.console import Console
 from engine.catalog.models import DEFAULT_MODEL, find_model
 from engine.catalog.paths import BASELINE, PATHS, default_paths, find_paths
 from engine.cli.files import check_writable, read_bytes
+from engine.cli.interrupts import INTERRUPTED
 from engine.cli.measurer import sweep_cells
 from engine.cli.options import Device, Memory, Model, Precision, Seed, chosen_allocator
+from engine.cli.streams import tell_user
 from engine.errors import Refusal
 from engine.events import request_of
 from engine.host import check_threads, threads_here, usable_cores
@@ -33,8 +36,6 @@ from engine.sweeps import (
     read_sweep,
 )
 
-STOPPED = 130
-"""Exit code of a sweep that Ctrl-C stopped (128 and the number of the signal)."""
 BESIDE_RESUME = ("resume", "json_file")
 
 
@@ -103,7 +104,11 @@ def sweep(  # noqa: PLR0913  (one argument an option)
 def _measure(sweep: Sweep, file: Path | None) -> None:
     """Measure the missing cells, write the sweep after each, and print it."""
     check_writable(file)
+    if file is not None and file.exists() and not file.is_file():
+        raise Refusal(f"{file} is no ordinary file, so a sweep cannot be kept there: choose a file.")
     _check(sweep)
+    if file is not None and sweep.cells:
+        _write(sweep, file)  # --json may name another file than --resume
     found = sweep
 
     def keep(cell: SweepCell) -> None:
@@ -114,14 +119,14 @@ def _measure(sweep: Sweep, file: Path | None) -> None:
 
     try:
         if not sweep.finished:
-            _tell(_estimate(sweep))
+            tell_user(_estimate(sweep))
             sweep_cells(request_of(sweep), keep)
     except KeyboardInterrupt:
-        _tell("Stopped; the cell that was being measured is dropped.")
+        tell_user("Stopped; the cell that was being measured is dropped.")
     finally:
         _report(found, file)
     if not found.finished:
-        raise typer.Exit(STOPPED)
+        raise typer.Exit(INTERRUPTED)
 
 
 def _report(found: Sweep, file: Path | None) -> None:
@@ -129,7 +134,7 @@ def _report(found: Sweep, file: Path | None) -> None:
     if found.cells:
         Console(width=terminal.width()).print(sweep_report(found))
         if file is not None:
-            _tell(f"The sweep is in {file}" + ("" if found.finished else f"; go on with --resume {file}"))
+            tell_user(f"The sweep is in {file}" + ("" if found.finished else f"; go on with --resume {file}"))
 
 
 def _check(sweep: Sweep) -> None:
@@ -150,18 +155,18 @@ def _estimate(sweep: Sweep) -> str:
 
 def _write(sweep: Sweep, file: Path) -> None:
     """Replace the file in one step, so that a crash leaves the sweep before this cell."""
-    part = file.with_name(f"{file.name}.part")
+    target, text = file.resolve(), sweep.model_dump_json()
+    part = target.with_name(f"{target.name}.part")
     try:
-        part.write_text(sweep.model_dump_json(), encoding="utf-8")
-        part.replace(file)
+        if target.exists() and not os.access(target.parent, os.W_OK):
+            target.write_text(text, encoding="utf-8")
+            return
+        part.write_text(text, encoding="utf-8")
+        part.replace(target)
     except OSError as error:
         raise Refusal(
             f"The sweep cannot be written to {file} ({error.strerror}), so it was stopped: choose another file."
         ) from None
-
-
-def _tell(words: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(words, markup=False, highlight=False)
 
 
 def _refuse_beside_resume(context: typer.Context) -> None:
