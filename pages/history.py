@@ -66,9 +66,9 @@ def show_list() -> None:
 def show_found(choices: Choices, wanted: RunFilter, sort: Sort, total: int) -> None:
     """The number of runs that match, what can be done with them, one page of them, and the way to other pages."""
     with st.container(horizontal=True, vertical_alignment="center", height="content"):
-        number = counted(total, "deleted run" if wanted.deleted else "run")
+        found = counted(total, "deleted run" if wanted.deleted else "run")
         words = narrowing_words(wanted)
-        st.markdown(f"**{number}**{f': {as_text(words)}' if words else ''}", width="content")
+        st.markdown(f"**{found}**{f': {as_text(words)}' if words else ''}", width="content")
         if is_narrowed(wanted):
             offer_clearing()
         if not HOSTED:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from functools import partial
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -125,7 +126,7 @@ def time_words(moment: datetime | None, now: datetime, zone: tzinfo) -> str:
     return f"{moment.astimezone(zone):%Y-%m-%d %H:%M}, {age_words(moment, now)}" if moment else ""
 
 
-def _columns(table: pd.DataFrame, open_clicked: Callable[[], None]) -> dict[str, object]:
+def _columns(table: pd.DataFrame, open_clicked: Callable[[], None]) -> dict[str, Any]:
     answers = sorted({answer for answers in table["Answer"] for answer in answers})
     tags = sorted({tag for tags in table.get("Tags", ()) for tag in tags})
     return {
