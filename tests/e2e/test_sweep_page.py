@@ -29,7 +29,7 @@ def test_a_sweep_lands_cell_by_cell_and_a_reload_keeps_it(browser: Browser, serv
     page.locator(".st-key-sweep_start").get_by_role("button").click()
 
     expect(page.get_by_text(re.compile("Measuring: 1 of 2 cells so far"))).to_be_visible(timeout=CELLS_MS)
-    expect(page.get_by_text("Cell ", exact=False).first).to_be_visible()
+    expect(page.get_by_text(re.compile("^Cell [12] of 2"))).to_be_visible(timeout=SOON_MS)
     expect(page.get_by_text("Finished: 2 of 2 cells.")).to_be_visible(timeout=CELLS_MS)
     heat_map = page.get_by_test_id("stVegaLiteChart").last
     expect(heat_map).to_be_visible()
