@@ -37,17 +37,6 @@ from pages.kit.history_filters import (
 from pages.kit.history_import import offer_import
 from pages.kit.history_list import show_table
 from pages.kit.linking import RUN_PARAMETER
-from pages.kit.history_actions import counted, show_actions, show_notices
-from pages.kit.history_filters import (
-    PAGE_KEY,
-    choose_runs,
-    clear_filters,
-    first_page,
-    is_narrowed,
-    narrowing_words,
-)
-from pages.kit.history_import import offer_import
-from pages.kit.history_list import show_table
 
 RUNS_ON_A_PAGE = 20
 HOSTED = load_settings().hosted

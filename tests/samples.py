@@ -36,6 +36,7 @@ from engine.records import (
     Roofline,
     Run,
     VerdictWord,
+    read_run,
 )
 
 TEXTS = ("Hello world", "How are you!")
@@ -111,6 +112,35 @@ def sample_run(slow_ms: tuple[float, ...] = (10.0,) * 8, fast_ms: tuple[float, .
         rounds=len(slow_ms),
         stop_reason=f"the {len(slow_ms)} rounds asked for",
         order=(("slow", "fast-nested", "baseline-again"),) * len(slow_ms),
+    )
+
+
+def an_eight_path_run() -> Run:
+    """A measured run of MiniLM on the tutorial's big batch, its three paths' results again under eight names."""
+    run = read_run((Path(__file__).parent / "data" / "run_minilm_tutorial_big.json").read_bytes())
+    names = (
+        "slow-train",
+        "slow-grad",
+        "slow",
+        "fast-mha",
+        "fast-nested",
+        "tutorial-mha",
+        "bucketed",
+        "packed",
+    )
+    results = (run.path(name) if name in run.experiment.paths else run.path("slow") for name in names)
+    paths = tuple(
+        result.model_copy(update={"name": name}) for name, result in zip(names, results, strict=True)
+    )
+    return concluded(
+        run.model_copy(
+            update={
+                "paths": paths,
+                "experiment": run.experiment.model_copy(update={"paths": names}),
+                "roofline": Roofline(matmul_gflops={"fp32": 400.0}, memory_gb_s=20.0),
+                "order": (),
+            }
+        )
     )
 
 

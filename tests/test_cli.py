@@ -203,25 +203,6 @@ def test_conclude_says_whether_a_stored_runs_conclusions_change(tmp_path: Path) 
     assert read_run((tmp_path / "again.json").read_bytes()).path("fast-nested").verdict == "faster"
 
 
-def test_script_prints_the_recommended_path_or_the_one_asked_for(tmp_path: Path) -> None:
-    file = _stored(tmp_path, "run", 10.0, 5.0)
-    chosen, asked = _engine("script", file), _engine("script", file, "--path", "slow")
-    assert (chosen.returncode, asked.returncode) == (0, 0)
-    assert "use_nested_tensor = True" in chosen.stdout
-    assert "set_fastpath_enabled(False)" in asked.stdout
-
-
-def test_script_refuses_a_file_that_is_not_a_run_and_an_unknown_path(tmp_path: Path) -> None:
-    (tmp_path / "no-run.json").write_text("{}")
-    file = _stored(tmp_path, "run", 10.0, 5.0)
-    for arguments, words in (
-        ((str(tmp_path / "no-run.json"),), "cannot be used"),
-        ((file, "--path", "packed"), "no path 'packed'; it has slow, fast-nested"),
-    ):
-        done = _engine("script", *arguments)
-        assert (done.returncode, words in done.stderr, done.stdout) == (2, True, "")
-
-
 @pytest.mark.parametrize(
     ("limit", "code"), [("fast-nested=0.01", 0), ("fast-nested=99", 1), ("fast-mha=1", 2)]
 )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from engine.analysis.conclude import concluded
 from engine.cli.comparing import compare, conclude
-from engine.cli.exporting import script
+from engine.cli.exporting import report, script
 from engine.errors import Refusal
 from engine.records import MOST_BYTES, MOST_ROUNDS, read_run
 from tests.samples import a_run_with_costs, sample_run
@@ -103,7 +103,7 @@ def test_a_million_samples_are_refused_at_once() -> None:
     assert time.process_time() - start < 20, "it took no answer in 150 s"
 
 
-@pytest.mark.parametrize("command", ["conclude", "compare", "script"])
+@pytest.mark.parametrize("command", ["conclude", "compare", "report", "script"])
 def test_a_damaged_file_ends_a_command_with_exit_code_2(command: str, tmp_path: Path) -> None:
     whole, damaged = tmp_path / "whole.json", tmp_path / "damaged.json"
     whole.write_text(json.dumps(WHOLE))
@@ -173,6 +173,8 @@ def test_no_damage_makes_a_command_raise_anything_but_a_refusal(text: str, tmp_p
         lambda: compare([whole, damaged], anyway=True),
         lambda: compare([damaged, whole, whole], anyway=True, markdown=True),
         lambda: script(damaged),
+        lambda: report([damaged], output=tmp_path / "report.md"),
+        lambda: report([damaged], output=tmp_path / "rounds.csv", table="rounds"),
     ):
         with suppress(Refusal, typer.Exit):
             command()

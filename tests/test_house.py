@@ -42,7 +42,9 @@ def test_only_the_torch_wing_imports_torch_and_nothing_imports_streamlit() -> No
 
 def test_the_engine_needs_neither_streamlit_nor_altair_to_measure() -> None:
     code = (
-        "import sys; sys.modules.update(dict.fromkeys(('streamlit', 'altair', 'pandas', 'dask')));"
+        "import sys;"
+        "absent = ('streamlit', 'altair', 'pandas', 'pyarrow', 'vl_convert', 'dask');"
+        "sys.modules.update(dict.fromkeys(absent));"
         "import engine.cli, engine.measure.experiment, engine.child.process"
     )
     done = _run(sys.executable, "-c", code)

@@ -15,7 +15,11 @@ from packaging.utils import canonicalize_name
 import engine.cli
 from pin_requirements import FILES, ROOT, declared, pinned
 
-EXTRA_OF = {"engine/present/charts": "app", "engine/desk/cluster": "cluster"}
+EXTRA_OF = {
+    "engine/present/charts": "app",
+    "engine/present/reports": "app",
+    "engine/desk/cluster": "cluster",
+}
 """Where the engine needs an extra: the start of the files' path, and the extra."""
 BROUGHT_ALONG = {"pydantic_core"}
 """Modules that always come with a declared package, in the one version that it names."""

@@ -9,6 +9,8 @@ from math import ceil, sqrt
 from engine.analysis.stats import CONFIDENCE, fewest_samples, half_width, middle_share
 from engine.records import Interval, Record, VerdictWord
 
+RULE_VERSION = 1
+"""Raised when the same samples may get another verdict than before."""
 MARGIN = 0.02
 """Smaller differences do not matter in practice."""
 MOST_USEFUL_ROUNDS = 200

@@ -1,6 +1,7 @@
 """The commands, and what a command ends with.
 
-The commands are models, paths, modifications, run, tutorial, sweep, doctor, compare, conclude, script and link.
+The commands are models, paths, modifications, run, tutorial, sweep, doctor, compare, conclude, report, script and
+link.
 Results go to standard output, progress and refusals to standard error; a refusal exits with code 2. torch is
 imported only by the commands that measure or examine.
 """
@@ -16,7 +17,7 @@ import typer
 from engine.cli.comparing import compare, conclude
 from engine.cli.examining import doctor
 from engine.cli.exits import DEFECT, REFUSED
-from engine.cli.exporting import script
+from engine.cli.exporting import report, script
 from engine.cli.interrupts import INTERRUPTED, STOPPED
 from engine.cli.linking import link
 from engine.cli.listing import models, modifications, paths
@@ -31,7 +32,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (models, paths, modifications, run, tutorial, sweep, doctor, compare, conclude, script, link):
+COMMANDS = (
+    models,
+    paths,
+    modifications,
+    run,
+    tutorial,
+    sweep,
+    doctor,
+    compare,
+    conclude,
+    report,
+    script,
+    link,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

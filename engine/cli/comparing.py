@@ -9,14 +9,14 @@ from rich.console import Console
 from engine.analysis.compare import Comparison, check_number, compare_runs, gate
 from engine.analysis.conclude import concluded, concludes_alike
 from engine.analysis.verdict import MARGIN
-from engine.cli.files import check_writable, read_bytes, written
+from engine.cli.files import check_writable, read_one_run, written
 from engine.cli.options import JsonFile
 from engine.errors import Refusal
 from engine.present.reports.comparison import comparison_markdown
 from engine.present.terminal import runs as terminal
 from engine.present.terminal.comparisons import comparison_report
 from engine.present.words.comparisons import differences_words
-from engine.records import Run, read_run
+from engine.records import Run
 
 
 def compare(
@@ -56,9 +56,8 @@ def _read(file: Path) -> Run:
     Raises:
         Refusal: it cannot be read or is not a run; the sentence names the file.
     """
-    data = read_bytes(file)
     try:
-        return read_run(data)
+        return read_one_run(file)
     except Refusal as refusal:
         raise Refusal(f"{file}: {refusal}") from None
 
@@ -77,7 +76,7 @@ def conclude(
 ) -> None:
     """Compute a stored run's conclusions again from its raw samples, and say whether they differ."""
     check_writable(json_file)
-    stored = read_run(read_bytes(file))
+    stored = read_one_run(file)
     again = concluded(stored)
     with written(again, "run", json_file):
         _console().print(terminal.paths_table(again))

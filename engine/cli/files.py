@@ -8,7 +8,8 @@ from pathlib import Path
 
 from engine.cli.streams import tell_user
 from engine.errors import Refusal
-from engine.records import MEGABYTE, MOST_BYTES, Record
+from engine.present.reports.embedded import is_report, run_of_report, runs_of_report
+from engine.records import MEGABYTE, MOST_BYTES, Record, Run, read_run
 
 
 def read_bytes(file: Path, most: int = MOST_BYTES) -> bytes:
@@ -33,8 +34,31 @@ def read_bytes(file: Path, most: int = MOST_BYTES) -> bytes:
     return data
 
 
-def check_writable(file: Path | None) -> None:
-    """Check before measuring that a file can be written, so that no measurement is lost; its content is kept.
+def read_runs(file: Path) -> tuple[Run, ...]:
+    """The runs in a file: one in a run's JSON, one or several in an HTML report.
+
+    Raises:
+        Refusal: the file cannot be read, or holds no run that can be used.
+    """
+    data = read_bytes(file)
+    return runs_of_report(data) if is_report(data) else (read_run(data),)
+
+
+def read_one_run(file: Path) -> Run:
+    """The run in a run's JSON, or in an HTML report of one run.
+
+    Raises:
+        Refusal: the file cannot be read, holds no run that can be used, or several.
+    """
+    data = read_bytes(file)
+    return run_of_report(data) if is_report(data) else read_run(data)
+
+
+def check_writable(file: Path | None, kept: str = "nothing was measured") -> None:
+    """Check before the work that a file can be written, so that its result is not lost; its content is kept.
+
+    Args:
+        kept: what has not been done yet, for the sentence.
 
     Raises:
         Refusal: the file cannot be written.
@@ -46,7 +70,7 @@ def check_writable(file: Path | None) -> None:
     except (OSError, RuntimeError) as error:  # RuntimeError: links that point to each other
         reason = error.strerror if isinstance(error, OSError) else "its links go round in a circle"
         raise Refusal(
-            f"The file {file} cannot be written ({reason}), so nothing was measured: choose one in a folder that you "
+            f"The file {file} cannot be written ({reason}), so {kept}: choose one in a folder that you "
             "may write to."
         ) from None
 

@@ -15,7 +15,7 @@ from engine.budget import SECONDS_A_PATH, default_budget_s
 from engine.catalog.batches import DEFAULT_PRESET, find_preset
 from engine.catalog.models import DEFAULT_MODEL
 from engine.catalog.paths import BASELINE, PATHS, default_paths, find_paths, paths_of
-from engine.cli.files import check_writable, make_trace_folder, read_bytes, written
+from engine.cli.files import check_writable, make_trace_folder, read_one_run, written
 from engine.cli.measurer import measure
 from engine.cli.options import (
     BATCH_HELP,
@@ -37,7 +37,7 @@ from engine.events import RunRequest
 from engine.host import check_threads, usable_cores
 from engine.present.terminal import runs as terminal
 from engine.present.terminal.tutorial import TUTORIAL_ITERATIONS, tutorial_report
-from engine.records import DEFAULT_ALLOCATOR, Experiment, Run, read_run, refusal_of
+from engine.records import DEFAULT_ALLOCATOR, Experiment, Run, refusal_of
 from engine.settings import Settings, load_settings
 
 BESIDE_CONTINUE = ("continued", "rounds", "budget", "json_file", "fail_under")
@@ -96,7 +96,7 @@ def run(  # noqa: PLR0913  (one argument an option)
     settings = load_settings()
     if continued is not None:
         _refuse_beside_continue(context)
-        earlier = read_run(read_bytes(continued))
+        earlier = read_one_run(continued)
         names, request = earlier.experiment.paths, _more_of(earlier, rounds, budget, settings)
     else:
         names = _with_baseline(paths)

@@ -17,6 +17,7 @@ from pages.kit.address import find_again, keep_in_address
 from pages.kit.all_machines import machines
 from pages.kit.job_panel import job_panel
 from pages.kit.recall import build_here, recall
+from pages.kit.saving import save_menu_of
 from pages.kit.state import ALLOCATOR_SLOT, RUN_SLOT, live, show_stored, submit, view_of
 
 
@@ -92,6 +93,7 @@ def show_both_allocators(run: Run) -> None:
     words = costs_sentence(both)
     st.altair_chart(allocator_chart(both), key="bench_allocators", alt=words)
     st.caption(words)
+    save_menu_of((both.kept, both.system), "allocators", "bench")
     if len(tutorial_steps(both.system)) > 1:
         steps = steps_words(both.system, both)
         st.altair_chart(steps_chart(both.system, both), key="bench_allocators_steps", alt=steps)

@@ -20,8 +20,6 @@ from pages.kit.doctor import as_text
 from pages.kit.history_actions import delete_runs
 from pages.kit.history_list import close_popovers, popover_key
 from pages.kit.linking import RUN_PARAMETER, offer_links
-from pages.kit.history_actions import delete_runs
-from pages.kit.history_list import close_popovers, popover_key
 from pages.kit.results import (
     show_downloads,
     show_explanations,

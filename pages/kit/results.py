@@ -1,6 +1,7 @@
 """A finished run on a page: verdict, speedups, proof, operators, rounds and downloads, one function each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -8,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from engine.analysis.tutorial_steps import tutorial_steps
-from engine.analysis.recommend import fastest_path, recommended_path
+from engine.analysis.recommend import fastest_path
 from engine.catalog.paths import path_spec
 from engine.findings import Findings
 from engine.present.charts.runs import (
@@ -27,12 +28,14 @@ from engine.present.charts.explanations import (
     waterfall_chart,
     waterfall_words,
 )
-from engine.present.reports.summary import operators_csv, report_markdown
 from engine.present.charts.roofline import has_roofline, roofline_chart
+from engine.present.reports.html import html_report
+from engine.present.reports.script import needs_torch_alone, path_to_export, script_of
+from engine.present.reports.summary import pull_request_markdown, report_markdown
+from engine.present.reports.tables import table_csv, table_parquet
 from engine.present.words.allocators import memory_sentence, page_faults_sentence
 from engine.present.words.conditions import round_conditions
 from engine.present.words.roofline import memory_words, peaks_words, roofline_words, useful_words
-from engine.present.reports.script import script_of
 from engine.present.words.runs import (
     HERE,
     agreement_sentence,
@@ -43,6 +46,7 @@ from engine.present.words.runs import (
     latency_sentence,
     looks_sentence,
     machine_sentence,
+    path_noun,
     path_title,
     preparation_sentence,
     recommendation_sentences,
@@ -52,6 +56,7 @@ from engine.present.words.runs import (
 )
 from engine.records import PathResult, Run
 from pages.kit import nav
+from pages.kit.saving import save_menu_of
 
 Colour = Literal["green", "red", "gray", "orange"]
 _VERDICT_LOOKS: dict[str, tuple[Colour, str]] = {
@@ -90,6 +95,7 @@ def show_speedups(run: Findings, key: str, where: str = HERE) -> None:
     st.caption(speedups_caption(run))
     for sentence in centre_sentences(run):
         st.caption(f":material/info: {sentence}")
+    save_menu_of((run,), "speedups", key)
 
 
 def show_proof(run: Run) -> None:
@@ -165,6 +171,7 @@ def show_operators(run: Findings, key: str) -> None:
         "from profiler time to the measured median. The fused layer `_transformer_encoder_layer_fwd` calls addmm and "
         "bmm for most of its work, so only its total time is large."
     )
+    save_menu_of((run,), "operators" if kind == "self" else "operators-total", key)
     outside = [path for path in run.paths if path.median_ms and path_spec(path.name).outside_torch]
     if unseen := [path_title(path.name) for path in outside]:
         st.caption(
@@ -217,12 +224,14 @@ def show_waterfall(run: Findings, key: str) -> None:
     words = waterfall_words(run.baseline, path)
     st.altair_chart(waterfall_chart(run.baseline, path), key=f"{key}_waterfall", alt=words)
     st.caption(f"{words} Profiled shares are scaled to the measured medians, so that the bars add up.")
+    save_menu_of((run,), "waterfall", key, waterfall_to=name)
 
 
 def show_steps(run: Run, key: str) -> None:
     """The speedup of each step from the tutorial's slow path to the fastpath."""
     st.altair_chart(steps_chart(run), key=f"{key}_steps", alt=steps_words(run))
     st.caption(steps_caption(run))
+    save_menu_of((run,), "steps", key)
 
 
 def show_roofline(run: Run, key: str) -> None:
@@ -233,6 +242,7 @@ def show_roofline(run: Run, key: str) -> None:
         st.altair_chart(roofline_chart(run), key=f"{key}_roofline", alt=roofline_words(run))
         st.caption(f"{roofline_words(run)} {peaks_words(run)}")
         st.caption(f"{useful_words(run)} {memory_words(run)}")
+        save_menu_of((run,), "roofline", key)
 
 
 def show_rounds(run: Run, key: str) -> None:
@@ -241,35 +251,73 @@ def show_rounds(run: Run, key: str) -> None:
         st.altair_chart(samples_chart(run), key=f"{key}_rounds", alt=samples_alt(run))
         if conditions := round_conditions(run):
             st.caption(conditions)
+        save_menu_of((run,), "rounds", key)
+
+
+@dataclass(frozen=True)
+class _Download:
+    """A file that is made when it is downloaded, not in every redraw; `name` is a part of the button's key."""
+
+    name: str
+    label: str
+    suffix: str
+    mime: str
+    make: Callable[[], str | bytes]
+    help: str | None = None
+
+    def show(self, run: Run, key: str) -> None:
+        """The button that downloads it."""
+        st.download_button(
+            f"{self.label} (.{self.suffix})",
+            self.make,
+            file_name=f"fastpath-{run.id}-{self.label.lower().replace(' ', '-')}.{self.suffix}",
+            mime=self.mime,
+            key=f"{key}_download_{self.name}",
+            icon=":material/download:",
+            help=self.help,
+            on_click="ignore",
+        )
 
 
 def show_downloads(run: Run, key: str) -> None:
-    """The run as JSON, its operators as CSV, its report as Markdown, the recommended path as a script.
-
-    A file is made when it is downloaded, not in every redraw.
-    """
-    files: tuple[tuple[str, str, str, Callable[[], str]], ...] = (
-        ("Run", "json", "application/json", lambda: run.model_dump_json(indent=1)),
-        ("Operators", "csv", "text/csv", lambda: operators_csv(run)),
-        ("Report", "md", "text/markdown", lambda: report_markdown(run)),
-        ("Script", "py", "text/x-python", lambda: script_of(run, recommended_path(run))),
-    )
+    """The run as a report, as JSON, as a script that repeats its comparison, and as tables."""
     with st.container(horizontal=True):
-        for label, kind, mime, write in files:
-            st.download_button(
-                f"{label} (.{kind})",
-                write,
-                file_name=f"fastpath-{run.id}.{kind}",
-                mime=mime,
-                key=f"{key}_download_{kind}",
-                icon=":material/download:",
-                help="Runs the recommended path outside the app." if kind == "py" else None,
-                on_click="ignore",
+        for download in (*_reports(run), *_scripts(run)):
+            download.show(run, key)
+        with st.popover("Tables", icon=":material/table_chart:", key=f"{key}_tables"):
+            for download in _tables(run):
+                download.show(run, key)
+            st.caption(
+                "Columns `profiler_...` are profiler time. All other times were measured without a profiler."
             )
 
 
+def _reports(run: Run) -> Iterator[_Download]:
+    help_html = "One file that needs no network: verdict, charts, proof, operators, and the run itself."
+    yield _Download("html", "Report", "html", "text/html", lambda: html_report((run,)), help_html)
+    yield _Download("md", "Report", "md", "text/markdown", lambda: report_markdown(run))
+    yield _Download("pr", "Pull request", "md", "text/markdown", lambda: pull_request_markdown((run,)))
+    yield _Download("json", "Run", "json", "application/json", lambda: run.model_dump_json(indent=1))
+
+
+def _scripts(run: Run) -> Iterator[_Download]:
+    if name := path_to_export(run):
+        alone = "torch alone" if needs_torch_alone(name) else "Fastpath Lab installed"
+        about = f"Repeats the comparison of {path_noun(name)} with the baseline; it needs {alone}."
+        yield _Download("py", "Script", "py", "text/x-python", lambda: script_of(run, name), about)
+
+
+def _tables(run: Run) -> Iterator[_Download]:
+    runs = (run,)
+    parquet = "application/vnd.apache.parquet"
+    yield _Download("csv", "Operators", "csv", "text/csv", lambda: table_csv(runs, "operators"))
+    yield _Download("parquet", "Operators", "parquet", parquet, lambda: table_parquet(runs, "operators"))
+    yield _Download("rounds_csv", "Rounds", "csv", "text/csv", lambda: table_csv(runs, "rounds"))
+    yield _Download("rounds_parquet", "Rounds", "parquet", parquet, lambda: table_parquet(runs, "rounds"))
+
+
 def show_traces(folder: Path, key: str) -> None:
-    """The Chrome traces in this folder, one per path."""
+    """The Chrome traces in this folder, one per path, and how to read one."""
     with st.container(horizontal=True):
         for file in sorted(folder.glob("*.json.gz")):
             name = file.name.removesuffix(".json.gz")
@@ -282,3 +330,7 @@ def show_traces(folder: Path, key: str) -> None:
                 icon=":material/timeline:",
                 on_click="ignore",
             )
+    st.caption(
+        "To read a trace, open [ui.perfetto.dev](https://ui.perfetto.dev) and choose *Open trace file*; "
+        "the file stays in your browser."
+    )

@@ -56,8 +56,8 @@ def test_load_preset_and_run_on_the_overview_lead_to_a_verdict(app: AppTest) -> 
     assert app.title[0].value == "Benchmark"
     assert app.success[0].value == verdict_sentence(lab(app).ended["run"].run)
     assert lab(app).ended["run"].run.experiment.batch == PRESETS["tutorial-small"]
-    labels = [app.get_by_key(f"bench_download_{kind}").label for kind in ("json", "csv", "md", "py")]
-    assert labels == ["Run (.json)", "Operators (.csv)", "Report (.md)", "Script (.py)"]
+    labels = [app.get_by_key(f"bench_download_{kind}").label for kind in ("json", "csv", "md", "html", "py")]
+    assert labels == ["Run (.json)", "Operators (.csv)", "Report (.md)", "Report (.html)", "Script (.py)"]
 
 
 def test_a_model_loaded_again_is_said_to_be_in_memory(app: AppTest) -> None:

@@ -1,133 +1,171 @@
-"""A run's path as a Python script, which runs the model on this path outside the app.
+"""A run's comparison as a Python script that repeats it: baseline against one path, in paired rounds.
 
-A run may be a stranger's file, so its texts and names go into the script as literals or comments only.
+The paths of torch itself need torch alone: the script contains an encoder of the model's shape with random weights.
+The lab's own paths and those of other libraries need the lab. A run may be a stranger's file, so its texts and names go
+into the script as literals or comments only.
 """
 
+from dataclasses import dataclass
+
+from engine.allocator import DEFAULTS, KEPT, STARTED_FOR, allocator_words, child_environment
+from engine.analysis.recommend import compared_paths, recommended_path
 from engine.catalog.paths import PathSpec, path_spec
 from engine.errors import Refusal
-from engine.present.words.runs import path_title, times_as_fast
-from engine.records import Run
+from engine.present.reports.rendering import rendered
+from engine.present.words.runs import interval_words, path_title, times_as_fast
+from engine.records import EncoderShape, Precision, Run
 
-MOST_TEXTS = 8
-FORWARDS = 10
+FEWEST_ROUNDS, MOST_ROUNDS = 20, 60
+"""Rounds of the script: the run's number within these limits."""
 
-_SCRIPT = """\
-# {title}
-# Save it in the folder of Fastpath Lab, which holds `engine`, and run it there.
-import time
-
-import torch
-
-from engine.catalog.models import find_model
-from engine.models.inputs import tokenize
-from engine.models.loading import load_model
-{imports}from engine.records import Batch
-from engine.settings import load_settings
-
-{texts_comment}TEXTS = (
-{texts}
-)
-
-torch.set_num_threads({threads})
-settings = load_settings()
-loaded = load_model(
-    find_model({model!r}), {dtype!r}, {device!r}, settings, lambda event: None, time.perf_counter
-)
-batch = tokenize(Batch(name="texts", texts=TEXTS), loaded.tokenizer, loaded.card.shape, settings)
-tokens = batch.tokens.to({device!r})
-
-{body}
-
-with {switches}:
-    logits = forward(tokens)  # the first call includes one-time work
-    start = time.perf_counter()
-    for _ in range({forwards}):
-        logits = forward(tokens)
-{synchronize}    forward_ms = (time.perf_counter() - start) / {forwards} * 1000
-print(f"{{tuple(logits.shape)}}, {{forward_ms:.2f}} ms per forward")
-"""
-
-_SWITCHED = """\
-forward = loaded.model.eval()
-torch.backends.mha.set_fastpath_enabled({fastpath})"""
-_SPARSITY = """
-# forward() reads this flag; enable_nested_tensor, which the tutorial sets, is read in __init__ only.
-forward.encoder.transformer.layers.use_nested_tensor = {sparsity}"""
-_SLOW = _SWITCHED.format(fastpath=False)
-_FAST = _SWITCHED.format(fastpath=True)
-_BUCKETED = f'''\
-{_SLOW.replace("forward =", "model =")}
-
-
-def forward(tokens: torch.Tensor) -> torch.Tensor:
-    """One slow forward for each group of texts of similar length."""
-    lengths = tokens.ne(batch.padding_id).sum(1).tolist()
-    parts, order = [], []
-    for group in buckets(lengths):
-        parts.append(model(tokens[list(group), : lengths[group[0]]]))
-        order += group
-    return torch.cat(parts)[torch.tensor(order, device=tokens.device).argsort()]
-'''
-_BODIES = {
-    "slow": _SLOW,
-    "fast-nested": _FAST + _SPARSITY.format(sparsity=True),
-    "fast-mha": _FAST + _SPARSITY.format(sparsity=False),
-    "bucketed": _BUCKETED,
+_SWITCHES: dict[str, tuple[str, ...]] = {
+    "slow-train": ("train", "gradients", "fastpath", "sparsity"),
+    "slow-grad": ("gradients", "fastpath", "sparsity"),
+    "slow": (),
+    "fast-mha": ("fastpath",),
+    "fast-nested": ("fastpath", "sparsity"),
+    "tutorial-mha": ("fastpath", "sparsity"),  # the tutorial's switch does nothing
+    "bucketed": (),
+    "compile": (),
 }
-"""Paths that call the model itself. A variant in a lower precision calls a model loaded in that precision."""
-_PREPARED = """\
-prepared = EXECUTION_PATHS[{name!r}].prepare(loaded.model)
-forward = prepared.forward"""
+"""The paths that need torch alone, with the switches that are on, as in engine/paths/switches.py."""
+_TORCH_DTYPES: dict[Precision, str] = {
+    "fp32": "torch.float32",
+    "bf16": "torch.bfloat16",
+    "fp16": "torch.float16",
+}
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How the script calls one path: an expression for its forward, the model whose switches are set, and which."""
+
+    forward: str
+    model: str
+    switches: str
 
 
 def script_of(run: Run, name: str) -> str:
-    """A complete script that runs the run's model and some of its texts on one path, and prints shape and time.
+    """A complete script that measures the run's baseline and one path, and prints the median of the paired ratios.
 
     Raises:
-        Refusal: the run has no such path.
+        Refusal: the run has no such path, the path is the baseline, or the run keeps no shape or no lengths.
     """
-    if name not in {path.name for path in run.paths}:
-        known = ", ".join(path.name for path in run.paths)
-        raise Refusal(f"This run has no path {name!r}; it has {known}.")
-    experiment, texts = run.experiment, run.experiment.batch.texts
-    spec = path_spec(name)
-    imports, body = _imports_and_body(spec)
-    few = f"# The first {MOST_TEXTS} of {len(texts)} texts.\n" if len(texts) > MOST_TEXTS else ""
-    return _SCRIPT.format(
-        title=_title(run, name),
-        imports=imports,
-        texts_comment=few,
-        texts="\n".join(f"    {text!r}," for text in texts[:MOST_TEXTS]),
-        threads=run.environment.threads,
-        model=experiment.model,
-        dtype=(spec.base in _BODIES and spec.precision) or experiment.dtype,
-        device=experiment.device,
-        body=body.rstrip("\n") + ("\n" if spec.kind == "groups" else ""),
-        switches="torch.no_grad()" if _by_hand(spec) else "prepared.switches()",
-        forwards=FORWARDS,
-        synchronize="    torch.cuda.synchronize()\n" if experiment.device != "cpu" else "",
+    _check(run, name)
+    shape, experiment = _shape(run), run.experiment
+    path, baseline = path_spec(name), path_spec(experiment.baseline)
+    values = {
+        "title": f"{path_title(name)} against {path_title(baseline.name)}: {run.title}",
+        "run_id": run.id,
+        "machine": f"{run.environment.device_name} with torch {run.environment.torch}",
+        "baseline": baseline.name,
+        "path": name,
+        "shape": shape,
+        "lengths": experiment.batch.lengths,
+        "device": experiment.device,
+        "threads": run.environment.threads,
+        "rounds": max(FEWEST_ROUNDS, min(run.rounds, MOST_ROUNDS)),
+        "calls": {p.name: p.calls_per_sample for p in (run.baseline, run.path(name))},
+        "cuda": experiment.device != "cpu",
+        "fastpath": path.kind == "fastpath",
+        "measured": _measured(run, name),
+        **_allocator(run),
+    }
+    alone = needs_torch_alone(name) and needs_torch_alone(baseline.name)
+    return rendered(
+        "comparison.py.jinja", **values, **(_alone(run, path, baseline) if alone else _of_the_lab(run, path))
     )
 
 
-def _by_hand(spec: PathSpec) -> bool:
-    """Whether the script contains the path's own code; any other path is prepared by the lab and sets its switches."""
-    return spec.kind == "packed" or spec.base in _BODIES
+def path_to_export(run: Run) -> str | None:
+    """The path that a script compares with the baseline unless another is named; None if nothing was compared.
+
+    It is the recommended path, or, where that is the baseline, the fastest other path.
+    """
+    name = recommended_path(run)
+    if name != run.experiment.baseline:
+        return name
+    return next((path.name for path in compared_paths(run)), None)
 
 
-def _imports_and_body(spec: PathSpec) -> tuple[str, str]:
-    """The imports and the lines that define `forward` for a path."""
-    if spec.kind == "packed":
-        dtype = f", {spec.precision!r}" if spec.precision else ""
-        return "from engine.paths import pack\n", f"forward = pack(loaded.model{dtype})"
-    if spec.kind == "groups":
-        return "from engine.paths.bucketed import buckets\n", _BUCKETED
-    if _by_hand(spec):
-        return "", _BODIES[spec.base]
-    return "from engine.paths import EXECUTION_PATHS\n", _PREPARED.format(name=spec.name)
+def needs_torch_alone(name: str) -> bool:
+    """Whether the script for this path runs without the lab."""
+    spec = path_spec(name)
+    return spec.base in _SWITCHES and (spec.precision is None or spec.precision in _TORCH_DTYPES)
 
 
-def _title(run: Run, name: str) -> str:
+def _check(run: Run, name: str) -> None:
+    known = [path.name for path in run.paths if path.name != run.experiment.baseline and path.samples_ms]
+    choice = f"choose {' or '.join(known)}" if known else "it has no other path that was measured"
+    if name == run.experiment.baseline:
+        raise Refusal(f"A script compares a path with the baseline, and {name} is the baseline: {choice}.")
+    if name not in known:
+        raise Refusal(f"This run has no measured path {name!r}: {choice}.")
+
+
+def _shape(run: Run) -> EncoderShape:
+    if run.model_card is None or not run.experiment.batch.lengths:
+        raise Refusal(
+            f"The run {run.id} does not contain the shape of its model and the lengths of its texts, so no script can "
+            "repeat it: measure again."
+        )
+    return run.model_card.shape
+
+
+def _alone(run: Run, path: PathSpec, baseline: PathSpec) -> dict[str, object]:
+    """What the template needs for paths of torch itself."""
+    half = _TORCH_DTYPES[path.precision] if path.precision else ""
+    way, slow = _way(path), _way(baseline)
+    return {
+        "alone": True,
+        "needs": "torch alone" if path.base != "compile" else "torch and a C++ compiler",
+        "dtype": _TORCH_DTYPES[run.experiment.dtype],
+        "half": half,
+        "groups": "bucketed" in (path.base, baseline.base),
+        "way": way,
+        "baseline_way": slow,
+    }
+
+
+def _way(spec: PathSpec) -> _Way:
+    model = "other" if spec.precision else "model"
+    forward = {
+        "bucketed": f"lambda tokens: by_length({model}, tokens)",
+        "compile": f"torch.compile({model}, dynamic=True, fullgraph=True)",
+    }.get(spec.base, model)
+    switches = ", ".join((model, *(f"{switch}=True" for switch in _SWITCHES[spec.base])))
+    return _Way(forward=forward, model=model, switches=switches)
+
+
+def _of_the_lab(run: Run, path: PathSpec) -> dict[str, object]:
+    """What the template needs for paths that the lab prepares."""
+    packed = path.kind == "packed"
+    return {
+        "alone": False,
+        "needs": "Fastpath Lab",
+        "dtype": run.experiment.dtype,
+        "packed": packed,
+        "pack_dtype": path.precision,
+    }
+
+
+def _allocator(run: Run) -> dict[str, object]:
+    """The variables that keep freed memory in the process, if the run had them; else its allocator in words.
+
+    The values are the lab's own. Those in the run are not used: LD_PRELOAD in a stranger's file would load a library.
+    """
+    words = allocator_words(run.environment)
+    if not words.startswith(KEPT):
+        return {"allocator": {}, "other_allocator": "" if words == DEFAULTS else words}
+    variables = child_environment("kept", {}, run.environment.platform)
+    return {
+        "allocator": {name: value for name, value in variables.items() if name != STARTED_FOR},
+        "other_allocator": "",
+    }
+
+
+def _measured(run: Run, name: str) -> str:
+    """What the run measured, as the last line that the script prints."""
     path = run.path(name)
-    seen = f", {times_as_fast(path.speedup)} as the slow path there" if path.speedup else ""
-    words = f"{path_title(name)}, as run {run.id} measured it{seen}: {run.title}"
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in words).split())
+    interval = f" ({interval_words(path.speedup_ci95)})" if path.speedup_ci95 else ""
+    return f"the run measured {times_as_fast(path.speedup or 1.0)}{interval}"

@@ -1,9 +1,19 @@
-"""A run as files to download: a Markdown report and a CSV of its operators."""
+"""A run as Markdown: the full report, and a short one for a pull request.
 
-import csv
-from io import StringIO
+A run may be a stranger's file: `plain` keeps its texts from becoming HTML, links or rows of a table.
+"""
 
-from engine.analysis.break_even import break_even_batches
+from collections.abc import Iterable, Iterator, Sequence
+
+from engine.present.reports.rows import (
+    COST_COLUMNS,
+    OPERATOR_HEADINGS,
+    PATH_COLUMNS,
+    Row,
+    cost_rows,
+    operator_row,
+    path_rows,
+)
 from engine.present.words.allocators import memory_sentence
 from engine.present.words.roofline import peaks_words, roofline_words, useful_words
 from engine.present.words.runs import (
@@ -11,34 +21,32 @@ from engine.present.words.runs import (
     batch_sentence,
     centre_sentences,
     evidence_sentence,
-    interval_words,
     looks_sentence,
     machine_sentence,
-    ms_words,
     path_title,
     recommendation_sentences,
-    speedup_text,
-    verdict_label,
     verdict_sentence,
 )
 from engine.records import PathResult, Run
 
-OPERATOR_COLUMNS = ("path", "operator", "calls_per_forward", "profiler_self_ms", "profiler_total_ms", "share")
 OPERATORS_IN_REPORT = 8
+_ESCAPED = {"&": "&amp;", "<": "&lt;", "[": "\\[", "|": "\\|"}
 
 
 def report_markdown(run: Run) -> str:
     """The run as a Markdown document: verdict, table, proof, operators, and how it was measured."""
     parts = [
-        f"# {run.title}",
-        verdict_sentence(run),
-        *recommendation_sentences(run),
-        f"Measured on {run.created_at:%d %B %Y, %H:%M %Z}. {machine_sentence(run)} {memory_sentence(run)}",
+        f"# {plain(run.title)}",
+        plain(verdict_sentence(run)),
+        *map(plain, recommendation_sentences(run)),
+        plain(
+            f"Measured on {run.created_at:%d %B %Y, %H:%M %Z}. {machine_sentence(run)} {memory_sentence(run)}"
+        ),
         *filter(None, (looks_sentence(run),)),
-        *(f"Note: {note}." for note in run.environment.notes),
+        *(plain(f"Note: {note}.") for note in run.environment.notes),
         "## Paths",
-        _paths_table(run),
-        *centre_sentences(run),
+        _table(PATH_COLUMNS, _escaped(path_rows(run))),
+        *map(plain, centre_sentences(run)),
         *_costs(run),
         "## Proof",
         _proof(run),
@@ -51,66 +59,59 @@ def report_markdown(run: Run) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def operators_csv(run: Run) -> str:
-    """Every operator of every profiled path; times in profiler milliseconds per forward."""
-    out = StringIO()
-    writer = csv.writer(out)
-    writer.writerow(OPERATOR_COLUMNS)
-    for path in run.paths:
-        for op in path.profile.ops if path.profile else ():
-            writer.writerow((path.name, op.name, op.calls, op.self_ms, op.total_ms, op.share))
-    return out.getvalue()
+def reports_markdown(runs: Sequence[Run]) -> str:
+    """The full reports of several runs, one after another."""
+    return "\n---\n\n".join(map(report_markdown, runs))
 
 
-def _paths_table(run: Run) -> str:
-    header = ("Path", "Median", "Speedup", "95 % interval", "Verdict")
-    return _table([header, *(_path_row(path) for path in run.paths)])
+def pull_request_markdown(runs: Sequence[Run]) -> str:
+    """Each run in short: verdict, table, and what proves it in a part that is folded up."""
+    return "\n".join(map(_short, runs))
 
 
-def _path_row(path: PathResult) -> tuple[str, ...]:
-    if path.median_ms is None:
-        return (path_title(path.name), "", "", "", f"{path.status}: {path.reason}")
-    return (
-        path_title(path.name),
-        f"{path.median_ms:.1f} ms",
-        speedup_text(path.speedup) if path.speedup else "",
-        interval_words(path.speedup_ci95),
-        verdict_label(path),
+def plain(text: str) -> str:
+    """Text as one line of Markdown that shows it as it is."""
+    return "".join(_ESCAPED.get(letter, letter) for letter in " ".join(text.split()))
+
+
+def _short(run: Run) -> str:
+    folded = "\n\n".join(
+        (
+            "<details><summary>Proof and conditions</summary>",
+            _proof(run),
+            plain(f"{machine_sentence(run)} {memory_sentence(run)}"),
+            *(plain(f"Note: {note}.") for note in run.environment.notes),
+            plain(f"Run {run.id}, {run.created_at:%d %B %Y, %H:%M %Z}."),
+            "</details>",
+        )
     )
+    parts = [
+        f"### {plain(run.title)}",
+        f"**{plain(verdict_sentence(run))}**",
+        *map(plain, recommendation_sentences(run)),
+        _table(PATH_COLUMNS, _escaped(path_rows(run))),
+        folded,
+    ]
+    return "\n\n".join(parts) + "\n"
 
 
 def _costs(run: Run) -> list[str]:
     """What each path costs besides its time; empty for runs that did not record it."""
-    known = [path for path in run.paths if path.status == "ok" and path.prepare_ms is not None]
-    if not known:
-        return []
-    header = ("Path", "Precision", "Error", "Prepare", "First call", "Weights", "Paid back after")
-    return ["## What each path costs", _table([header, *(_costs_row(run, path) for path in known)])]
-
-
-def _costs_row(run: Run, path: PathResult) -> tuple[str, ...]:
-    error = path.agreement.max_abs_error if path.agreement else None
-    batches = break_even_batches(run, path)
-    return (
-        path_title(path.name),
-        path.dtype,
-        "" if error is None or path.name == run.experiment.baseline else f"{error:.1e}",
-        "" if path.prepare_ms is None else ms_words(path.prepare_ms),
-        "" if path.first_call_ms is None else ms_words(path.first_call_ms),
-        f"{path.weights_mb:,.0f} MB" if path.weights_mb else "",
-        "" if batches is None else f"{batches:,} batches",
-    )
+    rows = list(cost_rows(run))
+    return ["## What each path costs", _table(COST_COLUMNS, _escaped(rows))] if rows else []
 
 
 def _roofline(run: Run) -> list[str]:
     words = " ".join(filter(None, (roofline_words(run), peaks_words(run))))
-    return [f"## How close to this machine's peak\n\n{words} {useful_words(run)}"] if words else []
+    return (
+        [f"## How close to this machine's peak\n\n{plain(f'{words} {useful_words(run)}')}"] if words else []
+    )
 
 
 def _proof(run: Run) -> str:
     layers = run.model_card.shape.num_encoder_layers if run.model_card else None
     return "\n".join(
-        f"- {path_title(path.name)}: {evidence_sentence(path, layers)} {agreement_sentence(run, path)}"
+        plain(f"- {path_title(path.name)}: {evidence_sentence(path, layers)} {agreement_sentence(run, path)}")
         for path in run.paths
         if path.status == "ok"
     )
@@ -118,27 +119,31 @@ def _proof(run: Run) -> str:
 
 def _operators_table(path: PathResult) -> str:
     assert path.profile is not None  # noqa: S101  (the caller chose profiled paths)
-    rows: list[tuple[str, ...]] = [("Operator", "Calls", "Self", "Total", "Share")]
-    rows += [
-        (f"`{op.name}`", f"{op.calls:g}", f"{op.self_ms:.2f} ms", f"{op.total_ms:.2f} ms", f"{op.share:.0%}")
-        for op in path.profile.ops[:OPERATORS_IN_REPORT]
-    ]
-    return f"### {path_title(path.name)}\n\n{_table(rows)}"
+    rows = (operator_row(op) for op in path.profile.ops[:OPERATORS_IN_REPORT])
+    coded = ((_code(name), *figures) for name, *figures in rows)
+    return f"### {plain(path_title(path.name))}\n\n{_table(OPERATOR_HEADINGS, coded)}"
+
+
+def _code(text: str) -> str:
+    """A name as code in a cell of a table."""
+    line = " ".join(text.split()).replace("`", "").replace("|", "\\|")
+    return f"`{line}`"
 
 
 def _experiment(run: Run) -> str:
     experiment, batch = run.experiment, run.experiment.batch
-    lines = [f"- Model: {experiment.model}", f"- Batch: {batch.name}"]
+    lines = [f"- Model: {plain(experiment.model)}", f"- Batch: {plain(batch.name)}"]
     if batch.lengths and batch.padding_ratio is not None:
         lines[-1] += f"; {batch_sentence(batch.lengths, batch.padding_ratio, batch.truncated)}"
-    lines.append(f"- Device {experiment.device}, {experiment.dtype}, seed {experiment.seed}")
+    lines.append(f"- Device {plain(experiment.device)}, {experiment.dtype}, seed {experiment.seed}")
     return "\n".join(lines)
 
 
-def _table(rows: list[tuple[str, ...]]) -> str:
-    rule = tuple("---" for _ in rows[0])
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in row)} |" for row in (rows[0], rule, *rows[1:]))
+def _escaped(rows: Iterable[Row]) -> Iterator[Row]:
+    return (tuple(map(plain, row)) for row in rows)
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _table(header: Row, rows: Iterable[Row]) -> str:
+    """A table; its cells are Markdown already."""
+    cells = (header, tuple("---" for _ in header), *rows)
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
