@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from engine.cli import app as command_line
+from engine.cli.commands import app as command_line
 from engine.errors import Refusal
 from engine.records import read_run
 from tests.samples import a_run_with_costs, an_eight_path_run
