@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from engine.analysis.conclude import concluded
 from engine.present.reports.embedded import run_of_report
 from engine.present.reports.figures import figures
 from engine.present.reports.html import html_report
@@ -16,7 +17,7 @@ from engine.settings import Settings
 from engine.store.store import Store, store_url
 from tests.e2e.conftest import Server
 from tests.present.reports.test_html import hostile
-from tests.samples import an_eight_path_run
+from tests.samples import an_eight_path_run, sample_run
 
 pytestmark = pytest.mark.xdist_group("e2e")
 
@@ -80,6 +81,15 @@ def test_it_opens_offline_without_a_request_or_a_complaint(
         page.get_by_text("Raw rounds", exact=True).click()
         expect(charts(page)).to_have_count(len(figures(an_eight_path_run())))
         assert seen.requests == [report.as_uri()]
+        assert seen.complaints == []
+
+
+def test_too_few_rounds_for_intervals_are_no_complaint(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "few.html"
+    file.write_text(html_report((concluded(sample_run((10.0,) * 3, (5.0,) * 3)),)), encoding="utf-8")
+    with opened(browser, file) as seen:
+        expect(charts(seen.page).first).to_be_visible()
+        expect(seen.page.get_by_text("3 rounds are too few for an interval").first).to_be_visible()
         assert seen.complaints == []
 
 

@@ -4,6 +4,7 @@
   const options = {
     mode: "vega-lite",
     renderer: "svg",
+    logLevel: 1, // errors only: Vega warns of a layer without rows, such as intervals of too few rounds
     ast: true, // expressions are interpreted: the page's policy forbids new code
     actions: { export: { svg: true, png: true }, source: false, compiled: false, editor: false },
     scaleFactor: { png: 2 },
