@@ -160,7 +160,7 @@ def test_a_page_gives_the_report_the_script_and_each_chart(
     run = an_eight_path_run()
     Store(store_url(Settings(data_folder=tmp_path / "data"))).save(run)
     page = browser.new_context().new_page()
-    page.set_default_timeout(SOON_MS)
+    page.set_default_timeout(LONG_MS)
     page.goto(f"{server.url}/history?run={run.id}")
 
     def downloaded(name: str) -> Path:
