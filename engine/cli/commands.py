@@ -1,6 +1,7 @@
 """The commands, and what a command ends with.
 
-The commands are models, paths, modifications, run, tutorial, sweep, doctor, compare, conclude, report, script and link.
+The commands are models, paths, modifications, run, tutorial, sweep, doctor, compare, conclude, report, script and
+link.
 Results go to standard output, progress and refusals to standard error; a refusal exits with code 2. torch is
 imported only by the commands that measure or examine.
 """
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (
+COMMANDS = (
     models,
     paths,
     modifications,
@@ -44,7 +45,8 @@ for command in (
     report,
     script,
     link,
-):
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -95,13 +95,7 @@ def show_speedups(run: Findings, key: str, where: str = HERE) -> None:
     st.caption(speedups_caption(run))
     for sentence in centre_sentences(run):
         st.caption(f":material/info: {sentence}")
-    _offer_image(run, "speedups", key)
-
-
-def _offer_image(run: Findings, chart: str, key: str, waterfall_to: str = "") -> None:
-    """The menu that saves a chart; a run from a link has none, because it lacks what some charts need."""
-    if isinstance(run, Run):
-        save_menu_of((run,), chart, key, waterfall_to)
+    save_menu_of((run,), "speedups", key)
 
 
 def show_proof(run: Run) -> None:
@@ -177,7 +171,7 @@ def show_operators(run: Findings, key: str) -> None:
         "from profiler time to the measured median. The fused layer `_transformer_encoder_layer_fwd` calls addmm and "
         "bmm for most of its work, so only its total time is large."
     )
-    _offer_image(run, "operators" if kind == "self" else "operators-total", key)
+    save_menu_of((run,), "operators" if kind == "self" else "operators-total", key)
     outside = [path for path in run.paths if path.median_ms and path_spec(path.name).outside_torch]
     if unseen := [path_title(path.name) for path in outside]:
         st.caption(
@@ -230,14 +224,14 @@ def show_waterfall(run: Findings, key: str) -> None:
     words = waterfall_words(run.baseline, path)
     st.altair_chart(waterfall_chart(run.baseline, path), key=f"{key}_waterfall", alt=words)
     st.caption(f"{words} Profiled shares are scaled to the measured medians, so that the bars add up.")
-    _offer_image(run, "waterfall", key, waterfall_to=name)
+    save_menu_of((run,), "waterfall", key, waterfall_to=name)
 
 
 def show_steps(run: Run, key: str) -> None:
     """The speedup of each step from the tutorial's slow path to the fastpath."""
     st.altair_chart(steps_chart(run), key=f"{key}_steps", alt=steps_words(run))
     st.caption(steps_caption(run))
-    _offer_image(run, "steps", key)
+    save_menu_of((run,), "steps", key)
 
 
 def show_roofline(run: Run, key: str) -> None:
@@ -248,7 +242,7 @@ def show_roofline(run: Run, key: str) -> None:
         st.altair_chart(roofline_chart(run), key=f"{key}_roofline", alt=roofline_words(run))
         st.caption(f"{roofline_words(run)} {peaks_words(run)}")
         st.caption(f"{useful_words(run)} {memory_words(run)}")
-        _offer_image(run, "roofline", key)
+        save_menu_of((run,), "roofline", key)
 
 
 def show_rounds(run: Run, key: str) -> None:
@@ -257,7 +251,7 @@ def show_rounds(run: Run, key: str) -> None:
         st.altair_chart(samples_chart(run), key=f"{key}_rounds", alt=samples_alt(run))
         if conditions := round_conditions(run):
             st.caption(conditions)
-        _offer_image(run, "rounds", key)
+        save_menu_of((run,), "rounds", key)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from engine.findings import Findings
 from engine.present.reports.figures import Figure, figure_of
 from engine.present.reports.images import chart_png, chart_svg, source_words
 from engine.records import Run
@@ -38,12 +39,15 @@ def save_menu(figure: Callable[[], Figure], source: str, file_name: str, key: st
         )
 
 
-def save_menu_of(runs: tuple[Run, ...], chart: str, key: str, waterfall_to: str = "") -> None:
-    """The menu of a chart of one run, or of two.
+def save_menu_of(found: tuple[Findings, ...], chart: str, key: str, waterfall_to: str = "") -> None:
+    """The menu of a chart of one run, or of two; none for a run from a link, which lacks what the title says of a run.
 
     Args:
         chart: its name in `engine.present.reports.figures`.
     """
+    runs = tuple(run for run in found if isinstance(run, Run))
+    if len(runs) < len(found):
+        return
     save_menu(
         lambda: figure_of(runs, chart, waterfall_to),
         source_words(runs[0]),
