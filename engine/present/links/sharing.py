@@ -116,7 +116,7 @@ def _batch(batch: Batch) -> SharedBatch:
     lengths = batch.lengths or (0,)
     return SharedBatch(
         name=line(batch.name),
-        texts=len(batch.texts),
+        texts=batch.rows,
         shortest=min(lengths),
         longest=max(lengths),
         real_tokens=batch.real_tokens,

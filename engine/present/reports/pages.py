@@ -190,8 +190,9 @@ def _operators(run: Run) -> Iterator[Row]:
 
 def _texts(run: Run) -> Iterator[Row]:
     batch = run.experiment.batch
-    lengths = batch.lengths or ("",) * len(batch.texts)
-    for number, (text, length) in enumerate(zip(batch.texts, lengths, strict=True), 1):
+    texts = batch.texts or ("drawn token ids",) * batch.rows
+    lengths = batch.lengths or ("",) * batch.rows
+    for number, (text, length) in enumerate(zip(texts, lengths, strict=True), 1):
         shown = text if len(text) <= LONGEST_TEXT_SHOWN else f"{text[:LONGEST_TEXT_SHOWN]}..."
         yield str(number), str(length), shown
 

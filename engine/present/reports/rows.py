@@ -113,7 +113,7 @@ def experiment_rows(run: Run) -> Iterator[Row]:
             "Texts",
             batch_sentence(batch.lengths, batch.padding_ratio or 0, batch.truncated)
             if known
-            else str(len(batch.texts)),
+            else str(batch.rows),
         ),
         ("Device and precision", f"{experiment.device}, {experiment.dtype}"),
         ("Freed memory", "kept" if experiment.allocator == "kept" else "left to the system"),

@@ -81,7 +81,7 @@ def _of_run(kept: KeptRun) -> dict[str, object]:
         "measured_at": run.created_at,
         "model": experiment.model,
         "batch": batch.name,
-        "texts": len(batch.texts),
+        "texts": batch.rows,
         "longest_text_tokens": max(batch.lengths, default=None),
         "real_tokens": batch.real_tokens if batch.lengths else None,
         "padding_ratio": batch.padding_ratio,
