@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from engine.doctor import doctor as doctor
     from engine.packing import pack as pack
 
-__version__ = "0.1.0"
+from engine.version import __version__ as __version__
 
 
 def __getattr__(name: str) -> Any:

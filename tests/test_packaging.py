@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import engine.cli
+import engine.version
 from pin_requirements import FILES, ROOT, declared, pinned
 
 EXTRA_OF = {
@@ -82,4 +83,5 @@ def test_the_command_exists_and_the_version_has_one_source() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert resolve_name(project["project"]["scripts"]["fastpath"]) is engine.cli.main
     assert project["project"]["dynamic"] == ["version"]
-    assert (ROOT / project["tool"]["hatch"]["version"]["path"]).samefile(engine.__file__)
+    assert (ROOT / project["tool"]["hatch"]["version"]["path"]).samefile(engine.version.__file__)
+    assert engine.__version__ == engine.version.__version__

@@ -20,8 +20,11 @@ from engine.records import Run
 
 Format = Literal["html", "md", "csv", "parquet", "svg", "png", "script"]
 FORMATS: tuple[Format, ...] = get_args(Format)
-_SUFFIXES: dict[str, Format] = {".py": "script", ".markdown": "md", ".htm": "html"} | {
-    f".{name}": name for name in FORMATS if name != "script"
+_SUFFIXES: dict[str, Format] = {
+    **{f".{name}": name for name in FORMATS if name != "script"},
+    ".py": "script",
+    ".markdown": "md",
+    ".htm": "html",
 }
 _NEEDS_A_FILE: tuple[Format, ...] = ("parquet", "png")
 STANDARD_OUTPUT = Path("-")

@@ -26,8 +26,8 @@ def offer_import() -> None:
         st.form("history_import_form", border=False, clear_on_submit=True),
     ):
         st.file_uploader(
-            "Files with one run, or with several that were exported together",
-            type=["json"],
+            "Files with one run, or with several that were exported together, or HTML reports",
+            type=["json", "html"],
             accept_multiple_files=True,
             key=FILES_KEY,
             max_upload_size=MOST_MB,

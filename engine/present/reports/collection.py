@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import from_json, to_json
 
 from engine.errors import Refusal
+from engine.present.reports.embedded import is_report, runs_of_report
 from engine.records import MEGABYTE, MOST_THREADS, Record, Run, read_run, refusal_of
 
 COLLECTION_VERSION: Literal[1] = 1
@@ -66,13 +67,15 @@ def collection_json(stored: Iterable[tuple[About, str]]) -> str:
 
 
 def read_runs(data: bytes, name: str) -> Collected:
-    """The runs in a file, which is the JSON of one run or of a collection.
+    """The runs in a file, which is the JSON of one run or of a collection, or an HTML report.
 
     Args:
         name: of the file, for the sentences.
     """
     if len(data) > MOST_MB * MEGABYTE:
         return Collected(refused=(f"{name} is larger than {MOST_MB} MB: export fewer runs into one file.",))
+    if is_report(data):
+        return _of_report(data, name)
     try:
         found = from_json(data.removeprefix(b"\xef\xbb\xbf"))
     except ValueError:
@@ -82,6 +85,14 @@ def read_runs(data: bytes, name: str) -> Collected:
     if not isinstance(found, dict) or "schema_version" not in found:
         return Collected(refused=(f"{name} holds no runs: choose a file that the lab exported.",))
     return _read_each([{"run": found}], (name,))
+
+
+def _of_report(data: bytes, name: str) -> Collected:
+    try:
+        entries = [{"run": run.model_dump(mode="json")} for run in runs_of_report(data)]
+    except Refusal as refusal:
+        return Collected(refused=(f"{name}: {refusal}",))
+    return _read_each(entries, tuple(name for _ in entries))
 
 
 def _is_json(text: str) -> bool:

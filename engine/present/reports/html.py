@@ -11,7 +11,6 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from engine import __version__
 from engine.errors import Refusal
 from engine.present.reports.embedded import RUN_ELEMENT
 from engine.present.reports.images import VEGA_LITE, vega_lite
@@ -19,6 +18,7 @@ from engine.present.reports.pages import Page, differences, page_of, speedups_si
 from engine.present.reports.rendering import rendered
 from engine.present.reports.rows import COST_COLUMNS, OPERATOR_HEADINGS, PATH_COLUMNS
 from engine.records import Run
+from engine.version import __version__
 
 MOST_RUNS = 20
 _INK = "currentColor"

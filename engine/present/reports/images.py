@@ -82,7 +82,9 @@ def _hold_data(chart: Any) -> None:
     data = getattr(chart, "data", None)
     if isinstance(data, pd.DataFrame):
         known = data.astype(object).where(data.notna(), None)
-        chart.data = alt.InlineData(values=known.to_dict("records"))
+        chart.data = alt.InlineData(
+            values=[{str(name): value for name, value in row.items()} for row in known.to_dict("records")]
+        )
     parts = getattr(chart, "layer", None)
     for part in parts if isinstance(parts, list) else ():
         _hold_data(part)

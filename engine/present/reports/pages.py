@@ -147,7 +147,7 @@ def differences(runs: Sequence[Run]) -> tuple[Row, ...]:
     """For several runs, what differs in their experiments and machines; the first row has the headings."""
     if len(runs) < 2:
         return ()
-    facts = [dict((*experiment_rows(run), *environment_rows(run))) for run in runs]
+    facts = [{row[0]: row[1] for row in (*experiment_rows(run), *environment_rows(run))} for run in runs]
     names = dict.fromkeys(name for found in facts for name in found)
     rows = ((name, *(found.get(name, "") for found in facts)) for name in names)
     return (

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from io import BytesIO, StringIO
 from typing import Literal, get_args
 
-from engine import __version__
 from engine.records import Record, Run
+from engine.version import __version__
 
 TableName = Literal["operators", "rounds"]
 TABLES: tuple[TableName, ...] = get_args(TableName)

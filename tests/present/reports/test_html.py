@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import pytest
 
 from engine.errors import Refusal
+from engine.present.reports.collection import read_runs
 from engine.present.reports.embedded import is_report, run_of_report, runs_of_report, without_texts
 from engine.present.reports.html import MOST_RUNS, html_report
 from engine.present.words.runs import recommendation_sentences
@@ -207,3 +208,8 @@ def test_texts_can_be_left_out(eight: Run) -> None:
     assert all(text not in html for text in eight.experiment.batch.texts)
     assert "Genoa" not in html
     assert run_of_report(html).experiment.batch.lengths == eight.experiment.batch.lengths
+
+
+def test_the_import_of_the_history_takes_a_report(report: str, eight: Run) -> None:
+    assert [kept.run for kept in read_runs(report.encode(), "report.html").runs] == [eight]
+    assert "holds no run" in read_runs(b"<!doctype html><p>", "page.html").refused[0]
