@@ -178,6 +178,8 @@ def follow_live() -> None:
         ticket_id = the_desk().ticket_of_sweep(named)
         if ticket_id:
             st.query_params[TICKET] = ticket_id
+            # The address is read once in a session, perhaps before it named this sweep.
+            the_lab().sought.discard(SWEEP_SLOT)
 
 
 def can_resume(sweep: Sweep) -> bool:
