@@ -25,6 +25,7 @@ from pages.kit.state import (
     ALLOCATOR_SLOT,
     DOCTOR_SLOT,
     RUN_SLOT,
+    SWEEP_SLOT,
     own_secret,
     show_stored,
     the_lab,
@@ -33,7 +34,7 @@ from pages.kit.state import (
 )
 
 TICKET, RUN, MODEL, BATCH = "ticket", "run", "model", "batch"
-_PREFIXES = {RUN_SLOT: "", DOCTOR_SLOT: "", ALLOCATOR_SLOT: "other_"}
+_PREFIXES = {RUN_SLOT: "", DOCTOR_SLOT: "", SWEEP_SLOT: "", ALLOCATOR_SLOT: "other_"}
 """Before a slot's parameters. Any other slot shares its page with others, so its name and "_" come before them."""
 _BETWEEN = "."
 """Between id and secret in addresses of earlier versions."""
