@@ -8,9 +8,11 @@ from math import ceil, log, sqrt
 from engine.records import Interval, Record
 
 CONFIDENCE = 0.95
-MOST_HALVINGS = 40
-"""How often a judgement's share of the risk is halved. With more, its confidence would be rounded to 1, which no number
-of samples gives; the judgements beyond add less than 1e-11 to the risk."""
+MOST_HALVINGS = 24
+"""How often a judgement's share of the risk is halved."""
+LEAST_RISK = 2.0**-52
+"""The share of each judgement after that. A smaller one would round its confidence to 1, which no number of samples
+gives. As many judgements as a run may have rounds, of as many paths as it may have, still stay below 10 % together."""
 
 
 class Percentile(Record):
@@ -102,5 +104,6 @@ def shared_confidence(comparisons: int, looks: int = 1) -> float:
             cases, each further one in half as many as the one before. Together that is less than 10 %, however often
             a run is continued.
     """
-    shares = max(1, comparisons) * (1 << min(looks - 1, MOST_HALVINGS))
-    return 1 - (1 - CONFIDENCE) / shares
+    if looks - 1 > MOST_HALVINGS:
+        return 1 - LEAST_RISK
+    return 1 - (1 - CONFIDENCE) / (max(1, comparisons) * 2 ** (looks - 1))

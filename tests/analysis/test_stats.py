@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.analysis.stats import (
+    MOST_HALVINGS,
     fewest_samples,
     half_width,
     interval_rank,
@@ -19,6 +20,7 @@ from engine.analysis.stats import (
     shared_confidence,
     speedup,
 )
+from engine.records import MOST_PATHS, MOST_ROUNDS
 
 
 def test_ranks_of_the_95_percent_interval_are_the_tabled_ones() -> None:
@@ -95,6 +97,15 @@ def test_every_further_look_may_be_wrong_half_as_often() -> None:
     assert [shared_confidence(1, looks) for looks in (1, 2, 3)] == pytest.approx([0.95, 0.975, 0.9875])
     assert shared_confidence(5, 2) == pytest.approx(0.995)
     assert sum(1 - shared_confidence(1, looks) for looks in range(1, 60)) < 0.1
+
+
+def test_however_often_a_run_is_continued_its_judgements_are_wrong_in_less_than_ten_percent_together() -> (
+    None
+):
+    halved = sum(1 - shared_confidence(1, looks) for looks in range(1, MOST_HALVINGS + 2))
+    after = 1 - shared_confidence(MOST_PATHS, MOST_HALVINGS + 2)
+    assert after > 0
+    assert halved + MOST_ROUNDS * MOST_PATHS * after < 0.1
 
 
 def _ever_wrong(looks: int, per_look: int, shared: bool) -> float:
