@@ -10,7 +10,7 @@ Four paths on two cores take under a minute from a cold start to the verdict.
 """
 STATES_OF_THE_DOCTOR = 3
 """The doctor times at least three states: the slow path, the model as it is, and the fastpath without sparsity."""
-SWEEP_SHARE, SWEEP_MOST = 0.5, 3.0
+SWEEP_SHARE, SWEEP_MOST = 0.5, 1.5
 """Time of the sparsity sweep / the rounds' budget: what it may use, and what it may use if its rounds are too few.
 
 A round of MiniLM on the tutorial's big batch takes a third of a second on two cores. Eight of them at six ratios, with

@@ -25,5 +25,5 @@ def test_no_default_is_more_than_the_settings_allow(most_s: float) -> None:
 def test_a_sweep_may_take_longer_where_its_rounds_are_too_few() -> None:
     """An examination without rounds has no sweep either."""
     usual, slow = sweep_budget(20.0).usual_s, sweep_budget(20.0).most_s
-    assert (usual, slow) == (10.0, 60.0)
+    assert (usual, slow) == (10.0, 30.0)
     assert sweep_budget(0.0).most_s == 0.0

@@ -24,6 +24,8 @@ PROJECT = Path(__file__).parents[2]
 OLD = PROJECT / "tests" / "data" / "runs_before_lists.sql"
 OLD_ORDER = ["newer", "damaged", "alone", "bf16", "own", "costs", "again", "plain"]
 ALL = RunFilter()
+TOGETHER = 3
+"""Processes or threads that open the old database at the same time."""
 OLD_LABS_INSERT = """
 INSERT INTO runs (id, created_at, title, model, batch, texts, best_path, verdict, speedup, machine, experiment_key,
 build_key, json) VALUES (:id, '2026-11-23T13:00:00.000000+00:00', 'of an old lab', 'minilm', 'tutorial-small', 'preset',
@@ -131,21 +133,21 @@ def test_processes_that_start_together_migrate_once_and_lose_nothing(old: URL) -
     command = [sys.executable, "-m", "benchmarks.storing_process", address]
     started = [
         subprocess.Popen([*command, f"new{number}", "1"], cwd=PROJECT, stderr=subprocess.PIPE, text=True)
-        for number in range(3)
+        for number in range(TOGETHER)
     ]
-    assert [process.communicate(timeout=60)[1] for process in started] == [""] * 4
+    assert [process.communicate(timeout=60)[1] for process in started] == [""] * TOGETHER
     store = Store(old)
     found = [row.id for row in store.find(ALL, limit=20)]
-    assert sorted(found) == sorted([*OLD_ORDER, *(f"new{number}-0" for number in range(3))])
+    assert sorted(found) == sorted([*OLD_ORDER, *(f"new{number}-0" for number in range(TOGETHER))])
     store.close()
 
 
 def test_threads_that_open_stores_together_migrate_once(old: URL) -> None:
     """Alembic keeps its work in globals."""
-    stores = [Store(old) for _ in range(3)]
-    with ThreadPoolExecutor(4) as threads:
+    stores = [Store(old) for _ in range(TOGETHER)]
+    with ThreadPoolExecutor(TOGETHER) as threads:
         found = list(threads.map(lambda store: [row.id for row in store.find(ALL)], stores))
-    assert found == [OLD_ORDER] * 4
+    assert found == [OLD_ORDER] * TOGETHER
     for store in stores:
         store.close()
 
