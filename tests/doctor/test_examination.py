@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass, replace
 from threading import Lock
 from typing import Any
 
@@ -18,6 +19,9 @@ from engine.catalog.models import find_model
 from engine.diagnosis import AS_IT_IS, SLOW, WITHOUT_SPARSITY, read_diagnosis
 from engine.doctor import doctor, examine_request
 from engine.doctor.modifications import Adapter
+from engine.eligibility.plan import checks, plan_of
+from engine.eligibility.reading import read_facts
+from engine.eligibility.subject import admit
 from engine.errors import Refusal
 from engine.events import DoctorRequest, Event, Round, Step
 from engine.measure.instruments import Instruments
@@ -247,10 +251,29 @@ def test_two_encoders_are_both_examined() -> None:
     assert {check.module.split(".")[0] for check in diagnosis.failing} == {"right"}
 
 
-def test_an_encoder_on_the_meta_device() -> None:
-    """Torch has native code only for the devices in its own list."""
-    diagnosis = examined(encoder().to("meta"), call(src=states().to("meta"), src_key_padding_mask=None))
-    assert {"device", "device-encoder"} <= {check.key for check in diagnosis.failing}
+def on_device(facts: Any, device: str) -> Any:
+    """The same facts as if every tensor were on another device."""
+    if isinstance(facts, tuple):
+        return tuple(on_device(fact, device) for fact in facts)
+    if not is_dataclass(facts) or isinstance(facts, type):
+        return facts
+    named = {"device": device, "devices": (device,)}
+    values = {field.name: getattr(facts, field.name) for field in fields(facts)}
+    return replace(
+        facts, **{name: named.get(name, on_device(value, device)) for name, value in values.items()}
+    )
+
+
+@torch.no_grad()
+def test_a_device_without_native_code_has_no_fastpath() -> None:
+    """Torch has native code only for the devices in its own list; no machine of these tests has another one."""
+    facts = read_facts(admit(encoder(), call(src_key_padding_mask=None)))
+
+    def failing(seen: Any) -> set[str]:
+        return {check.key for check in checks(plan_of(seen), {}) if not check.ok}
+
+    everywhere = {"device", "device-attention", "device-encoder"}
+    assert failing(on_device(facts, "mps")) - failing(facts) == everywhere
 
 
 def test_layers_of_another_class_have_no_fused_form() -> None:
