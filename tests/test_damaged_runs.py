@@ -109,8 +109,9 @@ def test_a_damaged_file_ends_a_command_with_exit_code_2(command: str, tmp_path: 
     whole.write_text(json.dumps(WHOLE))
     damaged.write_text(changed(paths__1__samples_ms__3=0))
     files = (whole, damaged) if command == "compare" else (damaged,)
+    options = ("--format", "md") if command == "report" else ()
     done = subprocess.run(
-        [sys.executable, "-m", "engine", command, *map(str, files)],
+        [sys.executable, "-m", "engine", command, *map(str, files), *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
