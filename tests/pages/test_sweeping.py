@@ -16,12 +16,13 @@ from tests.pages.conftest import CHILD, LONG_S, PROJECT, run_until
 from tests.pages.test_app import words
 from tests.sweep_samples import a_sweep
 
+# Each test has a store of its own, which another worker's tests cannot change.
+pytestmark = pytest.mark.usefixtures("store")
+
 
 @pytest.fixture
 def app(monkeypatch: pytest.MonkeyPatch) -> Iterator[AppTest]:
-    """The app whose desk keeps cells in the tests' store, which is empty of sweeps."""
-    for row in the_sweeps().latest(100):
-        the_sweeps().delete(row.id)
+    """The app whose desk keeps cells in the store."""
     desk = Desk(lambda *_where: ChildProcess(CHILD, PROJECT), on_cell=_keep_cell_in_store)
     monkeypatch.setitem(sys.__dict__, desk_module._ANCHOR, desk)
     app = AppTest.from_file(str(PROJECT / "streamlit_app.py"), default_timeout=LONG_S).run()
