@@ -1,11 +1,13 @@
 """The command line in real processes: exit codes, one sentence on standard error, no traceback."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -242,6 +244,30 @@ def test_the_first_interrupt_ends_the_rounds_and_the_second_drops_everything() -
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+class _InterruptedWhileWriting(io.RawIOBase):
+    """A standard error during whose writes Ctrl-C is pressed."""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return memoryview(data).nbytes
+
+
+def test_an_interrupt_in_the_middle_of_a_write_ends_the_rounds_too(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Python refuses a second write to `sys.stderr` there: the command ended with "reentrant call" and code 70."""
+    drawing = io.TextIOWrapper(io.BufferedWriter(_InterruptedWhileWriting()), line_buffering=True)
+    monkeypatch.setattr(sys, "stderr", drawing)
+    asked: list[bool] = []
+    with stop_on_interrupt(lambda: asked.append(True)):
+        drawing.write("progress\n")
+    assert asked == [True]
+    assert "Stopping after this round" in capfd.readouterr().err
 
 
 def test_a_stored_run_is_printed_as_a_link_that_carries_it(tmp_path: Path) -> None:

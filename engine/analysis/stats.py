@@ -106,4 +106,4 @@ def shared_confidence(comparisons: int, looks: int = 1) -> float:
     """
     if looks - 1 > MOST_HALVINGS:
         return 1 - LEAST_RISK
-    return 1 - (1 - CONFIDENCE) / (max(1, comparisons) * 2 ** (looks - 1))
+    return 1 - (1 - CONFIDENCE) / (max(1, comparisons) * 2.0 ** (looks - 1))

@@ -1,4 +1,7 @@
-"""Ctrl-C while modules are imported. Only the standard library is imported here."""
+"""Ctrl-C: the end of a process while modules are imported, and sentences from a signal's handler.
+
+Only the standard library is imported here.
+"""
 
 import os
 import signal
@@ -8,8 +11,8 @@ from contextlib import contextmanager, suppress
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the signal's number, as shells have it."""
 STOPPED = "Stopped; nothing was written."
-_SHOW_CURSOR = "\x1b[?25h"
-"""A line of progress hides the cursor."""
+_SHOW_CURSOR, _CLEAR_LINE = "\x1b[?25h", "\r\x1b[2K"
+"""A line of progress hides the cursor, and stands on the line where a sentence is to be."""
 
 
 @contextmanager
@@ -30,6 +33,18 @@ def ending_at_once() -> Iterator[None]:
 
 
 def _end(_signal: int, _frame: object) -> None:
-    with suppress(OSError):
-        os.write(2, f"{_SHOW_CURSOR if os.isatty(2) else ''}{STOPPED}\n".encode())
+    tell_at_once(STOPPED, _SHOW_CURSOR)
     os._exit(INTERRUPTED)
+
+
+def tell_at_once(sentence: str, at_first: str = _CLEAR_LINE) -> None:
+    """Print a sentence on standard error, from a signal's handler.
+
+    A handler may run in the middle of a write to `sys.stderr`, which then refuses another one ("reentrant call",
+    RuntimeError); the descriptor takes it.
+
+    Args:
+        at_first: control characters for a terminal.
+    """
+    with suppress(OSError):
+        os.write(2, f"{at_first if os.isatty(2) else ''}{sentence}\n".encode())

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from engine.cli.streams import tell_user
+from engine.cli.interrupts import tell_at_once
 from engine.events import CellStarted, Download, Event, Round, Step
 from engine.present.words.sweeps import cell_words
 
@@ -29,7 +29,7 @@ def stop_on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
             raise KeyboardInterrupt
         asked = True
         stop()
-        tell_user("Stopping after this round; press again to drop everything.")
+        tell_at_once("Stopping after this round; press again to drop everything.")
 
     previous = signal.signal(signal.SIGINT, interrupted)
     try:

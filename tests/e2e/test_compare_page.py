@@ -62,6 +62,8 @@ def test_a_link_opens_two_runs_side_by_side(browser: Browser, server: Server, tm
     page.get_by_role("button", name="Swap A and B").click()
     expect(page).to_have_url(re.compile(r"runs=after(%2C|,)before"))
     expect(page.get_by_text("Experiment: Threads 8", exact=False)).to_be_visible()
+    # The button offers the table of the old order until the page is drawn to its end.
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     with page.expect_download() as download:
         page.get_by_role("button", name="Table (.md)").click()
     assert "**What differs:** Threads 8 -> 2; allocator kept -> system." in download.value.path().read_text()
