@@ -14,7 +14,7 @@ from engine.records import Run
 from pages.kit.allocators import choose_allocator, offer_other_allocator, show_both_allocators
 from pages.kit.all_machines import choose_machine, runs_of_all_machines, show_all_machines, slot_of
 from pages.kit.continuing import offer_more, run_to_show
-from pages.kit.doctor import as_text
+from pages.kit.markdown import as_text
 from pages.kit.history import show_run
 from pages.kit.job_panel import job_panel
 from pages.kit.measuring import choose_precision_and_device, show_model_and_batch, start_and_watch

@@ -12,7 +12,7 @@ from engine.errors import Refusal
 from engine.settings import load_settings
 from engine.store.queries import Choices, RunFilter, Sort
 from engine.store.store import the_store
-from pages.kit.doctor import as_text
+from pages.kit.markdown import as_text
 from pages.kit.history import (
     close_run,
     offer_deletion,

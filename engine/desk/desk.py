@@ -222,10 +222,11 @@ class Desk:
             return begun
 
     def _tell(self, job: Job, request: Request, event: Event) -> None:
+        stored = True
         if isinstance(event, CellDone) and isinstance(request, SweepRequest):
-            self._keep_cell(request.sweep, event.cell)
+            stored = self._keep_cell(request.sweep, event.cell)
         with self._changed:
-            self._ledger.hear(job, event)
+            self._ledger.hear(job, event, stored=stored)
             self._changed.notify_all()
 
     def _ended_idle_assistant(self, machine: str) -> bool:
@@ -248,11 +249,14 @@ class Desk:
                 return False
         return True
 
-    def _keep_cell(self, sweep: Sweep, cell: SweepCell) -> None:
+    def _keep_cell(self, sweep: Sweep, cell: SweepCell) -> bool:
+        """Store a cell; False if that fails: the sweep goes on, and the cell can be measured again."""
         try:
             self._on_cell(sweep, cell)
         except Exception:
             LOG.exception("a cell of a sweep could not be stored")
+            return False
+        return True
 
     def _watch(self) -> None:
         """The thread that applies limits and updates the machines; it sleeps while there is no work."""

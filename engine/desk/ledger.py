@@ -158,9 +158,15 @@ class Ledger:
             self._write(job.started_line())
         return True
 
-    def hear(self, job: Job, event: Event) -> None:
-        """The child has sent an event that is not an ending."""
+    def hear(self, job: Job, event: Event, *, stored: bool = True) -> None:
+        """The child has sent an event that is not an ending.
+
+        Args:
+            stored: False if it is a cell of a sweep that could not be stored.
+        """
         job.hear(event, self._clock())
+        if not stored:
+            job.view = replace(job.view, cells_not_stored=job.view.cells_not_stored + 1)
 
     def conclude(self, job: Job, request: Request, ending: Event, *, stored: bool = True) -> None:
         """The child has answered or died; a job that has ended already stays as it is.

@@ -70,6 +70,7 @@ class TicketView:
         sweep_id: of the sweep that it measures; empty for other jobs.
         cell: the place of the cell that is being measured, in words.
         cells_done, cells_of: complete cells of the sweep, and all its cells.
+        cells_not_stored: complete cells of the sweep that could not be stored.
         message: why it failed or was refused, in one sentence for the user.
     """
 
@@ -99,6 +100,7 @@ class TicketView:
     cell: str = ""
     cells_done: int = 0
     cells_of: int = 0
+    cells_not_stored: int = 0
     message: str = ""
 
     @property

@@ -13,12 +13,13 @@ import streamlit as st
 from engine.analysis.compare import MOST_RUNS, run_letter
 from engine.errors import Refusal
 from engine.present.words.ages import age_words
-from engine.records import Run, read_run
+from engine.present.reports.collection import MOST_MB, read_runs
+from engine.records import Run
 from engine.settings import load_settings
 from engine.store.queries import RunFilter, RunRow
 from engine.store.store import the_store
 from pages.kit import nav
-from pages.kit.doctor import as_text
+from pages.kit.markdown import as_text
 
 RUNS_PARAMETER = "runs"
 """The address parameter with the ids of the compared runs, separated by commas."""
@@ -181,9 +182,10 @@ def swap(runs: tuple[str, ...]) -> None:
 def upload_runs(state: Compared) -> None:
     """The upload of runs that are not stored; a sentence for each file that is not a run."""
     st.file_uploader(
-        "Run JSON files that are not stored here",
-        type="json",
+        "Files of runs that are not stored here: JSON, or HTML reports",
+        type=["json", "html"],
         accept_multiple_files=True,
+        max_upload_size=MOST_MB,
         key=_UPLOAD,
         on_change=_take_uploads,
     )
@@ -196,13 +198,14 @@ def upload_runs(state: Compared) -> None:
 def _take_uploads() -> None:
     """Add the uploaded runs to the choice, as far as there is room; files that were taken out leave it."""
     state: Compared = st.session_state[_STATE]
-    state.uploaded, refused = {}, []
+    state.uploaded = {}
+    refused: list[str] = []
     for file in st.session_state[_UPLOAD][:MOST_RUNS]:
-        data = file.getvalue()
-        try:
-            state.uploaded[_UPLOADED + sha256(data).hexdigest()[:12]] = read_run(data)
-        except Refusal as refusal:
-            refused.append(f"{file.name}: {refusal}")
+        found = read_runs(file.getvalue(), file.name)
+        refused += found.refused
+        for entry in found.runs:
+            key = sha256(entry.run.model_dump_json().encode()).hexdigest()[:12]
+            state.uploaded[_UPLOADED + key] = entry.run
     state.refused = tuple(refused)
     kept = [key for key in state.chosen if not key.startswith(_UPLOADED) or key in state.uploaded]
     _keep(state, (*kept, *(key for key in state.uploaded if key not in kept)))

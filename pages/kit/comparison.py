@@ -28,7 +28,7 @@ from engine.present.words.comparisons import (
 )
 from engine.present.words.runs import path_noun, path_title
 from engine.records import Run
-from pages.kit.doctor import as_text
+from pages.kit.markdown import as_text
 
 _LABELS: dict[Basis, str] = {"speedup": "Speedup over the baseline", "time": "Time"}
 

@@ -1,6 +1,5 @@
 """A diagnosis on a page: the verdict, the dangers, what stands in the way, and what each cure gains."""
 
-import re
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -42,6 +41,7 @@ from engine.present.words.doctor_cures import (
 )
 from engine.present.words.doctor_sparsity import crossover_age, crossover_sentence, sparsity_sentence
 from engine.present.words.runs import speedup_text
+from pages.kit.markdown import as_text
 
 Colour = Literal["green", "orange", "red"]
 _COLOURS: dict[Tone, Colour] = {"good": "green", "middling": "orange", "bad": "red"}
@@ -58,13 +58,6 @@ _DANGER_ICONS: dict[Effect, str] = {
     "error": ":material/error:",
     "ignored": ":material/do_not_disturb_on:",
 }
-_MARKDOWN = re.compile(r"([\\*_\[\]$~<>#|:])")
-
-
-def as_text(words: str) -> str:
-    """Text escaped for Markdown, so that it is shown as it is; code between backticks stays code."""
-    spans = re.split(r"(`[^`]*`)", words)
-    return "".join(span if span.startswith("`") else _MARKDOWN.sub(r"\\\1", span) for span in spans)
 
 
 def show_diagnosis(diagnosis: Diagnosis) -> None:

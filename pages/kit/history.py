@@ -16,7 +16,7 @@ from engine.records import Run
 from engine.store.derived import MOST_TAGS, NOTE_LENGTH, TITLE_LENGTH
 from engine.store.queries import RunRow
 from engine.store.store import the_store
-from pages.kit.doctor import as_text
+from pages.kit.markdown import as_text
 from pages.kit.history_actions import delete_runs
 from pages.kit.history_list import close_popovers, popover_key
 from pages.kit.linking import RUN_PARAMETER, offer_links

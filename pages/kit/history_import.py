@@ -9,7 +9,7 @@ from engine.errors import Refusal
 from engine.present.reports.collection import MOST_MB, KeptRun, read_runs
 from engine.present.words.judged_again import judged_again_words
 from engine.store.store import Store, the_store
-from pages.kit.doctor import as_text
+from pages.kit.markdown import as_text
 from pages.kit.history_actions import clear_notices, counted
 from pages.kit.history_list import close_popovers, popover_key, select, the_shelf
 

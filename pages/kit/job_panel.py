@@ -34,6 +34,10 @@ NOT_STORED = (
     "The result could not be stored, because the database of finished runs does not work: this page shows it, and the "
     "History page will not, so download its JSON now."
 )
+CELLS_NOT_STORED = (
+    "{cells} of this sweep could not be stored, because the database of finished runs does not work. The other cells "
+    "are kept: when the database works again, resume the sweep to measure what is missing."
+)
 WAITING_POLL_S = 3.0
 """Longer than `POLL_S`, because a queued job changes rarely."""
 
@@ -55,6 +59,7 @@ def job_panel(slot: str, link: str = "") -> TicketView | None:
         now = view_of(slot)
         if now is None or now.ended or (queued and now.state == "running"):
             st.rerun()
+        _warn_of_cells(now)
         with st.container(border=True):
             _draw(now)
             _offer(slot, link)
@@ -87,9 +92,11 @@ def _show_trouble(slot: str, view: TicketView | None) -> None:
     refusal = the_lab().refusals.get(slot)
     if refusal:
         st.error(refusal, icon=":material/block:")
-    elif view is None:
         return
-    elif view.state in ("failed", "interrupted"):
+    if view is None:
+        return
+    _warn_of_cells(view)
+    if view.state in ("failed", "interrupted"):
         st.error(without_internals(view.message, load_settings()), icon=":material/error:")
     elif view.state == "cancelled":
         st.info(view.message if own(slot) else CANCELLED_ELSEWHERE, icon=":material/stop_circle:")
@@ -97,6 +104,12 @@ def _show_trouble(slot: str, view: TicketView | None) -> None:
         _offer_to_save(slot, view.run)
     elif view.run_id and view.run is None:
         st.warning("The run ended, but its result is no longer in the store.", icon=":material/error:")
+
+
+def _warn_of_cells(view: TicketView) -> None:
+    if count := view.cells_not_stored:
+        cells = "1 cell" if count == 1 else f"{count} cells"
+        st.warning(CELLS_NOT_STORED.format(cells=cells), icon=":material/database_off:")
 
 
 def _offer_to_save(slot: str, run: Run) -> None:

@@ -9,7 +9,7 @@ from engine.present.links.shared import SharedRun, recommendation_of
 from engine.present.links.words import asked_words, environment_rows, left_out_sentence, path_row
 from engine.present.words.runs import choice_sentences, looks_sentence, verdict_sentence
 from pages.kit import nav
-from pages.kit.doctor import as_text
+from pages.kit.markdown import as_text
 from pages.kit.history import reader_zone
 from pages.kit.results import has_waterfall, show_operators, show_speedups, show_waterfall
 

@@ -56,6 +56,7 @@ from engine.present.words.runs import (
 )
 from engine.records import PathResult, Run
 from pages.kit import nav
+from pages.kit.markdown import as_text
 from pages.kit.saving import save_menu_of
 
 Colour = Literal["green", "red", "gray", "orange"]
@@ -121,14 +122,14 @@ def _proof_card(run: Run, path: PathResult) -> None:
         _badges(path)
     st.caption(path_spec(path.name).explanation)
     if path.status != "ok":
-        st.markdown(path.reason)
+        st.markdown(as_text(path.reason))
         return
     layers = run.model_card.shape.num_encoder_layers if run.model_card else None
     st.markdown(evidence_sentence(path, layers))
     st.caption(agreement_sentence(run, path))
     costs = f"{preparation_sentence(path)} {break_even_sentence(run, path)}".strip()
     for note in filter(None, (costs, capacity_sentence(path), latency_sentence(path), path.next_step)):
-        st.caption(note)
+        st.caption(as_text(note))
 
 
 def _badges(path: PathResult) -> None:

@@ -8,7 +8,7 @@ from engine.errors import Refusal
 from engine.settings import load_settings
 from engine.store.sweeps import SweepRow, the_sweeps
 from engine.sweeps import Sweep
-from pages.kit.doctor import as_text
+from pages.kit.markdown import as_text
 from pages.kit.history import reader_zone, when_and_where
 from pages.kit.state import the_lab
 from pages.kit.sweeping import close_sweep, is_live, open_sweep

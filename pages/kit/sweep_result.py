@@ -33,7 +33,7 @@ from engine.present.words.sweeps import (
 )
 from engine.records import PathResult, Run
 from engine.sweeps import AXES, Axis, Place, Sweep, SweepCell, SweepPlan
-from pages.kit.doctor import as_text
+from pages.kit.markdown import as_text
 from pages.kit.history import reader_zone, show_run, when_and_where
 from pages.kit.sweep_list import offer_deletion
 from pages.kit.sweeping import can_resume, close_sweep, is_live, resume

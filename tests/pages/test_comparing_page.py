@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from engine.analysis.compare import compare_runs
 from engine.catalog.batches import PRESETS
+from engine.present.reports.collection import About, collection_json
 from engine.present.words.comparisons import headline
 from engine.records import Run
 from engine.store import store as store_module
@@ -16,7 +17,7 @@ from engine.store.opening import FILE_NAME
 from engine.store.store import Store
 from pages.kit import nav
 from pages.kit.comparing import ids_in, stored_ids, with_reference
-from pages.kit.doctor import as_text
+from pages.kit.markdown import as_text
 from tests.comparisons import elsewhere, noisy_run, with_environment, with_experiment, with_threads
 from tests.pages.test_app import SAMPLE, words
 
@@ -153,7 +154,17 @@ def test_an_uploaded_run_is_compared_without_being_stored(app: AppTest, store: S
 def test_a_file_that_is_no_run_gets_a_sentence_with_its_name(app: AppTest) -> None:
     compare(app).file_uploader(key="compare_upload").upload("odd_name.json", b"{}").run()
     assert not app.exception
+    assert app.error[0].value.startswith(as_text("odd_name.json holds no runs"))
+    app.file_uploader(key="compare_upload").upload("odd_name.json", b'{"schema_version": 1}').run()
     assert app.error[0].value.startswith(as_text("odd_name.json: This run cannot be used"))
+
+
+def test_runs_that_were_exported_together_are_compared(app: AppTest) -> None:
+    runs = [a_run("mine"), faster(a_run("yours"))]
+    data = collection_json((About(), run.model_dump_json()) for run in runs).encode()
+    compare(app).file_uploader(key="compare_upload").upload("both.json", data).run()
+    assert not app.exception
+    assert "improved" in app.success[0].value
 
 
 def test_across_machines_there_are_no_milliseconds_and_no_judging_by_time(app: AppTest, store: Store) -> None:

@@ -6,7 +6,8 @@ from engine.catalog.batches import PRESETS
 from engine.catalog.modifications import MODIFICATIONS
 from engine.present.words.doctor_obstacles import obstacles
 from pages.kit import nav
-from pages.kit.doctor import as_text, states_table
+from pages.kit.doctor import states_table
+from pages.kit.markdown import as_text
 from pages.kit.results import is_doubtful
 from pages.kit.state import Lab
 from tests.pages.conftest import run_until

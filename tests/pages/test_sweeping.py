@@ -11,6 +11,7 @@ from engine.desk import desk as desk_module
 from engine.desk.desk import Desk, _keep_cell_in_store
 from engine.desk.process import ChildProcess
 from engine.store.sweeps import the_sweeps
+from engine.sweeps import Sweep, SweepCell
 from pages.kit import nav
 from tests.pages.conftest import CHILD, LONG_S, PROJECT, run_until
 from tests.pages.test_app import words
@@ -50,6 +51,22 @@ def stop_after_three(app: AppTest) -> None:
     run_until(app, lambda app: "Measuring: 3 of 12 cells so far." in words(app.markdown))
     app.button(key="cancel_sweep").click().run()
     run_until(app, lambda app: app.info)
+
+
+def test_cells_that_cannot_be_stored_are_told(monkeypatch: pytest.MonkeyPatch, app: AppTest) -> None:
+    def full(sweep: Sweep, cell: SweepCell) -> None:
+        if cell.number < 3:
+            raise OSError("disk full")
+        _keep_cell_in_store(sweep, cell)
+
+    desk = Desk(lambda *_where: ChildProcess(CHILD, PROJECT), on_cell=full)
+    monkeypatch.setitem(sys.__dict__, desk_module._ANCHOR, desk)
+    fill(app)
+    app.button(key="sweep_start").click().run()
+    run_until(app, lambda app: app.button(key="sweep_start") and "9 of 12 cells" in words(app.markdown))
+    run_until(app, lambda app: app.warning)
+    assert "3 cells of this sweep could not be stored" in words(app.warning)
+    run_until(app, lambda app: [button for button in app.button if button.key == "sweep_resume"])
 
 
 def store_a_sweep() -> str:

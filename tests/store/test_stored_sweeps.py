@@ -1,14 +1,15 @@
-"""Sweeps in the store: kept cell by cell, read as one, deleted and restored."""
+"""Sweeps in the store, on both databases: kept cell by cell, read as one, deleted and restored."""
 
-import sqlite3
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select, text
 
 from engine.errors import Refusal
-from engine.store.store import FILE_NAME, RESTORABLE_DAYS, Store
+from engine.store.opening import writing
+from engine.store.store import RESTORABLE_DAYS, Store
 from engine.store.sweeps import Sweeps
+from engine.store.tables import SWEEP_CELLS
 from engine.sweeps import Sweep, SweepCell
 from tests.sweep_samples import NOW, a_sweep
 
@@ -26,8 +27,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def sweeps(tmp_path: Path, clock: Clock) -> Sweeps:
-    return Sweeps(Store(f"sqlite:///{tmp_path / FILE_NAME}"), now=clock)  # type: ignore[arg-type]
+def sweeps(store: Store, clock: Clock) -> Sweeps:
+    return Sweeps(store, now=clock)  # type: ignore[arg-type]
 
 
 def keep(sweeps: Sweeps, sweep: Sweep) -> None:
@@ -85,27 +86,27 @@ def test_a_deleted_sweep_can_be_restored_until_it_is_deleted_for_good(sweeps: Sw
 
 
 def test_the_oldest_beyond_the_limit_are_deleted_with_their_cells(
-    sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    sweeps: Sweeps, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("engine.store.sweeps.SWEEPS_KEPT", 2)
     sweep = a_sweep(cells=1)
     for number in range(4):
         keep(sweeps, other(sweep, f"s{number}", number))
     assert [row.id for row in sweeps.latest()] == ["s3", "s2"]
-    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
-        assert connection.execute("SELECT count(*) FROM sweep_cells").fetchone() == (2,)
+    with store.transaction("read") as connection:
+        assert connection.scalar(select(func.count()).select_from(SWEEP_CELLS)) == 2
 
 
-def test_damage_costs_one_cell_or_is_said(sweeps: Sweeps, tmp_path: Path) -> None:
+def test_damage_costs_one_cell_or_is_said(sweeps: Sweeps, store: Store) -> None:
     sweep = a_sweep(cells=2)
     keep(sweeps, sweep)
-    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
-        connection.execute("UPDATE sweep_cells SET json = '{' WHERE number = 0")
+    with store.transaction("changed", writing) as connection:
+        connection.execute(text("UPDATE sweep_cells SET json = '{' WHERE number = 0"))
     found = sweeps.get(sweep.id)
     assert found is not None
     assert ("damaged" in found.cells[0].reason, found.cells[1]) == (True, sweep.cells[1])
-    with sqlite3.connect(tmp_path / FILE_NAME) as connection:
-        connection.execute("UPDATE sweeps SET json = '{', created_at = 'x'")
+    with store.transaction("changed", writing) as connection:
+        connection.execute(text("UPDATE sweeps SET json = '{', created_at = 'x'"))
     with pytest.raises(Refusal, match="This sweep is damaged"):
         sweeps.get(sweep.id)
     assert [row.id for row in sweeps.latest()] == [sweep.id]
