@@ -56,7 +56,13 @@ def measure(number: str, paths: tuple[str, ...], label: str = "") -> Run | None:
     """
     slot = f"walk_{number}"
     lost = find_again(slot)
-    st.button(
+    # The job may end while the page is drawn. The button comes last, so that it never waits for a job that has ended.
+    place = st.container(width="content")
+    if lost:
+        st.warning(lost, icon=":material/link_off:")
+    view = job_panel(slot)
+    keep_in_address(slot)
+    place.button(
         label or f"Run {number}",
         key=f"{slot}_run",
         type="primary",
@@ -65,10 +71,6 @@ def measure(number: str, paths: tuple[str, ...], label: str = "") -> Run | None:
         args=(slot, paths),
         disabled=live(slot),
     )
-    if lost:
-        st.warning(lost, icon=":material/link_off:")
-    view = job_panel(slot)
-    keep_in_address(slot)
     return view.run if view else None
 
 

@@ -1,6 +1,7 @@
 """What several folders of tests share: the real MiniLM, loaded and made ready for each path once a process."""
 
 import os
+import signal
 import time
 from collections.abc import Callable
 from functools import cache
@@ -14,6 +15,9 @@ if "FASTPATH_DATA_FOLDER" not in os.environ:
     _DATA = TemporaryDirectory(prefix="fastpath-tests-")
     os.environ["FASTPATH_DATA_FOLDER"] = _DATA.name
     os.environ["FASTPATH_LOCK_FILE"] = f"{_DATA.name}/measuring.lock"
+# A shell ignores Ctrl-C in what it starts in the background, and so would all commands that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from hypothesis import settings

@@ -44,22 +44,29 @@ def with_the_other_allocator(experiment: Experiment) -> Experiment:
 def offer_other_allocator(run: Run) -> None:
     """A button that measures the same with the other allocator, until that is done; and its progress."""
     lost = find_again(ALLOCATOR_SLOT)
-    if _both_of(run) is None and allocator_words(run.environment) in (KEPT, DEFAULTS):
-        other = with_the_other_allocator(run.experiment).allocator
-        label = "with the system's allocator" if other == "system" else "with freed memory kept"
-        st.button(
-            f"Measure {label} too",
-            key="bench_other_allocator",
-            icon=":material/memory:",
-            help="Measures the same experiment again, to show how the allocator changes each path's time.",
-            on_click=start_other,
-            args=(run,),
-            disabled=live(ALLOCATOR_SLOT) or live(RUN_SLOT),
-        )
+    # The job may end while the page is drawn. The button comes last, so that it never waits for a job that has ended.
+    place = st.container()
     if lost:
         st.warning(lost, icon=":material/link_off:")
     job_panel(ALLOCATOR_SLOT)
     keep_in_address(ALLOCATOR_SLOT)
+    if _both_of(run) is None and allocator_words(run.environment) in (KEPT, DEFAULTS):
+        with place:
+            _show_button(run)
+
+
+def _show_button(run: Run) -> None:
+    other = with_the_other_allocator(run.experiment).allocator
+    label = "with the system's allocator" if other == "system" else "with freed memory kept"
+    st.button(
+        f"Measure {label} too",
+        key="bench_other_allocator",
+        icon=":material/memory:",
+        help="Measures the same experiment again, to show how the allocator changes each path's time.",
+        on_click=start_other,
+        args=(run,),
+        disabled=live(ALLOCATOR_SLOT) or live(RUN_SLOT),
+    )
 
 
 def start_other(run: Run) -> None:

@@ -51,7 +51,13 @@ def start_and_watch(
     The ticket is kept in the page's address, so that a reload finds the job again.
     """
     lost = find_again(slot)
-    st.button(
+    # The job may end while the page is drawn. The button comes last, so that it never waits for a job that has ended.
+    place = st.container(width="content")
+    if lost:
+        st.warning(lost, icon=":material/link_off:")
+    view = job_panel(slot, link_to_share(slot))
+    keep_in_address(slot)
+    place.button(
         label,
         key=key,
         type="primary",
@@ -60,8 +66,4 @@ def start_and_watch(
         on_click=on_start,
         disabled=live(slot),
     )
-    if lost:
-        st.warning(lost, icon=":material/link_off:")
-    view = job_panel(slot, link_to_share(slot))
-    keep_in_address(slot)
     return view
