@@ -40,16 +40,16 @@ MOST_SWEEP_BYTES = 256_000_000
 """Longest JSON that is read as a sweep."""
 CELL_S = 4.0
 """Seconds of rounds in a cell, by default; rounds go on until there are enough for an interval."""
-FEWEST_ROUNDS = 8
-"""Rounds of a cell, even if they take longer than its budget."""
+FEWEST_ROUNDS = 7
+"""Rounds of a cell in an estimate, if they take longer than its budget: what four paths need for their intervals."""
 STRETCH = 6.0
 """How many times as long as its budget they may take."""
 START_S = 10.0
 """A child's start and loading, in an estimate."""
 GFLOPS_A_THREAD = 60.0
 """Speed of a forward in an estimate, before anything was measured."""
-BESIDE_ROUNDS = 6
-"""Forwards of each path in a cell beside its rounds: the first call, comparing, warming up, profiling."""
+BESIDE_ROUNDS = 3
+"""Forwards of each path in a large cell beside its rounds: the first call, which warms up too, comparing, profiling."""
 PATH_S = 0.4
 """Seconds that a path of a small cell takes beside its rounds."""
 

@@ -28,7 +28,10 @@ TINY = {
     "MARGIN": "0.5",
     "LEAST": "fast-nested=0.01",
 }
-MEASURING = ("Measure the base", "Measure the head", "Compare")
+
+
+TOGETHER = pytest.mark.xdist_group("measured for the workflow")
+"""Tests of one of pytest's processes, so that their runs are measured once."""
 
 
 @cache
@@ -43,15 +46,29 @@ def step(name: str) -> dict[str, Any]:
     return dict(found)
 
 
-@pytest.fixture
-def runner(tmp_path: Path) -> Path:
-    """A folder as the job has it after `Install`: two environments, whose Python is this one."""
+def installed(folder: Path) -> Path:
+    """The folder as the job has it after `Install`: two environments, whose Python is this one."""
     for side in ("base", "head"):
-        python = tmp_path / side / ".venv" / "bin" / "python"
+        python = folder / side / ".venv" / "bin" / "python"
         python.parent.mkdir(parents=True)
         python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
         python.chmod(python.stat().st_mode | stat.S_IXUSR)
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Path:
+    """A folder before anything is measured."""
+    return installed(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of each side, measured once for the steps that come after."""
+    folder = installed(tmp_path_factory.mktemp("measured"))
+    run_step("Measure the base", folder)
+    assert run_step("Measure the head", folder)["code"] == "0"
+    return folder
 
 
 def run_step(name: str, runner: Path, **variables: str) -> dict[str, str]:
@@ -89,17 +106,17 @@ def test_the_workflow_is_valid_and_asks_for_no_more_rights_than_it_needs() -> No
             assert found["with"]["persist-credentials"] is False
 
 
-def test_the_steps_measure_compare_and_write_the_table(runner: Path) -> None:
-    codes = {name: run_step(name, runner).get("code") for name in MEASURING}
-    assert codes["Measure the head"] == "0"
-    before, after = (read_run((runner / f"{side}.json").read_bytes()) for side in ("base", "head"))
+@TOGETHER
+def test_the_steps_measure_compare_and_write_the_table(measured: Path) -> None:
+    run_step("Compare", measured)
+    before, after = (read_run((measured / f"{side}.json").read_bytes()) for side in ("base", "head"))
     assert before.experiment.batch.name == "tutorial-small"
     assert {path.name for path in after.paths} == {"slow", "fast-nested"}
-    table = (runner / "summary.md").read_text()
-    assert table == (runner / "comparison.md").read_text()
+    table = (measured / "summary.md").read_text()
+    assert table == (measured / "comparison.md").read_text()
     assert "**What differs:** Nothing" in table
     assert "| fast-nested |" in table
-    comparison = Comparison.model_validate_json((runner / "comparison.json").read_bytes())
+    comparison = Comparison.model_validate_json((measured / "comparison.json").read_bytes())
     assert comparison.one_machine
     assert [before.rounds, after.rounds] == [8 * before.looks, 8 * after.looks]
     assert before.looks == after.looks, "an open comparison continues both"
@@ -121,8 +138,9 @@ def test_the_decision_fails_on_a_regression_and_not_on_noise(
 
 def test_an_open_comparison_gets_more_rounds_once(runner: Path) -> None:
     """Two rounds give no interval, so the first comparison must be open, and each run must be continued."""
-    for name in MEASURING[:2]:
-        run_step(name, runner, ROUNDS="2")
+    run_step("Measure the base", runner, ROUNDS="2")
+    base = read_run((runner / "base.json").read_bytes())
+    (runner / "head.json").write_text(base.model_copy(update={"id": "head"}).model_dump_json())
     code = run_step("Compare", runner, ROUNDS="2")["code"]
     runs = [read_run((runner / f"{side}.json").read_bytes()) for side in ("base", "head")]
     assert [run.rounds for run in runs] == [4, 4]
@@ -162,7 +180,7 @@ def test_the_table_is_posted_once_and_then_updated(runner: Path, earlier: bool) 
     assert fields.get("comment_id") == (7 if earlier else None)
 
 
-def test_the_report_step_writes_a_page(runner: Path) -> None:
-    run_step("Measure the head", runner)
-    run_step("Write the report", runner)
-    assert "<html" in (runner / "report.html").read_text(encoding="utf-8")[:2000].lower()
+@TOGETHER
+def test_the_report_step_writes_a_page(measured: Path) -> None:
+    run_step("Write the report", measured)
+    assert "<html" in (measured / "report.html").read_text(encoding="utf-8")[:2000].lower()

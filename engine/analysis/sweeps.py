@@ -10,12 +10,12 @@ from statistics import median
 from engine.analysis.conclude import judged
 from engine.analysis.crossover import FasterRatios, faster_ratios
 from engine.analysis.recommend import keeps_the_answer, recommend
-from engine.analysis.stats import shared_confidence
+from engine.analysis.stats import fewest_samples, shared_confidence
 from engine.analysis.verdict import Situation
 from engine.catalog.paths import BASELINE, path_spec
 from engine.diagnosis import SweepPoint
 from engine.records import PathResult, Record, Run
-from engine.sweeps import AXES, Axis, Place, Sweep, SweepCell
+from engine.sweeps import AXES, Axis, Place, Sweep, SweepCell, SweepPlan
 
 SPARSE, DENSE = "fast-nested", "fast-mha"
 """Native MHA with sparsity and without it: their ratio is the gain from sparsity alone."""
@@ -41,6 +41,12 @@ class SparsityLine(Record):
     faster: FasterRatios
     against: str
     """The path without sparsity that it was compared with."""
+
+
+def fewest_rounds(plan: SweepPlan) -> int:
+    """Fewest rounds that give every interval of a sweep: those of a cell's paths, and those along a line of padding."""
+    comparisons = max(len(plan.paths) - 1, len(plan.padding), 1)
+    return fewest_samples(shared_confidence(comparisons))
 
 
 def best_path(run: Run) -> Best:

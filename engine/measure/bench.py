@@ -5,7 +5,7 @@ from pathlib import Path
 
 from engine.measure.instruments import Instruments
 from engine.measure.profiling import PROFILED_FORWARDS
-from engine.measure.rounds import WARM_UP_CAP_S
+from engine.measure.rounds import MIN_ROUNDS, WARM_UP_CAP_S
 from engine.models.inputs import TokenBatch
 from engine.models.loading import LoadedModel
 from engine.paths import ExecutionPath, PreparedPath
@@ -19,12 +19,14 @@ class Extent:
     Attributes:
         warm_up_cap_s: longest warm-up of one path, in seconds.
         stretch: how many times its budget a run may take, while its rounds are too few for intervals.
+        min_rounds: fewest rounds before they end because they are precise or the budget is used up.
         most_profiled: most profiled forwards of one path.
         costs: whether page faults, working memory and the machine's peaks are measured too.
     """
 
     warm_up_cap_s: float = WARM_UP_CAP_S
     stretch: float = 1.0
+    min_rounds: int = MIN_ROUNDS
     most_profiled: int = PROFILED_FORWARDS
     costs: bool = True
 
@@ -60,11 +62,15 @@ class Candidate:
     """A path that was prepared and called once, with its result so far.
 
     If preparing failed, `prepared` is None and the status is not "ok".
+
+    Attributes:
+        known: whether it was prepared, and so has run, for an earlier run.
     """
 
     path: ExecutionPath
     prepared: PreparedPath | None
     result: PathResult
+    known: bool = False
 
     @property
     def ready(self) -> PreparedPath:

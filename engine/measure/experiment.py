@@ -205,13 +205,14 @@ def _prepared(bench: Bench, name: str) -> Candidate:
     path = EXECUTION_PATHS[name]
     result = PathResult(name=name, dtype=path.precision or bench.experiment.dtype, status="ok")
     bench.instruments.tell(Step(name="prepare", text=f"Preparing: {PATHS[name].title}"))
+    known = name in bench.stock
     try:
         prepared, prepare_ms = bench.stock.get(name) or _newly_prepared(bench, path)
     except Refusal as refusal:
         return Candidate(path, None, result).with_(status="unavailable", reason=str(refusal))
     except Exception as error:  # as above
         return Candidate(path, None, result).failed(first_line(error))
-    return Candidate(path, prepared, result).with_(
+    return Candidate(path, prepared, result, known).with_(
         prepare_ms=prepare_ms, prepare_note=prepared.note, weights_mb=prepared.weights_mb
     )
 
@@ -260,6 +261,7 @@ def _measured(bench: Bench, candidates: tuple[Candidate, ...], budget_s: float) 
     rule = StopRule(
         budget_s,
         bench.experiment.iterations,
+        min_rounds=bench.extent.min_rounds,
         precision=None if before else PRECISION,
         most_s=budget_s * bench.extent.stretch,
     )
@@ -277,7 +279,10 @@ def _measured(bench: Bench, candidates: tuple[Candidate, ...], budget_s: float) 
 def _entry(bench: Bench, candidate: Candidate) -> Entry:
     name = candidate.path.name
     calls = bench.continues.path(name).calls_per_sample if bench.continues else None
-    return Entry(PATHS[name].title, _timed(candidate.ready, bench.batch), calls)
+    first_ms = candidate.result.first_call_ms
+    # The first call of a new path also compiles, allocates and loads; that of a known one is a call as any other.
+    before_ms = (first_ms,) if candidate.known and first_ms is not None else ()
+    return Entry(PATHS[name].title, _timed(candidate.ready, bench.batch), calls, before_ms)
 
 
 def _earlier(run: Run) -> Earlier:

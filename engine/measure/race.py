@@ -32,11 +32,13 @@ class Entry:
     Attributes:
         title: for the progress line.
         calls_per_sample: taken from the run that is continued; None: found from the time of one call.
+        before_ms: times of calls just before, which count as its warm-up.
     """
 
     title: str
     timed: Timed
     calls_per_sample: int | None = None
+    before_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,9 @@ def race(what: Race, instruments: Instruments) -> RaceResult:
     warm_up_calls, blocks = dict[str, int](), dict[str, Block]()
     for name, entry in what.entries.items():
         instruments.tell(Step(name="warm-up", text=f"Warming up: {entry.title}"))
-        warm_up_calls[name] = warm_up(entry.timed, instruments.clock, what.warm_up_cap_s)
-        calls = entry.calls_per_sample or block_size(entry.timed, instruments.clock)
+        times_ms = warm_up(entry.timed, instruments.clock, what.warm_up_cap_s, entry.before_ms)
+        warm_up_calls[name] = len(times_ms)
+        calls = entry.calls_per_sample or block_size(times_ms[-1])
         blocks[name] = Block(entry.timed, calls)
     rounds, conditions = _watched_rounds(what, blocks, instruments)
     calls_per_sample = {name: block.calls for name, block in blocks.items()}

@@ -188,18 +188,27 @@ def timed_ms(timed: Timed, block: int, clock: Clock) -> float:
         return (clock() - start) / block * 1000
 
 
-def block_size(timed: Timed, clock: Clock) -> int:
+def block_size(call_ms: float) -> int:
     """Calls per timed block: one, or more if a call is too short to be timed alone."""
-    call_s = timed_ms(timed, 1, clock) / 1000
+    call_s = call_ms / 1000
     return 1 if call_s >= SHORT_CALL_S else max(1, round(BLOCK_S / max(call_s, 1e-6)))
 
 
-def warm_up(timed: Timed, clock: Clock, cap_s: float = WARM_UP_CAP_S) -> int:
-    """Call until two consecutive windows of calls agree, at most for `cap_s` seconds; returns the number of calls."""
-    start, times_ms = clock(), list[float]()
-    while not _windows_agree(times_ms) and clock() - start < cap_s:
+def warm_up(
+    timed: Timed, clock: Clock, cap_s: float = WARM_UP_CAP_S, before_ms: Sequence[float] = ()
+) -> list[float]:
+    """Call until two consecutive windows of calls agree, at most for `cap_s` seconds.
+
+    Args:
+        before_ms: times of calls just before, which count as well.
+
+    Returns:
+        The time of each call in ms, at least one.
+    """
+    start, times_ms = clock() - sum(before_ms) / 1000, list(before_ms)
+    while not times_ms or (not _windows_agree(times_ms) and clock() - start < cap_s):
         times_ms.append(timed_ms(timed, 1, clock))
-    return len(times_ms)
+    return times_ms
 
 
 def _windows_agree(times_ms: list[float]) -> bool:

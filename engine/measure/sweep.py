@@ -4,10 +4,11 @@ Each cell is paired inside itself, so cells may be measured in any order and in 
 once for each number of threads.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from engine.analysis.continuing import changed_conditions
+from engine.analysis.sweeps import fewest_rounds
 from engine.errors import Refusal
 from engine.events import CellDone, CellStarted, SweepRequest, Swept
 from engine.host import threads_here
@@ -71,6 +72,7 @@ def run_sweep(
     if request.like is not None:
         _check_conditions(request.like, loaded, plan)
     expected = partial(expected_cell_s, plan, shape=shape, threads=threads_here())
+    extent = replace(CELL, min_rounds=fewest_rounds(plan))
     order, session = measuring_order(plan, request.done), Session()
     for position, number in enumerate(order):
         place, done = plan.places[number], len(request.done) + position
@@ -78,7 +80,7 @@ def run_sweep(
         left_s = rest_s * session.spent_s / session.expected_s if session.expected_s else None
         instruments.tell(CellStarted(title=place.title, done=done, of=plan.size, left_s=left_s))
         start = instruments.clock()
-        cell = _cell(plan, number, loaded, settings, instruments, session.stock_for(place.threads))
+        cell = _cell(plan, number, loaded, settings, instruments, extent, session.stock_for(place.threads))
         if instruments.stop_asked():
             return Swept(done=done, of=plan.size)
         if cell.run is not None:
@@ -105,6 +107,7 @@ def _cell(
     loaded: LoadedModel,
     settings: Settings,
     instruments: Instruments,
+    extent: Extent,
     stock: PathStock,
 ) -> SweepCell:
     """The run of a cell, or why there is none; the other cells go on."""
@@ -113,7 +116,7 @@ def _cell(
         experiment = experiment_at(plan, place)
         needed = working_mb(loaded.card.shape, place, plan.dtype)
         check_memory(f"A batch of {place.title}", needed, memory_available_mb(), settings.memory_reserve_mb)
-        run = run_experiment(experiment, loaded, settings, instruments, extent=CELL, stock=stock)
+        run = run_experiment(experiment, loaded, settings, instruments, extent=extent, stock=stock)
     except Refusal as refusal:
         return SweepCell(number=number, reason=str(refusal))
     except MemoryError:

@@ -4,14 +4,29 @@ import pytest
 
 from engine.analysis.sweeps import (
     best_path,
+    fewest_rounds,
     ms_per_1000_tokens,
     shown_cells,
     sparsity_lines,
 )
-from engine.sweeps import Place
+from engine.sweeps import Place, SweepPlan
 from tests.sweep_samples import a_cell_run, a_plan, a_sweep
 
 CLEAR, OPEN = (Place(batch_size=rows, length=64, padding=0.3) for rows in (8, 4))
+
+
+@pytest.mark.parametrize(
+    ("paths", "padding", "rounds"), [(2, 1, 6), (4, 1, 7), (4, 3, 7), (2, 9, 9), (9, 1, 9)]
+)
+def test_a_cell_has_as_many_rounds_as_its_intervals_need(paths: int, padding: int, rounds: int) -> None:
+    plan = SweepPlan(
+        model="minilm",
+        paths=("slow", *(f"path-{number}" for number in range(paths - 1))),
+        batch_sizes=(8,),
+        lengths=(32,),
+        padding=tuple(number / 10 for number in range(padding)),
+    )
+    assert fewest_rounds(plan) == rounds
 
 
 def test_the_best_path_is_the_recommended_one_and_sure_if_no_rival_may_be_faster() -> None:

@@ -62,7 +62,12 @@ def server(tmp_path: Path) -> Iterator[Server]:
                 *("--server.address=127.0.0.1", f"--server.port={port}", "--server.fileWatcherType=none"),
             ],
             cwd=PROJECT,
-            env={**os.environ, "FASTPATH_DATA_FOLDER": str(tmp_path / "data")},
+            env={
+                **os.environ,
+                "FASTPATH_DATA_FOLDER": str(tmp_path / "data"),
+                # How exact a measurement is, is not tested here.
+                "FASTPATH_MAX_BUDGET_S": "5",
+            },
             stdout=out,
             stderr=subprocess.STDOUT,
         )

@@ -17,11 +17,11 @@ from torch import Tensor
 from engine.errors import Refusal
 from engine.measure.agreement import RELATIVE_TOLERANCE
 from engine.measure.experiment import Bench, Instruments, checked
-from engine.models.encoder import RobertaModel, draw_weights, empty_model
+from engine.models.encoder import draw_weights, empty_model
 from engine.models.inputs import TokenBatch
 from engine.models.loading import LoadedModel
 from engine.models.tokenizers import Tokenizer
-from engine.paths import EXECUTION_PATHS
+from engine.paths import EXECUTION_PATHS, PreparedPath
 from engine.records import Batch, DType, EncoderShape, Experiment, ModelCard
 
 PAD, LONGEST = 1, 12
@@ -85,11 +85,16 @@ def bench(tokens: Tensor, dtype: DType) -> Bench:
     return Bench(experiment, loaded(dtype), TokenBatch(tokens, record, PAD), instruments)
 
 
-def states(model: RobertaModel, name: str, tokens: Tensor) -> Tensor:
+@cache
+def ready(name: str, dtype: DType) -> PreparedPath:
+    return EXECUTION_PATHS[name].prepare(loaded(dtype).model)
+
+
+def states(name: str, dtype: DType, tokens: Tensor) -> Tensor:
     """Hidden states of the real tokens by this path, from the model directly."""
-    prepared = EXECUTION_PATHS[name].prepare(model)
-    with prepared.switches():
-        return prepared.hidden(tokens).detach()[tokens != PAD].float()
+    path = ready(name, dtype)
+    with path.switches():
+        return path.hidden(tokens).detach()[tokens != PAD].float()
 
 
 def difference(found: Tensor, reference: Tensor) -> float:
@@ -113,12 +118,11 @@ def is_plain(tokens: Tensor) -> bool:
 @given(tokens=batches())
 def test_what_is_offered_is_right(tokens: Tensor, dtype: DType) -> None:
     """Paths that run agree with the slow path, the others are refused before they run; plain batches run on all."""
-    model = loaded(dtype).model
-    reference = states(model, "slow", tokens)
+    reference = states("slow", dtype, tokens)
     for candidate in checked(bench(tokens, dtype)):
         result = candidate.result
         if result.status == "ok":
-            found = states(model, result.name, tokens)
+            found = states(result.name, dtype, tokens)
             assert difference(found, reference) <= RELATIVE_TOLERANCE[dtype] * largest(reference)
         else:
             assert result.status == "unavailable", result.reason

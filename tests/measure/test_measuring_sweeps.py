@@ -6,6 +6,7 @@ from typing import NoReturn
 
 import pytest
 
+from engine.analysis.sweeps import fewest_rounds
 from engine.errors import Refusal
 from engine.events import CellDone, CellStarted, Event, SweepRequest, Swept, request_of
 from engine.measure import sweep as sweep_module
@@ -16,7 +17,7 @@ from engine.measure.sweep import run_sweep, working_mb
 from engine.models.loading import LoadedModel
 from engine.paths import EXECUTION_PATHS
 from engine.settings import Settings
-from engine.sweeps import FEWEST_ROUNDS, STRETCH, Place, Sweep, SweepPlan, new_sweep
+from engine.sweeps import STRETCH, Place, Sweep, SweepPlan, new_sweep
 from tests.sweep_samples import NOW, a_plan
 
 PATHS = ("slow", "fast-mha", "fast-nested")
@@ -179,5 +180,5 @@ def test_a_cell_has_rounds_for_an_interval_even_beyond_its_budget(
     swept(minilm, request_of(new_sweep(plan, "MiniLM", NOW)), told)
     assert [cell.reason for cell in measured(plan, told).cells] == ["enough"]
     assert [(rule.budget_s, rule.most_s, rule.min_rounds) for rule in rules] == [
-        (2.0, 2.0 * STRETCH, FEWEST_ROUNDS)
+        (2.0, 2.0 * STRETCH, fewest_rounds(plan))
     ]

@@ -1,6 +1,7 @@
 """`race` times runs, the doctor and the sweep: it warms up everything first, and records every round."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from engine.events import Event, Round, Step
@@ -44,13 +45,25 @@ def test_a_race_warms_up_sizes_blocks_and_measures_every_entry_in_every_round() 
         "slow": 3, "fast": 3, BASELINE_AGAIN: 3,
     }  # fmt: skip
     assert len(found.conditions) == 3
-    # Warm-up and block size: 7 calls each, in the order given, before any round.
-    assert machine.called[:14] == ["slow"] * 7 + ["fast"] * 7
+    # Six calls each to warm up, in the order given, before any round.
+    assert machine.called[:12] == ["slow"] * 6 + ["fast"] * 6
     steps = [event.text for event in told if isinstance(event, Step)]
     assert steps == ["Warming up: Slow", "Warming up: Fast", "Measuring rounds"]
     assert [(event.done, event.at_most) for event in told if isinstance(event, Round)] == [
         (1, 3), (2, 3), (3, 3),
     ]  # fmt: skip
+
+
+def test_calls_just_before_count_as_warm_up() -> None:
+    """A cell of a sweep has called each path to compare the answers; a call of a second needs no second one."""
+    machine, told = Machine(), list[Event]()
+    slow = replace(machine.entry("slow", 1.0), before_ms=(1000.0,))
+    fast = replace(machine.entry("fast", 0.02), before_ms=(20.0,))
+    what = Race({"slow": slow, "fast": fast}, "slow", StopRule(1e9, 1), seed=0, warm_up_cap_s=0.5)
+    found = race(what, instruments(machine, told))
+    assert found.warm_up_calls == {"slow": 1, "fast": 6}
+    assert machine.called[:5] == ["fast"] * 5
+    assert found.calls_per_sample == {"slow": 1, "fast": 1}
 
 
 def test_the_same_seed_gives_the_same_orders() -> None:

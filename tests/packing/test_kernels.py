@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from engine.packing.build import build
+from engine.packing.build import build, default_folder
 from engine.packing.kernels import DEPTHS, MOST_ROWS, SUFFIXES, Kernels, serve
 from engine.packing.linear import Activation, PackedLinear
 from engine.packing.norm import Norm
@@ -21,10 +21,11 @@ DTYPES: dict[torch.dtype, DType] = {torch.float32: "fp32", torch.bfloat16: "bf16
 
 
 @pytest.fixture(scope="module", params=["native", "x86-64-v2"])
-def kernels(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Kernels:
+def kernels(request: pytest.FixtureRequest) -> Kernels:
     if request.param != "native" and torch.backends.cpu.get_cpu_capability() == "DEFAULT":
         pytest.skip("no x86-64 processor")
-    return Kernels(build(tmp_path_factory.mktemp("kernels"), request.param))
+    # Where all tests have them: to compile them takes most of a minute, and each of pytest's processes would do it.
+    return Kernels(build(default_folder(), request.param))
 
 
 def drawn(*shape: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:

@@ -15,7 +15,7 @@ from engine.models.inputs import TokenBatch, tokenize
 from engine.models.loading import LoadedModel
 from engine.packing import kernels, linear
 from engine.packing import module as packing_module
-from engine.packing.build import NotCompiled
+from engine.packing.build import NotCompiled, build, default_folder
 from engine.packing.kernels import Kernels
 from engine.paths import EXECUTION_PATHS, PreparedPath, packed
 from engine.paths.packed import COMPILED, NO_GAIN
@@ -170,6 +170,12 @@ def test_the_first_packing_says_that_it_compiled_its_kernels(
     minilm: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise its break-even would seem to apply to later starts as well."""
+    copying = tmp_path / "compiler"  # as quick as a compiler can be: the kernels exist already
+    copying.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] || cp {build(default_folder())} "$(eval echo \\${{$#}})"\n'
+    )
+    copying.chmod(0o755)
+    monkeypatch.setenv("CXX", str(copying))
     monkeypatch.setenv("FASTPATH_DATA_FOLDER", str(tmp_path))
     kernels.load_kernels.cache_clear()
     notes = [EXECUTION_PATHS["packed"].prepare(minilm.model).note for _ in range(2)]
