@@ -62,9 +62,10 @@ def real(experiments: int) -> Seen:
     seen, start_s = Seen(), time.perf_counter()
     for seed in range(experiments):
         paths = {name: timed_path(model, batch, "slow") for name in ("slow", "twin")}
-        for timed in paths.values():
-            warm_up(timed, time.perf_counter)
-        blocks = {name: Block(timed, block_size(timed, time.perf_counter)) for name, timed in paths.items()}
+        blocks = {
+            name: Block(timed, block_size(warm_up(timed, time.perf_counter)[-1]))
+            for name, timed in paths.items()
+        }
         seen.add(experiment(blocks, "slow", StopRule(BUDGET_S), time.perf_counter, seed))
         show_progress(seed + 1, experiments, seen.words, start_s)
     return seen

@@ -28,8 +28,7 @@ def main() -> None:
     for preset in PRESETS:
         batch = batch_of(model, preset)
         timed = timed_path(model, batch, "slow")
-        warm_up(timed, time.perf_counter)
-        calls = block_size(timed, time.perf_counter)
+        calls = block_size(warm_up(timed, time.perf_counter)[-1])
 
         def bare_ms(tokens: torch.Tensor = batch.tokens, calls: int = calls) -> float:
             torch.backends.mha.set_fastpath_enabled(False)

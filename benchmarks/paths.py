@@ -36,7 +36,7 @@ from engine.measure.agreement import hidden_states
 from engine.measure.environment import load_average
 from engine.measure.profiling import peak_memory_mb, profile
 from engine.measure.roofline import measure_roofline
-from engine.measure.rounds import Block, StopRule, Timed, block_size
+from engine.measure.rounds import Block, StopRule, Timed, block_size, timed_ms
 from engine.models.inputs import TokenBatch
 from engine.models.loading import LoadedModel, load_model
 from engine.packing import PackedRoberta, pack
@@ -246,7 +246,7 @@ def void(_value: object) -> None:
 def timed_block(contestant: Contestant, batch: TokenBatch) -> Block:
     """The same, with the number of calls that one sample needs."""
     call = timed(contestant, batch)
-    return Block(call, block_size(call, time.perf_counter))
+    return Block(call, block_size(timed_ms(call, 1, time.perf_counter)))
 
 
 def ratio(

@@ -50,8 +50,7 @@ def main() -> int:
     words, early, start_s = Counter[str](), Counter[str](), time.perf_counter()
     for seed in range(experiments):
         path = timed_path(model, batch, "slow")
-        warm_up(path, time.perf_counter)
-        calls = block_size(path, time.perf_counter)
+        calls = block_size(warm_up(path, time.perf_counter)[-1])
         blocks = {"slow": Block(path, calls), "slowed": Block(slowed(path), calls)}
         rule = StopRule(default_budget_s(len(blocks)))
         rounds = experiment(blocks, "slow", rule, time.perf_counter, seed)
