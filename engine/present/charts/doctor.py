@@ -24,7 +24,7 @@ _ROOM_FOR_LABEL = 1.4
 def states_chart(diagnosis: Diagnosis) -> Drawing:
     """One bar per timed state with its 95 % interval, in the order they were tried; 1 is the baseline."""
     data = states_data(diagnosis)
-    top = max([1.0, *data["high"]]) * _ROOM_FOR_LABEL
+    top = max([1.0, *data["edge"]]) * _ROOM_FOR_LABEL
     y = alt.Y("state:N", sort=list(data["state"]), title=None, axis=alt.Axis(labelLimit=160))
     x = alt.X(
         "speedup:Q",

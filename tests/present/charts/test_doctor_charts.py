@@ -56,6 +56,21 @@ def test_a_state_without_a_time_or_an_interval_does_not_break_the_chart() -> Non
     charts.states_chart(partial).to_dict()
 
 
+def test_states_with_too_few_rounds_for_any_interval_have_bars() -> None:
+    """A large model on a slow machine: the page ended with an error."""
+    diagnosis = a_broken_diagnosis()
+    states = tuple(
+        state.model_copy(
+            update={"timing": state.timing and state.timing.model_copy(update={"speedup_ci95": None})}
+        )
+        for state in diagnosis.states
+    )
+    chart = charts.states_chart(diagnosis.model_copy(update={"states": states}))
+    bars = [row for row in rows_of(chart) if "state" in row]
+    assert [bar["speedup"] for bar in bars] == [bar["edge"] for bar in bars]
+    assert len(bars) == len(states)
+
+
 def test_the_crossover_and_this_batch_are_marked_on_the_sweep() -> None:
     crossover = some_sparsity().crossover
     assert crossover is not None
