@@ -45,7 +45,7 @@ class SparsityLine(Record):
 
 def fewest_rounds(plan: SweepPlan) -> int:
     """Fewest rounds that give every interval of a sweep: those of a cell's paths, and those along a line of padding."""
-    comparisons = max(len(plan.paths) - 1, len(plan.padding), 1)
+    comparisons = max(len(plan.paths) - 1, len(plan.padding))
     return fewest_samples(shared_confidence(comparisons))
 
 

@@ -12,6 +12,7 @@ from engine.present.charts.runs import LIVE_HEIGHT, closing_in_spec, closing_in_
 from engine.present.words.sweeps import cell_words
 from engine.records import Run
 from engine.settings import load_settings
+from engine.sweeps import counted
 from pages.kit.state import cancel, the_lab, view_of
 
 STAGE_STARTS = {
@@ -107,8 +108,8 @@ def _show_trouble(slot: str, view: TicketView | None) -> None:
 
 
 def _warn_of_cells(view: TicketView) -> None:
-    if count := view.cells_not_stored:
-        cells = "1 cell" if count == 1 else f"{count} cells"
+    if view.cells_not_stored:
+        cells = counted(view.cells_not_stored, "cell")
         st.warning(CELLS_NOT_STORED.format(cells=cells), icon=":material/database_off:")
 
 
